@@ -1,0 +1,341 @@
+"""Every metric of the bridge with its meaning, and where they are counted.
+
+Names follow Prometheus' conventions: one prefix, base units, ``_total`` on counters. Nothing here
+does I/O or knows how metrics are served; ``status`` renders them.
+"""
+
+import logging
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from threading import Lock
+from typing import Literal, NamedTuple
+
+log = logging.getLogger(__name__)
+
+Labels = tuple[str, ...]
+Reading = float | Mapping[Labels, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """What one metric is called and means.
+
+    ``values`` lists every value of a single label where they are known: such a counter begins at 0
+    for each, so that an alert sees the first increase. ``buckets`` are a histogram's upper bounds.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: Labels = ()
+    values: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+class Distribution(NamedTuple):
+    """A histogram's state: observations at or below each bound (+Inf last), and their sum."""
+
+    cumulative: tuple[int, ...]
+    sum: float
+
+
+class Family(NamedTuple):
+    """One metric with the value of every combination of labels seen so far."""
+
+    metric: Metric
+    samples: tuple[tuple[Labels, float | Distribution], ...]
+
+
+LIST: Labels = ("domain", "task_list")
+SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+REQUEST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 75.0)
+WORK = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0)
+
+POLLS = Metric(
+    "swf_bridge_polls_total",
+    "counter",
+    "Polls of SWF that have ended, by outcome: task, empty or error.",
+    (*LIST, "outcome"),
+)
+LAST_POLL = Metric(
+    "swf_bridge_last_poll_timestamp_seconds",
+    "gauge",
+    "Unix time at which SWF last answered a poll of the task list.",
+    LIST,
+)
+POLLERS = Metric(
+    "swf_bridge_pollers",
+    "gauge",
+    "Pollers of the task list, by what they are at.",
+    (*LIST, "state"),
+)
+TASKS_POLLED = Metric(
+    "swf_bridge_tasks_polled_total",
+    "counter",
+    "Tasks that SWF gave to this instance.",
+    LIST,
+)
+TASKS_PUBLISHED = Metric(
+    "swf_bridge_tasks_published_total",
+    "counter",
+    "Tasks that RabbitMQ confirmed, counted once each.",
+    LIST,
+)
+TASKS_FAILED_BACK = Metric(
+    "swf_bridge_tasks_failed_back_total",
+    "counter",
+    "Tasks failed in SWF by the bridge itself, as no worker could be reached or answer.",
+    LIST,
+)
+TASKS_IN_FLIGHT = Metric(
+    "swf_bridge_tasks_in_flight",
+    "gauge",
+    "Tasks held by this instance and not yet settled.",
+    LIST,
+)
+TASKS_UNCONFIRMED = Metric(
+    "swf_bridge_tasks_unconfirmed",
+    "gauge",
+    "Tasks in the journal that RabbitMQ has not confirmed yet.",
+    LIST,
+)
+OLDEST_TASK = Metric(
+    "swf_bridge_oldest_task_age_seconds",
+    "gauge",
+    "Age since its poll of the oldest task in flight; 0 where there is none.",
+    LIST,
+)
+SLOTS = Metric(
+    "swf_bridge_slots",
+    "gauge",
+    "Most tasks of the task list that may be in flight at once.",
+    LIST,
+)
+SLOTS_RELEASED = Metric(
+    "swf_bridge_slots_released_total",
+    "counter",
+    "Slots given back without a reply seen by this instance, by reason.",
+    (*LIST, "reason"),
+)
+TASK_DURATION = Metric(
+    "swf_bridge_task_duration_seconds",
+    "histogram",
+    "Time from the poll that brought a task until it was settled, by outcome.",
+    (*LIST, "outcome"),
+    buckets=WORK,
+)
+PUBLISHES = Metric(
+    "swf_bridge_publishes_total",
+    "counter",
+    "Publishes of tasks: confirmed, unroutable, refused, nacked, or republished after a loss.",
+    (*LIST, "outcome"),
+)
+PUBLISH_CONFIRM = Metric(
+    "swf_bridge_publish_confirm_duration_seconds",
+    "histogram",
+    "Time from a publish to RabbitMQ's confirm.",
+    buckets=SHORT,
+)
+REPLIES = Metric(
+    "swf_bridge_replies_total",
+    "counter",
+    "Replies of workers, by outcome.",
+    ("outcome",),
+    values=(
+        "completed",
+        "failed",
+        "canceled",
+        "heartbeat",
+        "duplicate",
+        "late",
+        "dead_lettered",
+        "later",
+    ),
+)
+REPLIES_HELD = Metric(
+    "swf_bridge_replies_held",
+    "gauge",
+    "Replies kept until SWF can be asked again.",
+)
+DEAD_LETTERS = Metric(
+    "swf_bridge_dead_letters_total",
+    "counter",
+    "Replies moved to the dead-letter queue, by error code.",
+    ("code",),
+)
+CANCEL_NOTICES = Metric(
+    "swf_bridge_cancel_notices_total",
+    "counter",
+    "Cancel requests of SWF handed to workers.",
+    LIST,
+)
+SWF_REQUESTS = Metric(
+    "swf_bridge_swf_requests_total",
+    "counter",
+    "Requests to SWF, by operation and by error code, or ok.",
+    ("operation", "code"),
+)
+SWF_REQUEST_DURATION = Metric(
+    "swf_bridge_swf_request_duration_seconds",
+    "histogram",
+    "Time that requests to SWF took; a poll without a task takes about 60 s.",
+    ("operation",),
+    buckets=REQUEST,
+)
+BROKER_CONNECTED = Metric(
+    "swf_bridge_broker_connected",
+    "gauge",
+    "1 while the connection to RabbitMQ is ready for use: publisher or consumer.",
+    ("connection",),
+)
+BROKER_BLOCKED = Metric(
+    "swf_bridge_broker_blocked",
+    "gauge",
+    "1 while RabbitMQ blocks the connection for want of memory or disk.",
+    ("connection",),
+)
+BROKER_RECONNECTS = Metric(
+    "swf_bridge_broker_reconnects_total",
+    "counter",
+    "Times that the connection to RabbitMQ was ready again after a loss.",
+    ("connection",),
+    values=("publisher", "consumer"),
+)
+JOURNAL_WRITABLE = Metric(
+    "swf_bridge_journal_writable",
+    "gauge",
+    "1 while the journal takes writes; no task list is polled while it is 0.",
+)
+JOURNAL_SIZE = Metric(
+    "swf_bridge_journal_size_bytes",
+    "gauge",
+    "Size on disk of the journal with its write-ahead log.",
+)
+JOURNAL_COMMIT = Metric(
+    "swf_bridge_journal_commit_duration_seconds",
+    "histogram",
+    "Time that a commit of the journal took.",
+    buckets=SHORT,
+)
+THREAD_PROGRESS = Metric(
+    "swf_bridge_thread_last_progress_timestamp_seconds",
+    "gauge",
+    "Unix time at which the thread last said that it moves.",
+    ("thread",),
+)
+BUILD_INFO = Metric(
+    "swf_bridge_build_info",
+    "gauge",
+    "Always 1; the labels tell what runs.",
+    ("version", "python"),
+)
+
+ALL: tuple[Metric, ...] = tuple(each for each in globals().values() if isinstance(each, Metric))
+
+
+class Metrics:
+    """The counts of one daemon. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._numbers: dict[Metric, dict[Labels, float]] = {}
+        # Per labels: observations in each bucket and above the last, then the sum of them all.
+        self._spreads: dict[Metric, dict[Labels, list[float]]] = {}
+        self._readers: dict[Metric, list[Callable[[], Reading]]] = {}
+        for metric in ALL:
+            self._begin(metric)
+
+    def _begin(self, metric: Metric) -> None:
+        if metric.kind == "counter":
+            start = ((each,) for each in metric.values) if metric.labels else ((),)
+            self._numbers[metric] = dict.fromkeys(start, 0.0)
+        elif metric.kind == "gauge":
+            self._numbers[metric] = {}
+        else:
+            self._spreads[metric] = {} if metric.labels else {(): _empty(metric)}
+
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """Add ``by`` to a counter; 0 makes a series known before its first event."""
+        series = self._numbers[metric]
+        with self._lock:
+            try:
+                series[labels] += by
+            except KeyError:
+                _check(metric, labels)
+                series[labels] = by
+
+    def set(self, metric: Metric, value: float, *labels: str) -> None:
+        """Give a gauge its value, where whoever knows it would rather say it than be asked."""
+        _check(metric, labels)
+        with self._lock:
+            self._numbers[metric][labels] = value
+
+    def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
+        """Add one observation to a histogram."""
+        series = self._spreads[metric]
+        bucket = bisect_left(metric.buckets, seconds)
+        with self._lock:
+            try:
+                spread = series[labels]
+            except KeyError:
+                _check(metric, labels)
+                spread = series[labels] = _empty(metric)
+            spread[bucket] += 1
+            spread[-1] += seconds
+
+    def gauge(self, metric: Metric, read: Callable[[], Reading]) -> None:
+        """Ask ``read`` for a gauge whenever somebody looks: a number, or one for each labels.
+
+        Several may tell of one metric, each of its own labels. ``read`` is called on the thread
+        that looks and must not block; when it raises, its part of the metric is left out.
+        """
+        self._readers.setdefault(metric, []).append(read)
+
+    def value(self, metric: Metric, *labels: str) -> float:
+        """Return a counter's or gauge's value, or how often a histogram was observed; else 0."""
+        found = dict(self._samples(metric)).get(labels, 0.0)
+        return found.cumulative[-1] if isinstance(found, Distribution) else found
+
+    def collect(self) -> Iterator[Family]:
+        """Yield every metric as it stands, in the order of ``ALL``."""
+        for metric in ALL:
+            yield Family(metric, self._samples(metric))
+
+    def _samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
+        if metric.kind == "histogram":
+            with self._lock:
+                copies = [(key, tuple(spread)) for key, spread in self._spreads[metric].items()]
+            return tuple((key, _distribution(spread)) for key, spread in copies)
+        with self._lock:
+            numbers = dict(self._numbers[metric])
+        for read in self._readers.get(metric, ()):
+            numbers.update(_read(metric, read))
+        return tuple(numbers.items())
+
+
+def _check(metric: Metric, labels: Labels) -> None:
+    if len(labels) != len(metric.labels):
+        raise ValueError(f"{metric.name} has the labels {metric.labels}, not {len(labels)}")
+
+
+def _empty(metric: Metric) -> list[float]:
+    return [0] * (len(metric.buckets) + 1) + [0.0]
+
+
+def _distribution(spread: tuple[float, ...]) -> Distribution:
+    return Distribution(tuple(int(each) for each in accumulate(spread[:-1])), spread[-1])
+
+
+def _read(metric: Metric, read: Callable[[], Reading]) -> dict[Labels, float]:
+    readings: dict[Labels, float]
+    try:
+        found = read()
+        readings = dict(found) if isinstance(found, Mapping) else {(): found}
+        for labels in readings:
+            _check(metric, labels)
+    except Exception:
+        log.exception("metric.unreadable", extra={"metric": metric.name})
+        return {}
+    return readings
