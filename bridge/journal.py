@@ -1,0 +1,412 @@
+"""The tasks in hand, on disk: polled → published → settled (SQLite in WAL mode).
+
+What stands here survives the process; what SWF gave away and does not stand here comes back by
+SWF's time-outs alone. Writers commit in groups: whoever holds the lock writes for all who wait.
+
+``synchronous`` is NORMAL: a commit is with the operating system when it returns, which survives
+any death of the process. A loss of power may take the last commits; it corrupts nothing, and the
+tasks in them come back by SWF's time-outs.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from bridge.errors import ConfigError, PartFailed
+from bridge.message import decode_task
+from bridge.task import ActivityTask
+
+log = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x53574642  # "SWFB"
+VERSION = 1
+SCHEMA = """
+CREATE TABLE instance (id TEXT NOT NULL);
+CREATE TABLE task (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    domain TEXT NOT NULL,
+    task_list TEXT NOT NULL,
+    polled_at REAL NOT NULL,
+    body BLOB NOT NULL,
+    published INTEGER NOT NULL DEFAULT 0,
+    first_word INTEGER NOT NULL DEFAULT 0,
+    cancel_noticed INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX task_owed ON task (seq) WHERE NOT published;
+CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+"""
+SETTLED_KEPT = 20_000
+"""So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
+
+PAGE = 500
+LOCK_TIMEOUT = 30.0
+BUSY_TIMEOUT = 5.0
+
+
+class InHand(NamedTuple):
+    """What a settled task was: where it was polled, and when (seconds since the epoch)."""
+
+    domain: str
+    task_list: str
+    polled_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A task in hand, and how far it has come."""
+
+    task: ActivityTask
+    body: bytes
+    published: bool
+    first_word: bool
+    cancel_noticed: bool
+
+
+_FORGET_SETTLED = (
+    f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settled) - {SETTLED_KEPT}"  # noqa: S608
+)
+_ENTRY = "body, polled_at, published, first_word, cancel_noticed"
+
+
+def _entry(row: tuple[bytes, float, int, int, int]) -> Entry:
+    body, polled_at, *flags = row
+    return Entry(decode_task(body, polled_at), body, *map(bool, flags))
+
+
+class _Write:
+    """A change that waits for its commit."""
+
+    __slots__ = ("apply", "done")
+
+    def __init__(self, apply: Callable[[sqlite3.Connection], object]) -> None:
+        self.apply = apply
+        self.done = False
+
+
+class Journal:
+    """The journal, held by this process alone until ``close``.
+
+    A change is committed when its method returns. Where the disk does not take it, it is kept in
+    memory and in order, ``writable`` is cleared, and ``flush`` writes it as soon as it can: the
+    way back to SWF stays open without the disk.
+
+    Raises ConfigError for a path that cannot work or a journal of a newer version, PartFailed
+    where another process holds it for over ``lock_timeout`` seconds. A corrupt file is renamed
+    aside and a new one begun.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        settled: Callable[[str], object] = lambda task_id: None,
+        lock_timeout: float = LOCK_TIMEOUT,
+    ) -> None:
+        self.path = path
+        self.writable = threading.Event()
+        self._settled = settled
+        self._waiting: deque[_Write] = deque()
+        self._unwritten: dict[str, Entry] = {}
+        self._confirmed: dict[str, None] = {}
+        self._settlements = 0
+        self._lock = threading.Lock()
+        self._held = _lock_file(path, lock_timeout)
+        self._db = _open(path)
+        (self.instance,) = self._db.execute("SELECT id FROM instance").fetchone()
+        self.writable.set()
+
+    def __repr__(self) -> str:
+        return f"<Journal {self.path} {'writable' if self.writable.is_set() else 'NOT WRITABLE'}>"
+
+    # --- the life of a task ---
+
+    def record(self, task: ActivityTask, body: bytes) -> None:
+        """A poll brought this task: from now on it is owed to a worker or back to SWF."""
+        row = (task.id, task.domain, task.task_list, task.polled_at, body)
+
+        def apply(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO task (id, domain, task_list, polled_at, body) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (id) DO NOTHING",
+                row,
+            )
+
+        self._unwritten[task.id] = Entry(task, body, False, False, False)
+        if self._commit(apply):
+            self._unwritten.pop(task.id, None)
+
+    def published(self, task_id: str) -> None:
+        """RabbitMQ has confirmed the task; written at the next ``flush``.
+
+        Most tasks are settled before; after a kill the rest is published twice.
+        """
+        self._confirmed[task_id] = None
+
+    def settle(self, task_id: str) -> InHand | None:
+        """The task is closed in SWF: it is no longer in hand. None where it was not."""
+        rows: list[tuple[str, str, float]] = []
+
+        def apply(db: sqlite3.Connection) -> None:
+            rows[:] = db.execute(
+                "DELETE FROM task WHERE id = ? RETURNING domain, task_list, polled_at", (task_id,)
+            ).fetchall()
+            db.execute("INSERT OR REPLACE INTO settled (id) VALUES (?)", (task_id,))
+            self._forget_settled(db)
+
+        if not self._commit(apply):
+            rows = self._read("SELECT domain, task_list, polled_at FROM task WHERE id = ?", task_id)
+        entry = self._unwritten.pop(task_id, None)
+        self._confirmed.pop(task_id, None)
+        self._settled(task_id)
+        if entry is not None:
+            return InHand(entry.task.domain, entry.task.task_list, entry.task.polled_at)
+        return InHand(*rows[0]) if rows else None
+
+    def first_word(self, task_id: str) -> None:
+        """A worker has spoken of the task."""
+        self._mark("first_word", task_id)
+
+    def cancel_noticed(self, task_id: str) -> bool:
+        """Remember that the worker is told of the cancel; True the first time."""
+        entry = self.get(task_id)
+        if entry is None or entry.cancel_noticed:
+            return False
+        self._mark("cancel_noticed", task_id)
+        return True
+
+    # --- questions ---
+
+    def get(self, task_id: str) -> Entry | None:
+        """The task, if it is in hand."""
+        if entry := self._unwritten.get(task_id):
+            return entry
+        rows = self._read(f"SELECT {_ENTRY} FROM task WHERE id = ?", task_id)  # noqa: S608
+        return _entry(rows[0]) if rows else None
+
+    def was_settled(self, task_id: str) -> bool:
+        """Whether this journal settled the task, as far as it remembers (SETTLED_KEPT)."""
+        return bool(self._read("SELECT 1 FROM settled WHERE id = ?", task_id))
+
+    def tasks(self, where: str = "TRUE") -> Iterator[Entry]:
+        """Every task in hand, the oldest first; ``where`` is a condition of this module's SQL."""
+        last = 0
+        while True:
+            rows = self._read(
+                f"SELECT seq, {_ENTRY} FROM task WHERE {where} AND seq > ?"  # noqa: S608
+                f" ORDER BY seq LIMIT {PAGE}",
+                last,
+            )
+            for seq, *row in rows:
+                last = seq
+                yield _entry(tuple(row))
+            if len(rows) < PAGE:
+                return
+
+    def owed(self) -> Iterator[Entry]:
+        """The tasks that RabbitMQ has not confirmed."""
+        return self.tasks("NOT published")
+
+    def labels(self) -> list[tuple[str, str, str]]:
+        """The id, domain and task list of every task in hand, without their bodies."""
+        return self._read("SELECT id, domain, task_list FROM task ORDER BY seq")
+
+    def size(self) -> int:
+        """Bytes on disk, with the write-ahead log."""
+        return sum(p.stat().st_size for p in _files(self.path) if p.exists())
+
+    # --- the disk ---
+
+    def flush(self) -> bool:
+        """Write what waits; whether the disk took it. Call it about once a second."""
+        ids = []
+        while self._confirmed:  # not by a swap, which could drop what is added meanwhile
+            ids.append(self._confirmed.popitem()[:1])
+        apply = _nothing
+        if ids:
+
+            def apply(db: sqlite3.Connection) -> None:
+                db.executemany("UPDATE task SET published = 1 WHERE id = ?", ids)
+
+        elif self.writable.is_set():
+            return True
+        return self._commit(apply, again=True)
+
+    def close(self) -> None:
+        """Write what waits and give the journal up."""
+        self.flush()
+        with self._lock:
+            self._db.close()
+        os.close(self._held)
+
+    def _mark(self, column: Literal["first_word", "cancel_noticed"], task_id: str) -> None:
+        if entry := self._unwritten.get(task_id):
+            self._unwritten[task_id] = replace(entry, **{column: True})  # type: ignore[arg-type]
+
+        def apply(db: sqlite3.Connection) -> None:
+            db.execute(f"UPDATE task SET {column} = 1 WHERE id = ?", (task_id,))  # noqa: S608
+
+        self._commit(apply)
+
+    def _forget_settled(self, db: sqlite3.Connection) -> None:
+        """Forget the oldest settled tasks, a thousand at a time. Inside a transaction."""
+        self._settlements += 1
+        if self._settlements % 1000 == 0:
+            db.execute(_FORGET_SETTLED)
+
+    def _read(self, query: str, *values: object) -> list[Any]:
+        with self._lock:
+            try:
+                return self._db.execute(query, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise PartFailed(f"cannot read the journal {self.path}: {error}") from None
+
+    def _commit(
+        self, apply: Callable[[sqlite3.Connection], object], *, again: bool = False
+    ) -> bool:
+        """Write one change, together with all that wait; whether it is on disk now.
+
+        While the disk takes nothing, only ``flush`` tries it (``again``).
+        """
+        write = _Write(apply)
+        self._waiting.append(write)
+        with self._lock:
+            if not write.done and (again or self.writable.is_set()):
+                self._write_all()
+        return write.done
+
+    def _write_all(self) -> None:
+        """One transaction for all that wait now; they stay where it fails. Under the lock."""
+        writes = list(self._waiting)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for write in writes:
+                write.apply(self._db)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            self._lost(error)
+            if not isinstance(error, sqlite3.OperationalError):
+                raise PartFailed(f"the journal {self.path} is damaged: {error}") from None
+            return
+        for write in writes:
+            write.done = True
+            self._waiting.popleft()
+        self._back()
+
+    def _lost(self, error: sqlite3.Error) -> None:
+        if self.writable.is_set():
+            self.writable.clear()
+            log.critical("journal.lost", extra={"path": str(self.path), "error": str(error)})
+
+    def _back(self) -> None:
+        if not self.writable.is_set():
+            self._unwritten.clear()
+            self.writable.set()
+            log.warning("journal.back", extra={"path": str(self.path)})
+
+
+def _nothing(db: sqlite3.Connection) -> None:
+    """A write that only takes along those that wait."""
+
+
+def _files(path: Path) -> list[Path]:
+    return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
+
+
+def _lock_file(path: Path, timeout: float) -> int:
+    """The lock, on a file of its own: the journal's may be renamed aside."""
+    name = path.with_name(path.name + ".lock")
+    try:
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(lock)
+                raise PartFailed(f"another process holds the journal {path}") from None
+        log.warning("journal.held", extra={"path": str(path), "seconds": timeout})
+        time.sleep(min(1.0, timeout))
+
+
+def _unusable(path: Path, error: OSError) -> Exception:
+    """A path that never works is a wrong setting; a disk that fails may come back."""
+    sentence = f"SWF_BRIDGE_JOURNAL: cannot open {path}: {error.strerror}"
+    if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+        return ConfigError([sentence])
+    return PartFailed(sentence)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise PartFailed(f"cannot open the journal {path}: {error}") from None
+        aside = _rename_aside(path)
+        extra = {"path": str(path), "aside": str(aside), "error": str(error)}
+        log.critical("journal.corrupt", extra=extra)
+        return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    if version and application != APPLICATION_ID:
+        raise ConfigError([f"SWF_BRIDGE_JOURNAL: {path} is a database of another program"])
+    if version > VERSION:
+        raise ConfigError(
+            [f"SWF_BRIDGE_JOURNAL: {path} was written by a newer swf-bridge (format {version})"]
+        )
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA journal_size_limit = 16777216")
+    if not version:
+        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
+        db.execute("INSERT INTO instance (id) VALUES (?)", (uuid.uuid4().hex[:12],))
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    db.execute(_FORGET_SETTLED)
+
+
+def _rename_aside(path: Path) -> Path:
+    aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    for file in _files(path):
+        if file.exists():
+            file.rename(file.with_name(file.name.replace(path.name, aside.name)))
+    return aside

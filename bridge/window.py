@@ -1,0 +1,93 @@
+"""Slots: how many tasks of each task list may be out of SWF at once.
+
+A poll takes a slot before it is sent, for SWF may answer it with a task. The slot then belongs to
+the task until it is settled, wherever its answer came in; an empty poll gives it back.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+
+Label = tuple[str, str]
+"""A task list: its domain and its name."""
+
+
+class Window:
+    """The slots of every task list. Safe to use from many threads; ``acquire`` alone blocks."""
+
+    def __init__(self, limits: Mapping[Label, int]) -> None:
+        self._limits = dict(limits)
+        self._lock = threading.Lock()
+        self._freed = {label: threading.Condition(self._lock) for label in limits}
+        self._polls: Counter[Label] = Counter()
+        self._tasks: Counter[Label] = Counter()
+        self._held: dict[str, Label] = {}
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Window {len(self._held)} in flight, {self._polls.total()} polls>"
+
+    def acquire(self, label: Label, timeout: float) -> bool:
+        """Take a slot for a poll; False where none came free within ``timeout`` seconds."""
+        with self._lock:
+            self._freed[label].wait_for(lambda: self._closed or self._free(label) > 0, timeout)
+            if self._closed or self._free(label) <= 0:
+                return False
+            self._polls[label] += 1
+            return True
+
+    def give_back(self, label: Label) -> None:
+        """The poll brought no task: its slot is free."""
+        with self._lock:
+            self._polls[label] -= 1
+            self._freed[label].notify()
+
+    def fill(self, label: Label, task_id: str) -> None:
+        """The poll brought this task: its slot is the task's until ``release``.
+
+        SWF may give the same task again after a time-out of its own; the slot is still one.
+        """
+        with self._lock:
+            self._polls[label] -= 1
+            if task_id in self._held:
+                self._freed[label].notify()
+            else:
+                self._hold(label, task_id)
+
+    def hold(self, label: Label, task_id: str) -> None:
+        """The journal brought this task over a restart; also of a list that is polled no more."""
+        with self._lock:
+            self._hold(label, task_id)
+
+    def release(self, task_id: str) -> bool:
+        """The task is settled; False where it held no slot here."""
+        with self._lock:
+            label = self._held.pop(task_id, None)
+            if label is None:
+                return False
+            self._tasks[label] -= 1
+            if label in self._freed:
+                self._freed[label].notify()
+            return True
+
+    def close(self) -> None:
+        """Let no more poll begin, and wake all who wait for a slot."""
+        with self._lock:
+            self._closed = True
+            for freed in self._freed.values():
+                freed.notify_all()
+
+    def in_flight(self, label: Label) -> int:
+        """Tasks of the list that hold a slot."""
+        return self._tasks[label]
+
+    def full(self, label: Label) -> bool:
+        """Whether tasks alone, without the polls in the air, leave no slot of the list free."""
+        return self._tasks[label] >= self._limits[label]
+
+    def _free(self, label: Label) -> int:
+        return self._limits[label] - self._polls[label] - self._tasks[label]
+
+    def _hold(self, label: Label, task_id: str) -> None:
+        self._held[task_id] = label
+        self._tasks[label] += 1
