@@ -1,0 +1,183 @@
+"""What the values of the settings may look like; pure, and apart from the settings that hold them.
+
+Each function returns the value it accepts and raises ``ValueError`` with a sentence that follows
+the name of a variable (``must be …``). No sentence repeats any part of the value: it may be secret.
+"""
+
+import json
+import re
+import string
+from ipaddress import IPv6Address
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote_to_bytes, urlsplit
+
+YEAR = 31_536_000  # seconds; the longest that SWF lets a workflow execution take
+ROUTING_KEY_FIELDS = ("domain", "task_list", "name", "version")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_RESERVED = "in a user, password or virtual host / is written %2F, ? %3F, # %23, @ %40, comma %2C"
+
+
+class HttpAddress(NamedTuple):
+    """Where to listen for HTTP."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Write it as ``host:port``, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def utf16_length(text: str) -> int:
+    """Count UTF-16 code units, the characters of SWF's limits."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def identity(value: str) -> str:
+    """Accept what SWF takes as a poller's identity: 1 to 256 characters."""
+    if not 1 <= utf16_length(value) <= 256:
+        raise ValueError("must have 1 to 256 characters")
+    return value
+
+
+def swf_name(value: str) -> str:
+    """Accept what SWF takes as the name of a domain or task list (API reference, TaskList)."""
+    identity(value)
+    if value != value.strip():
+        raise ValueError("must not start or end with white space")
+    if any(char in value for char in ":/|"):
+        raise ValueError("must not contain any of : / |")
+    if _CONTROL.search(value):
+        raise ValueError("must not contain control characters")
+    if value == "arn":
+        raise ValueError("must not be the word arn, which SWF reserves")
+    return value
+
+
+def entries(text: str) -> object:
+    """Read ``a,b`` or a JSON array; what the entries hold is the caller's to check."""
+    if not text.lstrip().startswith("["):
+        return text.split(",")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("begins with [ but is not a JSON array") from None
+
+
+def amqp_name(value: str) -> str:
+    """Accept the name of an exchange or a queue: an AMQP short string that is not empty."""
+    if not 1 <= len(value.encode()) <= 255:
+        raise ValueError("must have 1 to 255 bytes in UTF-8")
+    if _CONTROL.search(value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+def routing_key_template(value: str) -> str:
+    """Accept a template of plain fields, ``{name}.{version}``; ``{{`` and ``}}`` are braces."""
+    fields = " ".join(f"{{{field}}}" for field in ROUTING_KEY_FIELDS)
+    try:
+        parts = list(string.Formatter().parse(value))
+    except ValueError:
+        raise ValueError("has a single brace: write {{ or }} for the character itself") from None
+    for _, field, spec, conversion in parts:
+        if field is not None and (field not in ROUTING_KEY_FIELDS or spec or conversion):
+            raise ValueError(f"may hold only the plain fields {fields}")
+    return value
+
+
+def amqp_urls(value: str) -> tuple[str, ...]:
+    """Split a comma-separated list of AMQP URLs, each of them checked."""
+    urls = tuple(value.split(","))
+    for number, url in enumerate(urls, 1):
+        try:
+            _amqp_url(url)
+        except ValueError as error:
+            which = f"URL {number} of {len(urls)} " if len(urls) > 1 else ""
+            raise ValueError(f"{which}{error}") from None
+    return urls
+
+
+def _amqp_url(url: str) -> None:
+    if not url.startswith(("amqp://", "amqps://")):
+        raise ValueError(f"must begin with amqp:// or amqps:// ({_RESERVED})")
+    if _CONTROL.search(url) or " " in url:
+        raise ValueError("must not contain blanks or control characters: percent-encode them")
+    parts = _split(url)
+    if parts.fragment or "@" in parts.path or "/" in parts.path[1:]:
+        raise ValueError(f"must be amqp://user:password@host:port/vhost ({_RESERVED})")
+    if (parts.username is None) != (parts.password is None) or parts.username == "":
+        raise ValueError("must name a user with a password, or neither")
+    for text in (parts.username, parts.password, parts.path):
+        _check_escapes(text or "")
+    _check_options(parts.query)
+
+
+def _split(url: str) -> SplitResult:
+    """Split at RFC 3986's borders; host and port are there and can be used."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text quotes the URL
+        raise ValueError(f"has no usable host or port ({_RESERVED})") from None
+    if not parts.hostname or port == 0:
+        raise ValueError("has no usable host or port")
+    return parts
+
+
+def _check_escapes(text: str) -> None:
+    if _BAD_ESCAPE.search(text):
+        raise ValueError("has a % that is not followed by two hex digits: write %25")
+    try:
+        unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise ValueError("has a percent-encoded byte that is not UTF-8") from None
+
+
+def _check_options(query: str) -> None:
+    """Only the heartbeat is the user's: TLS has settings of its own, the rest is decided."""
+    for name, seconds in parse_qsl(query, keep_blank_values=True):
+        if name != "heartbeat" or not re.fullmatch(r"[0-9]{1,5}", seconds):
+            raise ValueError("may carry no option but ?heartbeat=SECONDS")
+
+
+def keepalive(value: object) -> float:
+    """Read ``off``, which is 0, or seconds."""
+    if isinstance(value, str) and value.lower() == "off":
+        return 0
+    try:
+        seconds = float(value) if isinstance(value, str | int | float) else -1
+    except (ValueError, OverflowError):
+        seconds = -1
+    if isinstance(value, bool) or not (seconds == 0 or 1 <= seconds <= YEAR):
+        raise ValueError(f"must be off or a number from 1 to {YEAR}")
+    return seconds
+
+
+def http_address(value: str) -> HttpAddress | None:
+    """Read ``host:port`` or ``[::1]:port``; ``off`` is None."""
+    if value.lower() == "off":
+        return None
+    match = re.fullmatch(r"(?:\[([^\]\s]+)\]|([^\[\]:/@\s]+)):([0-9]{1,5})", value)
+    if match is None or int(match[3]) > 65535:
+        raise ValueError("must be host:port, [IPv6 address]:port or off")
+    if match[1] is not None:
+        try:
+            IPv6Address(match[1])
+        except ValueError:
+            raise ValueError("must have an IPv6 address between the brackets") from None
+    return HttpAddress(match[1] or match[2], int(match[3]))
+
+
+def sentry_dsn(value: str) -> str:
+    """Accept ``https://KEY@HOST/PROJECT``, the form that Sentry's SDKs read."""
+    try:
+        parts = _split(value)
+    except ValueError:
+        parts = urlsplit("")
+    project = parts.path.rpartition("/")[2]
+    if parts.scheme not in ("http", "https") or not parts.username or not project.isdecimal():
+        raise ValueError("must be http(s)://KEY@HOST/PROJECT, PROJECT being a number")
+    return value
