@@ -5,6 +5,7 @@ or raises :class:`ConfigError` with every problem at once, a line each that begi
 the variable and never repeats a value.
 """
 
+import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bridge import syntax
+from bridge import files, syntax
 from bridge.errors import ConfigError
 from bridge.syntax import HttpAddress
 from bridge.variables import PREFIX, Found, read, sentence, variable
@@ -43,35 +44,13 @@ NOT_YET = (
 )
 
 
-def _readable_file(path: Path) -> Path:
-    if not os.path.isfile(path):  # unlike Path.is_file, never raises
-        raise ValueError("names no file")
-    if not os.access(path, os.R_OK):
-        raise ValueError("names a file that this user may not read")
-    return path
-
-
-def _place_for_a_file(path: Path) -> Path:
-    if os.path.isdir(path):
-        raise ValueError("is a directory, where a file is needed")
-    if not os.path.isdir(path.parent):
-        raise ValueError("lies in a directory that does not exist")
-    return path
-
-
-def _place_for_a_socket(path: Path) -> Path:
-    if len(os.fsencode(path)) > 107:
-        raise ValueError("is over 107 bytes long, too long for the path of a Unix socket")
-    return _place_for_a_file(path)
-
-
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 Keepalive = Annotated[float, BeforeValidator(syntax.keepalive)]
 Pollers = Annotated[int, Field(ge=1, le=1000)]  # SWF's own limit for a task list
 MaxInFlight = Annotated[int, Field(ge=1, le=1_000_000)]
 SwfName = Annotated[str, AfterValidator(syntax.swf_name)]
 AmqpName = Annotated[str, AfterValidator(syntax.amqp_name)]
-ReadableFile = Annotated[Path, AfterValidator(_readable_file)]
+ReadableFile = Annotated[Path, AfterValidator(files.readable)]
 
 
 class TaskList(BaseModel):
@@ -191,12 +170,12 @@ class Settings(BaseSettings):
         description="seconds after the poll for which a task with no queue bound waits for one"
         " before it is failed in SWF; 0: at once",
     )
-    journal: Annotated[Path, AfterValidator(_place_for_a_file)] = Field(
+    journal: Annotated[Path, AfterValidator(files.place_for_a_file)] = Field(
         default=Path("swf-bridge.db"),
         description="SQLite file of the tasks in hand, held by one process; by default journal.db"
         " in systemd's state directory, else swf-bridge.db",
     )
-    control: Annotated[Path, AfterValidator(_place_for_a_socket)] = Field(
+    control: Annotated[Path, AfterValidator(files.place_for_a_socket)] = Field(
         default=Path("swf-bridge.sock"),
         description="Unix socket for commands; by default control.sock in systemd's runtime"
         " directory, else the journal's path with .sock",
@@ -250,11 +229,13 @@ class Settings(BaseSettings):
     @field_validator("task_lists")
     @classmethod
     def _each_list_once(cls, lists: tuple[TaskList, ...]) -> tuple[TaskList, ...]:
+        if not lists:
+            raise ValueError("names no task list")
         seen: dict[str, int] = {}
         for number, each in enumerate(lists, 1):
             first = seen.setdefault(each.label, number)
             if first != number:
-                raise ValueError(f"entry {number}: is the same task list as entry {first}")
+                raise ValueError(f"entry {number} is the same task list as entry {first}")
         return lists
 
     @field_validator("amqp_url")
@@ -357,6 +338,15 @@ class Settings(BaseSettings):
             for name in type(self).model_fields
         }
 
+    def shown(self) -> dict[str, str]:
+        """Write each field as its variable would have it, without passwords and keys."""
+        shown = {name: _written(getattr(self, name)) for name in type(self).model_fields}
+        shown["amqp_url"] = ",".join(map(syntax.without_login_secrets, self.amqp_urls))
+        if self.sentry_dsn:
+            dsn = self.sentry_dsn.get_secret_value()
+            shown["sentry_dsn"] = syntax.without_login_secrets(dsn)
+        return shown | {name: "off" for name in ("http", "keepalive") if not getattr(self, name)}
+
     def without_effect(self) -> list[str]:
         """Name what the user set although it has no effect yet (:data:`NOT_YET`)."""
         fields = type(self).model_fields
@@ -366,7 +356,8 @@ class Settings(BaseSettings):
         told.add(f"{variable('swf_client')}={self.swf_client}")
         lists = variable("task_lists")
         told |= {f"{lists}.queue" for each in self.task_lists if each.queue is not None}
-        told |= {f"{lists}.keepalive" for each in self.task_lists if each.keepalive}
+        if any(each.keepalive != self.keepalive for each in self.task_lists):
+            told.add(f"{lists}.keepalive")
         return [name for name in NOT_YET if name in told]
 
 
@@ -395,3 +386,11 @@ def _filled_in(entry: object, defaults: Mapping[str, object]) -> object:
     if isinstance(entry, str):
         entry = {"name": entry}
     return {**defaults, **_present(entry)} if isinstance(entry, dict) else entry
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple) and all(isinstance(each, TaskList) for each in value):
+        return json.dumps([each.model_dump(exclude_none=True) for each in value])
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value).removesuffix(".0")

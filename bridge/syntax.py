@@ -181,3 +181,11 @@ def sentry_dsn(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.username or not project.isdecimal():
         raise ValueError("must be http(s)://KEY@HOST/PROJECT, PROJECT being a number")
     return value
+
+
+def without_login_secrets(url: str) -> str:
+    """Hide the password of a URL that was accepted above; of a DSN, the key itself."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    user = f"{login.partition(':')[0]}:" if parts.scheme.startswith("amqp") else ""
+    return parts._replace(netloc=f"{user}***{at}{host}" if at else host).geturl()

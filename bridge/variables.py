@@ -55,7 +55,9 @@ def _environment(
         if name in variables:
             yield Found(variables[name], environ[name], name, "environment")
         else:
-            problems.append(f"{name}: no such setting; did you mean {_nearest(name, variables)}?")
+            problems.append(
+                f"{_plain(name)}: no such setting; did you mean {_nearest(name, variables)}?"
+            )
 
 
 def _credentials(
@@ -66,7 +68,7 @@ def _credentials(
         field = variables.get(name.upper())
         if field is None or name != name.lower():
             nearest = _nearest(name, variables).lower()
-            problems.append(f"{name}: no such credential; did you mean {nearest}?")
+            problems.append(f"{_plain(name)}: no such credential; did you mean {nearest}?")
             continue
         try:
             text = (directory / name).read_text("utf-8", "surrogateescape").rstrip("\r\n")
@@ -80,6 +82,11 @@ def _nearest(name: str, variables: Iterable[str]) -> str:
     """Find the most similar variable; what they all begin with does not count."""
     tails = [each.removeprefix(PREFIX) for each in variables]
     return PREFIX + get_close_matches(name.upper().removeprefix(PREFIX), tails, n=1, cutoff=0)[0]
+
+
+def _plain(name: str) -> str:
+    """Keep a name on its line, whatever is in it."""
+    return ascii(name)[1:-1]
 
 
 def _is_utf8(text: str) -> bool:
@@ -107,7 +114,7 @@ def sentence(
     key = str(inner[1])
     if error["type"] == "extra_forbidden":
         nearest = get_close_matches(key, entry.model_fields, n=1, cutoff=0)[0]
-        return f'{name}: {position} has an unknown key "{key}"; did you mean "{nearest}"?'
+        return f'{name}: {position} has an unknown key "{_plain(key)}"; did you mean "{nearest}"?'
     if error["type"] == "missing" and key in model.model_fields:
         return f"{variable(key)}: is not set, and {position} of {name} has no {key} of its own"
     return f"{name}: {position}: {key} {_reason(error, entry.model_fields[key])}"

@@ -1,0 +1,38 @@
+"""The program: from the arguments to a command to an exit code."""
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from bridge.cli import parser
+from bridge.errors import ConfigError, PartFailed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one command and return its exit code (``sysexits.h``)."""
+    commands = parser.build()
+    args = commands.parse_args(argv)
+    if args.command is None:
+        commands.print_help(sys.stderr)
+        return os.EX_USAGE
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # no locale may make a ✓ fatal
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except ConfigError as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        return os.EX_CONFIG
+    except PartFailed as error:
+        print(f"swf-bridge: {error}", file=sys.stderr)
+        return os.EX_SOFTWARE
+    except BrokenPipeError:
+        # The reader has left (… | head). Nobody is there to be told, nor for the flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""``swf-bridge config``: the settings as they are in effect, and where each comes from."""
+
+import argparse
+import json
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "config",
+        help="show the effective settings and where each comes from",
+        description="Show every setting with the value in effect and where it comes from."
+        " Passwords and keys show as ***.",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object by variable")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the settings; wrong ones raise ``ConfigError``."""
+    from bridge.settings import Settings  # noqa: PLC0415 — slow to load
+    from bridge.variables import variable  # noqa: PLC0415
+
+    settings = Settings.load()
+    sources, shown = settings.sources(), settings.shown()
+    rows = [(variable(name), value, sources[name]) for name, value in shown.items()]
+    if args.json:
+        table = {name: {"value": value, "source": source} for name, value, source in rows}
+        print(json.dumps(table, indent=2))
+        return 0
+    names, origins = (max(len(row[i]) for row in rows) for i in (0, 2))
+    for name, value, source in rows:
+        print(f"{name:{names}}  {source:{origins}}  {value}".rstrip())
+    return 0

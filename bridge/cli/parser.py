@@ -1,0 +1,37 @@
+"""The command line: which commands there are, and how a wrong one is told."""
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+from typing import NoReturn
+
+from bridge import __version__
+
+COMMANDS = ("run", "check", "config", "local")
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a wrong command line in the usage and one line more, and exits 64 (``sysexits.h``)."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and exit."""
+        self.print_usage(sys.stderr)
+        self.exit(os.EX_USAGE, f"{self.prog}: {message}\n")
+
+
+def build() -> Parser:
+    """Make the parser of every command; each sets ``run`` to what carries it out."""
+    parser = Parser(
+        prog="swf-bridge",
+        description="Hands Amazon SWF activity tasks to RabbitMQ workers in any language and takes"
+        " their answers back.",
+        epilog="Settings are environment variables: swf-bridge config shows them all.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for name in COMMANDS:
+        if importlib.util.find_spec(f"bridge.cli.{name}"):
+            importlib.import_module(f"bridge.cli.{name}").add_parser(subparsers)
+    return parser
