@@ -1,0 +1,353 @@
+"""The state of the local SWF: domains, executions, task lists, tasks, and what may happen to them.
+
+One thread owns it: the event loop's. Nothing here blocks, does I/O or knows HTTP. Time comes
+from the loop, so that a test can hold the clock. Nothing is kept on disk.
+"""
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from bridge.local.errors import SwfError, unknown_activity, unknown_execution, unknown_resource
+from bridge.local.execution import Execution
+from bridge.local.options import Options
+from bridge.local.task import Moment, Task, Timeouts
+from bridge.local.tasklist import Poll, TaskList, Timer
+from bridge.local.tokens import new_token, scheduled_event_of
+from bridge.local.types import Domain
+
+
+class Clock(Protocol):
+    """The part of an asyncio event loop that tells and awaits time."""
+
+    def time(self) -> float:
+        """Seconds on a clock that only goes forward."""
+
+    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
+        """Call `callback(*args)` in `delay` seconds."""
+
+
+class Swf:
+    """The activity half of Amazon SWF."""
+
+    def __init__(self, clock: Clock, options: Options) -> None:
+        self.options = options
+        self.domains: dict[str, Domain] = {}
+        self.tasks: dict[str, Task] = {}
+        self.lists: dict[tuple[str, str], TaskList] = {}
+        self.closed: Counter[str] = Counter()
+        """How many tasks closed, by the state they ended in."""
+        self.started = 0
+        """How many tasks are with workers now, and at most were at once."""
+        self.most_started = 0
+        self.on_close: Callable[[Task], None] = lambda _: None
+        self._clock = clock
+        self._executions: dict[tuple[str, str, str], Execution] = {}
+        self._running: dict[tuple[str, str], Execution] = {}
+        self._tokens: dict[str, Task] = {}
+        self._timers: dict[str, Timer] = {}
+        self._ids = itertools.count(1)
+
+    # Domains and executions
+
+    def domain(self, name: str) -> Domain:
+        """Return a domain, or raise UnknownResourceFault."""
+        found = self.domains.get(name)
+        if found is None:
+            raise unknown_resource(f"domain: {name}")
+        return found
+
+    def execution(self, domain: str, workflow_id: str, run_id: str) -> Execution:
+        """Return an execution, open or closed, or raise UnknownResourceFault."""
+        self.domain(domain)
+        found = self._executions.get((domain, workflow_id, run_id))
+        if found is None:
+            raise unknown_execution(workflow_id, run_id)
+        return found
+
+    def running(self, domain: str, workflow_id: str, run_id: str | None) -> Execution:
+        """Return the open execution of a workflow id, or raise UnknownResourceFault."""
+        self.domain(domain)
+        found = self._running.get((domain, workflow_id))
+        if found is None or (run_id and found.run_id != run_id):
+            raise unknown_execution(workflow_id, run_id or None)
+        return found
+
+    def terminate(self, execution: Execution, attributes: dict[str, Any]) -> None:
+        """Close an execution; its open tasks close with it, without events of their own."""
+        execution.record("WorkflowExecutionTerminated", attributes)
+        execution.closed_at = round(time.time(), 3)
+        del self._running[execution.domain, execution.workflow_id]
+        for task in list(execution.open.values()):
+            self._close(task, "terminated")
+
+    def request_cancel(self, execution: Execution) -> None:
+        """Record the request and cancel each open activity, as a decider that complies would."""
+        execution.cancel_requested = True
+        execution.record("WorkflowExecutionCancelRequested", {"externalInitiatedEventId": 0})
+        for task in list(execution.open.values()):
+            self.cancel(task)
+
+    # Tasks
+
+    def schedule(
+        self,
+        *,
+        domain: str,
+        task_list: str,
+        name: str,
+        version: str,
+        input: str | None,  # noqa: A002
+        workflow_id: str | None,
+        activity_id: str | None,
+        timeouts: Timeouts,
+        priority: int,
+        control: str | None = None,
+    ) -> Task:
+        """Schedule a task, in the open execution of `workflow_id` or a new one.
+
+        Raises ValueError for an activity id that is open in that execution already.
+        """
+        self.domains.setdefault(domain, Domain(domain))
+        number = str(next(self._ids))
+        execution = self._execution_for(domain, workflow_id or f"local-{number}")
+        activity_id = activity_id or f"activity-{number}"
+        if activity_id in execution.open:
+            raise ValueError(f"activity id {activity_id!r} is open in this workflow already")
+        task = Task(
+            number, execution, activity_id, name, version, task_list, input, timeouts, priority,
+            Moment(self._clock.time()),
+        )  # fmt: skip
+        task.scheduled_event = execution.record(
+            "ActivityTaskScheduled",
+            {
+                "activityType": {"name": name, "version": version},
+                "activityId": activity_id,
+                "input": input,
+                "control": control,
+                **timeouts.attributes(),
+                "taskList": {"name": task_list},
+                "taskPriority": str(priority),
+                "decisionTaskCompletedEventId": 0,
+            },
+        )
+        execution.open[activity_id] = task
+        execution.latest_activity_at = task.scheduled.at
+        self.tasks[number] = task
+        self._watch(task)
+        self._offer(task)
+        return task
+
+    def poll(self, domain: str, task_list: str, poll: Poll) -> None:
+        """Answer a poll with a task, at once or as soon as there is one, or empty after the hold.
+
+        Raises LimitExceededFault for one poll too many.
+        """
+        self._polled_domain(domain)
+        tasks = self.task_list(domain, task_list)
+        task = tasks.take()
+        if task is not None:
+            self._start(task, tasks, poll)
+            return
+        if len(tasks.polls) >= self.options.max_polls:
+            raise SwfError("LimitExceededFault", "Too many pollers on this task list")
+        tasks.polls.append(poll)
+        poll.expiry = self._clock.call_later(self.options.hold, self._expire, tasks, poll)
+
+    def abandon(self, domain: str, task_list: str, poll: Poll) -> None:
+        """Forget a poll whose client is gone, unless such clients are to be given tasks."""
+        if poll.expiry is None or self.options.give_to_vanished:
+            return
+        poll.expiry.cancel()
+        self.task_list(domain, task_list).polls.remove(poll)
+
+    def by_token(self, token: str, operation: str) -> Task:
+        """Return the open task of a token, or raise the fault that SWF gives for it."""
+        task = self._tokens.get(token)
+        if task is None:
+            event = scheduled_event_of(token)
+            if event is None:
+                raise SwfError("ValidationException", "Invalid token")
+            raise unknown_activity(event)
+        if task.is_open:
+            return task
+        if task.execution.closed_at is not None:
+            refusal = unknown_execution(task.execution.workflow_id, task.execution.run_id)
+        else:
+            refusal = unknown_activity(task.scheduled_event)
+        raise self.refuse(task, operation, refusal)
+
+    def refuse(self, task: Task, operation: str, refusal: SwfError) -> SwfError:
+        """Write a refused answer into the ledger and return it."""
+        task.refused.append((round(time.time(), 6), operation, refusal.code))
+        return refusal
+
+    def peek(self, token: object) -> Task | None:
+        """Return the task of a token, open or closed, or None."""
+        return self._tokens.get(token) if isinstance(token, str) else None
+
+    def complete(self, task: Task, result: str | None) -> None:
+        """Close a task as completed."""
+        task.result = result
+        self._record_close(task, "ActivityTaskCompleted", result=result)
+        self._close(task, "completed")
+
+    def fail(self, task: Task, reason: str | None, details: str | None) -> None:
+        """Close a task as failed."""
+        task.reason, task.details = reason, details
+        self._record_close(task, "ActivityTaskFailed", reason=reason, details=details)
+        self._close(task, "failed")
+
+    def cancel(self, task: Task) -> None:
+        """Request the cancellation of a task; one that no worker holds is canceled at once."""
+        if not task.is_open or task.cancel_requested is not None:
+            return
+        task.cancel_requested = Moment(self._clock.time())
+        task.cancel_event = task.execution.record(
+            "ActivityTaskCancelRequested",
+            {"activityId": task.activity_id, "decisionTaskCompletedEventId": 0},
+        )
+        if task.started is None:
+            self.canceled(task, None)
+
+    def canceled(self, task: Task, details: str | None) -> None:
+        """Close a task as canceled."""
+        task.details = details
+        self._record_close(
+            task,
+            "ActivityTaskCanceled",
+            details=details,
+            latestCancelRequestedEventId=task.cancel_event,
+        )
+        self._close(task, "canceled")
+
+    def heartbeat(self, task: Task, details: str | None) -> bool:
+        """Start the heartbeat clock anew and tell whether a cancel was requested."""
+        now = Moment(self._clock.time())
+        task.beaten = now.tick
+        task.heartbeats.append((now.at, details))
+        if task.cancel_requested is None:
+            return False
+        task.cancel_told = task.cancel_told or now.at
+        return True
+
+    def task_list(self, domain: str, name: str) -> TaskList:
+        """Return a task list, which comes into being with its first use."""
+        found = self.lists.get((domain, name))
+        if found is None:
+            found = self.lists[domain, name] = TaskList()
+        return found
+
+    def clear(self) -> None:
+        """Forget every task and execution; polls go on. Their tokens are unknown from now on."""
+        for timer in self._timers.values():
+            timer.cancel()
+        stores: Iterable[dict[Any, Any]] = (
+            self.tasks, self._tokens, self._executions, self._running, self._timers, self.closed,
+        )  # fmt: skip
+        for store in stores:
+            store.clear()
+        self.started = self.most_started = 0
+        for key, tasks in self.lists.items():
+            self.lists[key] = TaskList(polls=tasks.polls)
+
+    # How tasks go from state to state
+
+    def _execution_for(self, domain: str, workflow_id: str) -> Execution:
+        execution = self._running.get((domain, workflow_id))
+        if execution is None:
+            execution = Execution(domain, workflow_id)
+            self._running[domain, workflow_id] = execution
+            self._executions[domain, workflow_id, execution.run_id] = execution
+        return execution
+
+    def _polled_domain(self, name: str) -> None:
+        if self.options.any_domain:
+            self.domains.setdefault(name, Domain(name))
+        domain = self.domain(name)
+        if domain.deprecated:
+            raise unknown_resource(f"domain: {name}")
+
+    def _offer(self, task: Task) -> None:
+        tasks = self.task_list(task.execution.domain, task.task_list)
+        while tasks.polls:
+            poll = tasks.polls.popleft()
+            if poll.expiry is not None:
+                poll.expiry.cancel()
+                poll.expiry = None
+            if self.options.give_to_vanished or poll.caller.alive():
+                self._start(task, tasks, poll)
+                return
+        tasks.add(task)
+
+    def _start(self, task: Task, tasks: TaskList, poll: Poll) -> None:
+        now = Moment(self._clock.time())
+        task.state, task.started, task.beaten = "started", now, now.tick
+        task.identity = poll.identity
+        task.unheard = poll.caller.spoiled or (None if poll.caller.alive() else "vanished")
+        task.started_event = task.execution.record(
+            "ActivityTaskStarted",
+            {"scheduledEventId": task.scheduled_event, "identity": poll.identity},
+        )
+        task.token = new_token(task.scheduled_event, self.options.token_length)
+        self._tokens[task.token] = task
+        tasks.count_started(1)
+        self.started += 1
+        self.most_started = max(self.most_started, self.started)
+        self._watch(task)
+        poll.answer(task)
+
+    def _expire(self, tasks: TaskList, poll: Poll) -> None:
+        poll.expiry = None
+        tasks.polls.remove(poll)
+        poll.answer(None)
+
+    def _watch(self, task: Task) -> None:
+        """Arrange for the task's next time-out; a heartbeat is seen when the timer fires."""
+        timer = self._timers.pop(task.id, None)
+        if timer is not None:
+            timer.cancel()
+        deadline = task.deadline()
+        if deadline is not None:
+            delay = max(0.0, deadline[0] - self._clock.time())
+            self._timers[task.id] = self._clock.call_later(delay, self._ring, task)
+
+    def _ring(self, task: Task) -> None:
+        deadline = task.deadline()
+        if deadline is not None and deadline[0] <= self._clock.time():
+            self._time_out(task, deadline[1])
+        else:
+            self._watch(task)
+
+    def _time_out(self, task: Task, timeout_type: str) -> None:
+        task.timeout_type = timeout_type
+        last = task.heartbeats[-1][1] if task.heartbeats else None
+        self._record_close(task, "ActivityTaskTimedOut", timeoutType=timeout_type, details=last)
+        self._close(task, "timed-out")
+
+    def _record_close(self, task: Task, event_type: str, **attributes: Any) -> None:
+        task.execution.record(
+            event_type,
+            {
+                **attributes,
+                "scheduledEventId": task.scheduled_event,
+                "startedEventId": task.started_event,
+            },
+        )
+
+    def _close(self, task: Task, state: str) -> None:
+        tasks = self.task_list(task.execution.domain, task.task_list)
+        task.state, task.closed = state, Moment(self._clock.time())
+        if task.started is None:
+            tasks.drop()
+        else:
+            tasks.count_started(-1)
+            self.started -= 1
+        timer = self._timers.pop(task.id, None)
+        if timer is not None:
+            timer.cancel()
+        del task.execution.open[task.activity_id]
+        self.closed[state] += 1
+        self.on_close(task)

@@ -1,0 +1,44 @@
+"""What can be set on a local SWF, at its start and while it runs."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from bridge.local.limits import MAX_TOKEN
+from bridge.local.tokens import SHORTEST
+
+
+@dataclass
+class Options:
+    """How faithful, how slow and how strict the local SWF is."""
+
+    hold: float = 60.0
+    """Seconds for which an empty poll is held; the service's 60."""
+    latency: float = 0.0
+    """Seconds added before every call is carried out."""
+    token_length: int = 600
+    """Characters in a task token, a multiple of four, 100 to 1024."""
+    absent_token: bool = False
+    """Leave `taskToken` out of an empty poll's answer instead of writing "" (both are seen)."""
+    give_to_vanished: bool = False
+    """Give a task to a poll whose client is gone, as the service may."""
+    any_domain: bool = False
+    """Register an unknown domain where it is polled instead of refusing it."""
+    max_polls: int = 1000
+    """Polls of a task list that may be held at once; one more is a LimitExceededFault."""
+    canceled_fault: str = "UnknownResourceFault"
+    """The refusal of RespondActivityTaskCanceled where no cancel was requested. The API
+    reference names none; of the two faults that the action declares this is the one that fits."""
+
+    def update(self, changes: dict[str, Any]) -> None:
+        """Take new values; raises ValueError for a name or a value that cannot be."""
+        kinds: dict[str, type] = {f.name: type(f.default) for f in fields(self)}
+        for name, value in changes.items():
+            if name not in kinds:
+                raise ValueError(f"no option {name}: there are {', '.join(kinds)}")
+            if kinds[name] is float and type(value) is int:
+                value = float(value)  # noqa: PLW2901
+            if type(value) is not kinds[name]:
+                raise ValueError(f"option {name} wants a {kinds[name].__name__}")
+            setattr(self, name, value)
+        if not SHORTEST <= self.token_length <= MAX_TOKEN:
+            raise ValueError(f"option token_length wants {SHORTEST} to {MAX_TOKEN}")

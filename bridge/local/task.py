@@ -1,0 +1,163 @@
+"""One activity task and everything that ever happened to it: a line of the ledger."""
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.local.execution import Execution
+
+OPEN_STATES = ("scheduled", "started")
+CLOSED_STATES = ("completed", "failed", "canceled", "timed-out", "terminated")
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds; None stands for NONE."""
+
+    schedule_to_start: float | None = None
+    schedule_to_close: float | None = None
+    start_to_close: float | None = None
+    heartbeat: float | None = None
+
+    def attributes(self) -> dict[str, str]:
+        """Return them as the members of ActivityTaskScheduledEventAttributes."""
+        return {
+            "scheduleToStartTimeout": _whole(self.schedule_to_start),
+            "scheduleToCloseTimeout": _whole(self.schedule_to_close),
+            "startToCloseTimeout": _whole(self.start_to_close),
+            "heartbeatTimeout": _whole(self.heartbeat),
+        }
+
+
+def _whole(seconds: float | None) -> str:
+    return "NONE" if seconds is None else str(math.ceil(seconds))
+
+
+@dataclass
+class Moment:
+    """The same instant on two clocks: `at` for people (Unix seconds), `tick` for time-outs."""
+
+    tick: float
+    at: float = field(default_factory=lambda: round(time.time(), 6))
+
+
+@dataclass(eq=False)
+class Task:
+    """An activity task; the model alone changes it."""
+
+    id: str
+    execution: Execution
+    activity_id: str
+    name: str
+    version: str
+    task_list: str
+    input: str | None
+    timeouts: Timeouts
+    priority: int
+    scheduled: Moment
+    scheduled_event: int = 0
+
+    state: str = "scheduled"
+    token: str | None = None
+    started: Moment | None = None
+    started_event: int = 0
+    identity: str | None = None
+    unheard: str | None = None
+    """Why the answer to the poll that was given this task cannot have reached its client."""
+    heartbeats: list[tuple[float, str | None]] = field(default_factory=list)
+    beaten: float = 0.0
+    cancel_requested: Moment | None = None
+    cancel_event: int | None = None
+    cancel_told: float | None = None
+    closed: Moment | None = None
+    timeout_type: str | None = None
+    result: str | None = None
+    reason: str | None = None
+    details: str | None = None
+    refused: list[tuple[float, str, str]] = field(default_factory=list)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether SWF still waits for the end of this task."""
+        return self.closed is None
+
+    @property
+    def message_id(self) -> str | None:
+        """The first 32 hex digits of the token's SHA-256, by which the bridge names the task."""
+        return self.token and hashlib.sha256(self.token.encode()).hexdigest()[:32]
+
+    def as_polled(self) -> dict[str, Any]:
+        """Return the ActivityTask that a poll brings (API_ActivityTask)."""
+        answer: dict[str, Any] = {
+            "taskToken": self.token,
+            "activityId": self.activity_id,
+            "startedEventId": self.started_event,
+            "workflowExecution": self.execution.key,
+            "activityType": {"name": self.name, "version": self.version},
+        }
+        if self.input is not None:
+            answer["input"] = self.input
+        return answer
+
+    def deadline(self) -> tuple[float, str] | None:
+        """Return the next time-out that will strike, as (tick, timeoutType)."""
+        limits, due = self.timeouts, []
+        if limits.schedule_to_close is not None:
+            due.append((self.scheduled.tick + limits.schedule_to_close, "SCHEDULE_TO_CLOSE"))
+        if self.started is None:
+            if limits.schedule_to_start is not None:
+                due.append((self.scheduled.tick + limits.schedule_to_start, "SCHEDULE_TO_START"))
+        else:
+            if limits.start_to_close is not None:
+                due.append((self.started.tick + limits.start_to_close, "START_TO_CLOSE"))
+            if limits.heartbeat is not None:
+                due.append((self.beaten + limits.heartbeat, "HEARTBEAT"))
+        return min(due, default=None)
+
+    def view(self, *, payload: bool) -> dict[str, Any]:
+        """Return the task for a reader; token, input, result and details only with `payload`."""
+        shown: dict[str, Any] = {
+            "id": self.id,
+            "state": self.state,
+            "domain": self.execution.domain,
+            "taskList": self.task_list,
+            "name": self.name,
+            "version": self.version,
+            "activityId": self.activity_id,
+            **self.execution.key,
+            "priority": self.priority,
+            "timeouts": self.timeouts.attributes(),
+            "messageId": self.message_id,
+            "scheduledAt": self.scheduled.at,
+            "startedAt": self.started and self.started.at,
+            "identity": self.identity,
+            "unheard": self.unheard,
+            "heartbeats": [at for at, _ in self.heartbeats],
+            "cancelRequestedAt": self.cancel_requested and self.cancel_requested.at,
+            "cancelToldAt": self.cancel_told,
+            "closedAt": self.closed and self.closed.at,
+            "timeoutType": self.timeout_type,
+            "reason": self.reason,
+            "inputLength": _length(self.input),
+            "resultLength": _length(self.result),
+            "detailsLength": _length(self.details),
+            "refused": [
+                {"at": at, "operation": operation, "fault": fault}
+                for at, operation, fault in self.refused
+            ],
+        }
+        if payload:
+            shown |= {
+                "taskToken": self.token,
+                "input": self.input,
+                "result": self.result,
+                "details": self.details,
+                "heartbeatDetails": [details for _, details in self.heartbeats],
+            }
+        return shown
+
+
+def _length(text: str | None) -> int | None:
+    return None if text is None else len(text)
