@@ -1,0 +1,33 @@
+# Every target does the set-up that is still missing, and none that is not.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lock clean setup-python setup-broker
+BIN := .venv/bin
+ARGS :=
+
+help: ## These targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back; ARGS=--stay keeps it running
+	@exec $(BIN)/python -m demo $(ARGS)
+
+test: setup-broker ## All tests; ARGS='-k words' for some of them
+	$(BIN)/pytest $(ARGS)
+
+check: setup-python ## Lint, format, types, known vulnerabilities
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tools/audit.py requirements.lock
+
+lock: setup-python ## Newest versions that pyproject.toml allows, into both locks
+	$(BIN)/python tools/lock.py
+
+clean: ## Take away what the set-up and the tools made here
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup-python:
+	@tools/setup
+
+setup-broker:
+	@tools/setup broker
