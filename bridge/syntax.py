@@ -9,7 +9,7 @@ import re
 import string
 from ipaddress import IPv6Address
 from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qsl, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 YEAR = 31_536_000  # seconds; the longest that SWF lets a workflow execution take
 ROUTING_KEY_FIELDS = ("domain", "task_list", "name", "version")
@@ -106,13 +106,14 @@ def _amqp_url(url: str) -> None:
     if _CONTROL.search(url) or " " in url:
         raise ValueError("must not contain blanks or control characters: percent-encode them")
     parts = _split(url)
-    if parts.fragment or "@" in parts.path or "/" in parts.path[1:]:
+    if "?" in url:  # the bridge decides on heartbeats and time-outs, and TLS has its own settings
+        raise ValueError(f"may carry no options ({_RESERVED})")
+    if "#" in url or "@" in parts.path or "/" in parts.path[1:]:
         raise ValueError(f"must be amqp://user:password@host:port/vhost ({_RESERVED})")
     if (parts.username is None) != (parts.password is None) or parts.username == "":
         raise ValueError("must name a user with a password, or neither")
     for text in (parts.username, parts.password, parts.path):
         _check_escapes(text or "")
-    _check_options(parts.query)
 
 
 def _split(url: str) -> SplitResult:
@@ -134,13 +135,6 @@ def _check_escapes(text: str) -> None:
         unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
         raise ValueError("has a percent-encoded byte that is not UTF-8") from None
-
-
-def _check_options(query: str) -> None:
-    """Only the heartbeat is the user's: TLS has settings of its own, the rest is decided."""
-    for name, seconds in parse_qsl(query, keep_blank_values=True):
-        if name != "heartbeat" or not re.fullmatch(r"[0-9]{1,5}", seconds):
-            raise ValueError("may carry no option but ?heartbeat=SECONDS")
 
 
 def keepalive(value: object) -> float:

@@ -1,15 +1,14 @@
 """The command line: which commands there are, and how a wrong one is told."""
 
 import argparse
-import importlib
-import importlib.util
 import os
 import sys
 from typing import NoReturn
 
 from bridge import __version__
+from bridge.cli import check, config, local, run
 
-COMMANDS = ("run", "check", "config", "local")
+COMMANDS = (run, check, config, local)
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,7 +30,6 @@ def build() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for name in COMMANDS:
-        if importlib.util.find_spec(f"bridge.cli.{name}"):
-            importlib.import_module(f"bridge.cli.{name}").add_parser(subparsers)
+    for command in COMMANDS:
+        command.add_parser(subparsers)
     return parser
