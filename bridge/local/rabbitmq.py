@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,8 +20,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
+
+from bridge.local.keeper import Keeper
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 """Where Debian's and RPM's packages keep RabbitMQ's own scripts. The wrappers in `/usr/sbin` change
@@ -30,18 +31,6 @@ to the user rabbitmq and to the system's folders."""
 
 BOOT_TIMEOUT = 90.0
 CTL_TIMEOUT = 60.0
-
-# Leader of the process group that holds the node. Its standard input is a pipe from the owner: when
-# that closes, however the owner ended, a process outside the group kills the group and takes the
-# folder away.
-_KEEPER = """
-trap '' HUP INT TERM
-read -r _
-exec setsid --fork sh -c '
-  kill -s KILL -- "-$1"
-  for _ in 1 2 3 4 5 6 7 8 9; do rm -rf -- "$2" && break; sleep 0.2; done
-' sh $$ "$1"
-"""
 
 _CONFIG = """\
 listeners.tcp.local = 127.0.0.1:{port}
@@ -133,9 +122,7 @@ class RabbitNode(HttpApi):
         super().__init__(f"http://127.0.0.1:{self.api_port}")
         self._config = _CONFIG.format(port=self.port, api_port=self.api_port) + config
         self._plugins = ("rabbitmq_management", *plugins)
-        self._folder: Path | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
-        self._epmd: subprocess.Popen[bytes] | None = None
+        self._keeper: Keeper | None = None
         self._beam: subprocess.Popen[bytes] | None = None
 
     @staticmethod
@@ -149,9 +136,7 @@ class RabbitNode(HttpApi):
     @property
     def folder(self) -> Path:
         """Where everything of this node is: data, `log/`, cookie, configuration."""
-        if self._folder is None:
-            raise NodeError("the node was not started")
-        return self._folder
+        return self._kept().folder
 
     @property
     def pid(self) -> int:
@@ -167,8 +152,10 @@ class RabbitNode(HttpApi):
 
         About 7 s. Raises NodeError, and leaves nothing behind, where it does not come up.
         """
+        if self._beam is not None and self._beam.poll() is None:
+            raise NodeError("the node runs already")
         try:
-            if self._folder is None:
+            if self._keeper is None:
                 self._prepare()
             self._boot()
         except BaseException:
@@ -179,15 +166,8 @@ class RabbitNode(HttpApi):
     def stop(self) -> None:
         """End every process of the node and take its folder away. May be called twice."""
         if self._keeper is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._keeper.pid, signal.SIGKILL)
-        for process in (self._beam, self._epmd, self._keeper):
-            if process is not None:
-                process.wait()
-                _close(process.stdin)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._beam = self._epmd = self._keeper = self._folder = None
+            self._keeper.end()
+        self._beam = self._keeper = None
 
     def kill(self) -> None:
         """SIGKILL, as a crash. `start()` brings the node back on the same port with its data."""
@@ -253,6 +233,11 @@ class RabbitNode(HttpApi):
     ) -> None:
         self.stop()
 
+    def _kept(self) -> Keeper:
+        if self._keeper is None:
+            raise NodeError("the node was not started")
+        return self._keeper
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._beam is None:
             raise NodeError("the node does not run")
@@ -261,29 +246,22 @@ class RabbitNode(HttpApi):
     def _prepare(self) -> None:
         if reason := self.unavailable():
             raise NodeError(reason)
-        self._folder = Path(tempfile.mkdtemp(prefix="rabbit-"))
-        self._keeper = subprocess.Popen(  # noqa: S603
-            ["/bin/sh", "-c", _KEEPER, "rabbit-keeper", str(self._folder)],
-            stdin=subprocess.PIPE,
-            process_group=0,
-        )
-        (self._folder / "home").mkdir()
-        (self._folder / "rabbitmq.conf").write_text(self._config)
-        (self._folder / "rabbitmq-env.conf").touch()
-        (self._folder / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].")
+        self._keeper = Keeper("rabbit-")
+        (self.folder / "home").mkdir()
+        (self.folder / "rabbitmq.conf").write_text(self._config)
+        (self.folder / "rabbitmq-env.conf").touch()
+        (self.folder / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].")
         epmd = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
-        self._epmd = self._spawn(epmd, {})
+        self._keeper.spawn(epmd, env=self._environment())
 
     def _boot(self) -> None:
-        if self._beam is not None:
-            self._beam.wait(0)
         path = self.folder / "notify"
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(os.fspath(path))
             notify.settimeout(0.2)
-            server = os.fspath(SCRIPTS / "rabbitmq-server")
-            self._beam = self._spawn([server], {"NOTIFY_SOCKET": os.fspath(path)})
+            environment = self._environment() | {"NOTIFY_SOCKET": os.fspath(path)}
+            self._beam = self._kept().spawn([SCRIPTS / "rabbitmq-server"], env=environment)
             self._await_ready(notify, self._beam)
 
     def _await_ready(self, notify: socket.socket, beam: subprocess.Popen[bytes]) -> None:
@@ -300,19 +278,6 @@ class RabbitNode(HttpApi):
         lines = (self.folder / "output").read_text(errors="replace").splitlines()
         errors = [line.partition("[error] ")[2] for line in lines if "[error] " in line]
         return "\n".join(errors[:20] or lines[-20:])
-
-    def _spawn(self, command: list[str], extra: dict[str, str]) -> subprocess.Popen[bytes]:
-        assert self._keeper is not None
-        with (self.folder / "output").open("ab") as output:
-            return subprocess.Popen(  # noqa: S603
-                command,
-                env=self._environment() | extra,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                process_group=self._keeper.pid,
-            )
 
     def _environment(self) -> dict[str, str]:
         """All of it: nothing of the caller's reaches the node, and nothing of `/etc/rabbitmq`."""
@@ -361,8 +326,3 @@ def free_ports(count: int) -> list[int]:
 
 def _quote(name: str) -> str:
     return quote(name, safe="")
-
-
-def _close(stream: IO[bytes] | None) -> None:
-    if stream is not None:
-        stream.close()
