@@ -124,6 +124,7 @@ class Journal:
         self._held = _lock_file(path, lock_timeout)
         self._db = _open(path)
         (self.instance,) = self._db.execute("SELECT id FROM instance").fetchone()
+        (self._inherited,) = self._db.execute("SELECT ifnull(max(seq), 0) FROM task").fetchone()
         self.writable.set()
 
     def __repr__(self) -> str:
@@ -214,8 +215,8 @@ class Journal:
                 return
 
     def owed(self) -> Iterator[Entry]:
-        """The tasks that RabbitMQ has not confirmed."""
-        return self.tasks("NOT published")
+        """The tasks of an earlier life that RabbitMQ has not confirmed."""
+        return self.tasks(f"NOT published AND seq <= {self._inherited}")
 
     def labels(self) -> list[tuple[str, str, str]]:
         """The id, domain and task list of every task in hand, without their bodies."""

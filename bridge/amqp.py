@@ -1,0 +1,119 @@
+"""Between pika and plain values: addresses, properties, and tables that bear what workers send."""
+
+import os
+import socket
+import ssl
+import struct
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pika
+import pika.data
+from pika.credentials import ExternalCredentials
+from pika.spec import BasicProperties
+
+from bridge.message import UNDECODABLE_HEADERS, Message
+
+HEARTBEAT = 15
+"""Seconds. A peer that died is noticed within twice (heartbeat + 5)."""
+
+_PROPERTIES = tuple(name for name in vars(BasicProperties()) if not name.startswith("_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files for ``amqps``: whom to trust, and with which certificate to log in."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+def parameters(url: str, tls: Tls, name: str) -> pika.URLParameters:
+    """How to connect to ``url``; ``name`` is what operators see of the connection."""
+    found = pika.URLParameters(url)
+    found.heartbeat = HEARTBEAT
+    found.connection_attempts = 1
+    found.socket_timeout = found.stack_timeout = 10
+    found.blocked_connection_timeout = None  # what is sent while blocked cannot be recalled
+    found.tcp_options = {
+        "TCP_USER_TIMEOUT": 20_000,
+        "TCP_KEEPIDLE": 10,
+        "TCP_KEEPINTVL": 5,
+        "TCP_KEEPCNT": 3,
+    }
+    found.client_properties = {
+        "connection_name": f"swf-bridge {name} {socket.gethostname()}:{os.getpid()}"
+    }
+    if url.startswith("amqps:"):
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
+        found.ssl_options = pika.SSLOptions(context, found.host)
+        if tls.cert is not None and "@" not in url.split("/")[2]:
+            found.credentials = ExternalCredentials()
+    return found
+
+
+def to_pika(message: Message, attempt: str, header: str) -> BasicProperties:
+    """The properties of ``message`` with one header more, which names this attempt."""
+    given = dict(message.properties)
+    given["headers"] = {**(given.get("headers") or {}), header: attempt}
+    return BasicProperties(**given)
+
+
+def from_pika(properties: BasicProperties) -> dict[str, Any]:
+    """The properties that are set, by their names in AMQP; headers are always there."""
+    given = {name: getattr(properties, name) for name in _PROPERTIES}
+    return {**{k: v for k, v in given.items() if v is not None}, "headers": given["headers"] or {}}
+
+
+# --- pika's tables --------------------------------------------------------------------------------
+
+_decoding = threading.local()
+
+
+def _decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
+    """pika's, but a table that it cannot decode is skipped as a whole.
+
+    Years past 9999 (a worker that sends milliseconds) and deep nesting raise inside of pika, which
+    then reconnects and receives the same message for ever (pika #1698).
+    """
+    if getattr(_decoding, "nested", False):
+        return _pika_decode_table(encoded, offset)
+    _decoding.nested = True
+    try:
+        return _pika_decode_table(encoded, offset)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the message must pass
+        (size,) = struct.unpack_from(">I", encoded, offset)
+        return {UNDECODABLE_HEADERS: type(error).__name__}, offset + 4 + size
+    finally:
+        _decoding.nested = False
+
+
+def _decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
+    """pika's, but fractions stay fractions."""
+    match encoded[offset : offset + 1]:
+        case b"d":
+            return struct.unpack_from(">d", encoded, offset + 1)[0], offset + 9
+        case b"f":
+            return struct.unpack_from(">f", encoded, offset + 1)[0], offset + 5
+    return _pika_decode_value(encoded, offset)
+
+
+def _encode_value(pieces: list[bytes], value: Any) -> int:
+    """pika's, and fractions, which it refuses."""
+    if isinstance(value, float):
+        pieces.append(struct.pack(">cd", b"d", value))
+        return 9
+    return _pika_encode_value(pieces, value)
+
+
+_pika_decode_table = pika.data.decode_table
+_pika_decode_value = pika.data.decode_value
+_pika_encode_value = pika.data.encode_value
+pika.data.decode_table = _decode_table
+pika.data.decode_value = _decode_value
+pika.data.encode_value = _encode_value

@@ -1,0 +1,212 @@
+"""Forward, second half: owes every recorded task until it is confirmed or failed back.
+
+What cannot be published now waits in the journal, not here and not in a poller: here stands only
+when it is tried again. So a task without a queue, or one for a queue that is full, delays no other.
+"""
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol
+
+from bridge import metrics as m
+from bridge.backoff import delay
+from bridge.journal import Entry
+from bridge.message import Message, task_message
+from bridge.metrics import Metrics
+from bridge.outage import Outage
+from bridge.publisher import Done, Fate, Receipt
+from bridge.routing import RoutingKey
+from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+RETRY_FIRST = 0.25
+RETRY_CAP = 5.0
+
+
+class Owed(Protocol):
+    """The journal, as far as the forwarder uses it."""
+
+    def get(self, task_id: str) -> Entry | None:
+        """The task, if it is in hand."""
+
+    def owed(self) -> Iterator[Entry]:
+        """The tasks that are not confirmed."""
+
+    def published(self, task_id: str) -> None:
+        """The task is confirmed."""
+
+    def flush(self) -> bool:
+        """Write what waits."""
+
+
+class Publish(Protocol):
+    """The publisher, as far as the forwarder uses it."""
+
+    def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
+        """Publish, and tell what became of it."""
+
+
+FailBack = Callable[[Failed, Callable[[float], object]], object]
+"""Fail a task in SWF; the second is called with seconds where it has to be tried again."""
+
+
+class Forwarder:
+    """A part: hands tasks to the publisher, and tries again what came back.
+
+    ``forward`` may be called from any thread and never blocks.
+    """
+
+    def __init__(
+        self,
+        journal: Owed,
+        publisher: Publish,
+        fail_back: FailBack,
+        metrics: Metrics,
+        *,
+        exchange: str,
+        routing_key: RoutingKey,
+        reply_to: str,
+        unroutable_timeout: float,
+        trace: Callable[[ActivityTask, Message], Message] = lambda task, message: message,
+    ) -> None:
+        self.name = "forwarder"
+        self.moved = time.monotonic()
+        self._journal = journal
+        self._publisher = publisher
+        self._fail_back = fail_back
+        self._metrics = metrics
+        self._exchange = exchange
+        self._routing_key = routing_key
+        self._reply_to = reply_to
+        self._unroutable_timeout = unroutable_timeout
+        self._trace = trace
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._unroutable: dict[str, Outage] = {}
+
+    def __repr__(self) -> str:
+        return f"<Forwarder {len(self._due)} waiting>"
+
+    # --- for every thread ---
+
+    def forward(
+        self, task: ActivityTask, body: bytes, *, attempt: int = 0, alone: bool = False
+    ) -> None:
+        """Publish the task; try again, or fail it back, where no queue takes it."""
+        key = self._routing_key.of(task)
+        message = task_message(
+            task, body, exchange=self._exchange, routing_key=key, reply_to=self._reply_to
+        )
+        done = partial(self._published, task, key, attempt)
+        self._publisher.publish(self._trace(task, message), done, alone=alone)
+
+    def stop(self) -> None:
+        """Try nothing again; what is owed stands in the journal."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+
+    # --- the forwarder's own thread ---
+
+    def run(self) -> None:
+        """Hand over what an earlier life owes, then try again what is due, until asked to stop."""
+        for entry in self._journal.owed():
+            self.forward(entry.task, entry.body)
+        flushed = time.monotonic()
+        while not self._stopping:
+            self.moved = time.monotonic()
+            self.try_due()
+            if self.moved - flushed >= TICK:
+                self._journal.flush()
+                flushed = self.moved
+            self._wait()
+
+    def try_due(self) -> None:
+        """Do what is due now."""
+        while action := self._next_due():
+            action()
+
+    def _next_due(self) -> Callable[[], object] | None:
+        with self._changed:
+            if self._due and self._due[0][0] <= time.monotonic():
+                return heapq.heappop(self._due)[2]
+        return None
+
+    def _wait(self) -> None:
+        with self._changed:
+            until = self._due[0][0] - time.monotonic() if self._due else TICK
+            if not self._stopping and until > 0:
+                self._changed.wait(min(TICK, until))
+
+    def _later(self, seconds: float, action: Callable[[], object]) -> None:
+        with self._changed:
+            heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), action))
+            self._changed.notify()
+
+    # --- what became of a publish; on the publisher's thread ---
+
+    def _published(self, task: ActivityTask, key: str, attempt: int, receipt: Receipt) -> None:
+        label = (task.domain, task.task_list)
+        self._metrics.count(m.PUBLISHES, *label, receipt.fate.value)
+        match receipt.fate:
+            case Fate.CONFIRMED:
+                self._confirmed(task, key, receipt)
+            case Fate.NACKED:
+                self._again(task.id, attempt)
+            case Fate.UNROUTABLE | Fate.REFUSED:
+                self._unrouted(task, key, attempt, receipt)
+
+    def _confirmed(self, task: ActivityTask, key: str, receipt: Receipt) -> None:
+        self._journal.published(task.id)
+        self._metrics.count(m.TASKS_PUBLISHED, task.domain, task.task_list)
+        self._metrics.observe(m.PUBLISH_CONFIRM, receipt.seconds)
+        if self._unroutable and (outage := self._unroutable.pop(key, None)):
+            outage.end()
+        log.debug("task.published", extra={"task": task.id, "key": key})
+
+    def _unrouted(self, task: ActivityTask, key: str, attempt: int, receipt: Receipt) -> None:
+        waited = time.time() - task.polled_at
+        why = _why(receipt, key, self._exchange)
+        self._outage(key).begin(why, task=task.id)
+        if waited >= self._unroutable_timeout:
+            reason = cut(f"no worker could be reached: {why}", REASON_LIMIT)
+            self._give_back(Failed(task.token, reason, f"routing key: {key}"))
+        else:
+            alone = receipt.fate is Fate.REFUSED
+            self._again(task.id, attempt, self._unroutable_timeout - waited, alone=alone)
+
+    def _outage(self, key: str) -> Outage:
+        if key not in self._unroutable:
+            self._unroutable[key] = Outage(log, "task.unroutable", "task.routable", key=key)
+        return self._unroutable[key]
+
+    def _again(
+        self, task_id: str, attempt: int, at_most: float = RETRY_CAP, *, alone: bool = False
+    ) -> None:
+        wait = min(delay(attempt, RETRY_FIRST, RETRY_CAP), at_most)
+        self._later(wait, partial(self._retry, task_id, attempt + 1, alone=alone))
+
+    def _retry(self, task_id: str, attempt: int, *, alone: bool) -> None:
+        entry = self._journal.get(task_id)
+        if entry is not None:
+            self.forward(entry.task, entry.body, attempt=attempt, alone=alone)
+
+    def _give_back(self, reply: Failed) -> None:
+        self._fail_back(
+            reply, lambda seconds: self._later(seconds, partial(self._give_back, reply))
+        )
+
+
+def _why(receipt: Receipt, key: str, exchange: str) -> str:
+    if receipt.fate is Fate.REFUSED:
+        return f"RabbitMQ refuses routing key {key}: {receipt.detail}"
+    return f"no queue is bound to exchange {exchange} for routing key {key}"

@@ -1,0 +1,121 @@
+"""Tasks in hand, here or at another instance: who holds a task hears what becomes of it.
+
+Competing instances share the reply queue, so a reply may arrive where its task is not held. Whoever
+learns that SWF has closed a task, or asks to cancel it, tells the others; the holder gives its slot
+and its journal row back, or tells the worker. Each instance has a durable queue for such notices.
+"""
+
+import logging
+from typing import Protocol
+
+from bridge import metrics as m
+from bridge.journal import Entry, InHand
+from bridge.message import Message, cancellation, decode_notice, notice
+from bridge.metrics import Metrics
+from bridge.publisher import Done, Fate, Receipt
+from bridge.routing import RoutingKey
+from bridge.topology import Topology
+
+log = logging.getLogger(__name__)
+
+
+class TasksInHand(Protocol):
+    """The journal, as far as it is asked here."""
+
+    def get(self, task_id: str) -> Entry | None:
+        """The task, if it is in hand."""
+
+    def settle(self, task_id: str) -> InHand | None:
+        """The task is closed: it is no longer in hand."""
+
+    def was_settled(self, task_id: str) -> bool:
+        """Whether it was settled here before."""
+
+    def cancel_noticed(self, task_id: str) -> bool:
+        """Remember that the worker is told of the cancel; True the first time."""
+
+
+class Publish(Protocol):
+    """The publisher, as far as it is used here."""
+
+    def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
+        """Publish, and tell what became of it."""
+
+
+class Instances:
+    """This instance among those that share its reply queue. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        journal: TasksInHand,
+        publisher: Publish,
+        metrics: Metrics,
+        *,
+        topology: Topology,
+        routing_key: RoutingKey,
+    ) -> None:
+        self._journal = journal
+        self._publisher = publisher
+        self._metrics = metrics
+        self._topology = topology
+        self._routing_key = routing_key
+
+    def settled_here(self, task_id: str) -> bool:
+        """Whether this instance settled the task before."""
+        return self._journal.was_settled(task_id)
+
+    def closed(self, task_id: str) -> InHand | None:
+        """SWF has closed the task: its holder lets it go. What it was, where that is us."""
+        held = self._journal.settle(task_id)
+        if held is None:
+            self._tell("settled", task_id)
+        return held
+
+    def released(self, task_id: str, reason: str) -> InHand | None:
+        """The task is closed, or taken for closed, without a reply: its slot is free, and why."""
+        held = self.closed(task_id)
+        if held is not None:
+            self._count_release(task_id, held, reason)
+        return held
+
+    def cancel_requested(self, task_id: str) -> None:
+        """SWF asks to cancel the task: its holder tells the worker, once."""
+        entry = self._journal.get(task_id)
+        if entry is None:
+            self._tell("cancel", task_id)
+        elif self._journal.cancel_noticed(task_id):
+            task = entry.task
+            self._metrics.count(m.CANCEL_NOTICES, task.domain, task.task_list)
+            log.info("task.cancel_requested", extra={"task": task_id})
+            message = cancellation(
+                task.token,
+                task_id,
+                exchange=self._topology.cancel_exchange,
+                routing_key=self._routing_key.of(task),
+            )
+            self._publisher.publish(message, log_unsent)
+
+    def heard(self, body: bytes) -> None:
+        """Another instance speaks of a task; it concerns us where we hold it."""
+        what, task_id, sender = decode_notice(body)
+        if sender == self._topology.instance or self._journal.get(task_id) is None:
+            return
+        if what == "settled" and (held := self._journal.settle(task_id)):
+            self._count_release(task_id, held, "settled by another instance")
+        elif what == "cancel":
+            self.cancel_requested(task_id)
+
+    def _count_release(self, task_id: str, held: InHand, reason: str) -> None:
+        self._metrics.count(m.SLOTS_RELEASED, held.domain, held.task_list, reason)
+        log.info("slot.released", extra={"task": task_id, "reason": reason})
+
+    def _tell(self, what: str, task_id: str) -> None:
+        topology = self._topology
+        message = notice(what, task_id, topology.instance, exchange=topology.notice_exchange)
+        self._publisher.publish(message, log_unsent)
+
+
+def log_unsent(receipt: Receipt) -> None:
+    """The receipt of a message that nobody waits for."""
+    if receipt.fate is not Fate.CONFIRMED:
+        log.info("notice.not_sent", extra={"reason": receipt.detail or receipt.fate.value})

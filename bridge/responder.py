@@ -1,0 +1,326 @@
+"""Back: decode → respond → Outcome. Law: after a delivery every path returns an Outcome.
+
+A reply settles its task by the token alone, whichever instance polled it. No responder waits: what
+SWF cannot take now is handed back with a time, and the replies of one task wait for each other
+without a thread.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from random import Random
+from typing import Protocol
+
+from bridge import metrics as m
+from bridge.consumer import Ack, Delivery, Later, Outcome, Park
+from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
+from bridge.instances import Instances, Publish, log_unsent
+from bridge.message import decode_reply, heartbeat_answer
+from bridge.metrics import Metrics
+from bridge.task import Canceled, Completed, Failed, Heartbeat, Reply
+from bridge.topology import Topology
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+PATIENCE = 60.0
+RETRY_FIRST = 0.5
+RETRY_REFUSED = 5.0
+RETRY_CAP = 60.0
+NOT_REQUESTED = "canceled without request"
+
+
+class Answers(Protocol):
+    """The calls of SWF that a responder makes."""
+
+    def respond(self, reply: Reply) -> None:
+        """Close a task."""
+
+    def heartbeat(self, token: str, details: str | None) -> bool:
+        """Whether SWF asks to cancel the task."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailBack:
+    """The bridge's own word: fail this task; ``again`` is told in how many seconds to retry."""
+
+    reply: Failed
+    again: Callable[[float], object]
+
+
+Work = Delivery | FailBack
+
+
+class Turns:
+    """One responder at a time for a task, in the order in which its replies came."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, deque[tuple[Delivery, Reply]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def begin(self, delivery: Delivery, reply: Reply) -> bool:
+        """Whether it is the reply's turn now; else it is kept until the others are through."""
+        with self._lock:
+            if (waiting := self._waiting.get(reply.task)) is None:
+                self._waiting[reply.task] = deque()
+                return True
+            waiting.append((delivery, reply))
+            return False
+
+    def end(self, reply: Reply) -> tuple[Delivery, Reply] | None:
+        """The next reply of the same task, whose turn it is now."""
+        with self._lock:
+            if waiting := self._waiting[reply.task]:
+                return waiting.popleft()
+            del self._waiting[reply.task]
+            return None
+
+
+class Responder:
+    """How what comes back is answered; all responder threads share it.
+
+    ``settle`` is given each delivery with its outcome, and must not block.
+    """
+
+    def __init__(
+        self,
+        swf: Answers,
+        instances: Instances,
+        publisher: Publish,
+        metrics: Metrics,
+        *,
+        topology: Topology,
+        settle: Callable[[Delivery, Outcome], object],
+    ) -> None:
+        self.work: SimpleQueue[Work] = SimpleQueue()
+        self._swf = swf
+        self._instances = instances
+        self._publisher = publisher
+        self._metrics = metrics
+        self._topology = topology
+        self._own_queues = topology.queues()
+        self._settle = settle
+        self._turns = Turns()
+        self._random = Random()  # noqa: S311 - jitter
+
+    # --- for every thread ---
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Have the delivery handled; its outcome goes to the consumer."""
+        self.work.put(delivery)
+
+    def fail_back(self, reply: Failed, again: Callable[[float], object]) -> None:
+        """Have a task failed in SWF that no worker could be given."""
+        self.work.put(FailBack(reply, again))
+
+    # --- one piece of work, on a responder's thread ---
+
+    def handle(self, work: Work) -> None:
+        """Handle one piece of work, and the replies that waited for their turn meanwhile.
+
+        Nothing that a worker sends raises here; PartFailed does, where the journal is damaged.
+        """
+        if isinstance(work, FailBack):
+            self._give_back(work)
+        elif work.queue == self._topology.notice_queue:
+            self._instances.heard(work.body)
+            self._settle(work, Ack())
+        else:
+            self._take(work)
+
+    def _take(self, delivery: Delivery) -> None:
+        try:
+            reply = decode_reply(delivery.body, delivery.properties["headers"])
+        except BadReply as error:
+            self._settle(delivery, self._bad(delivery, error))
+            return
+        turn = (delivery, reply) if self._turns.begin(delivery, reply) else None
+        while turn:
+            outcome = self._outcome(*turn)
+            self._settle(turn[0], outcome)
+            turn = self._turns.end(turn[1])
+
+    def _outcome(self, delivery: Delivery, reply: Reply) -> Outcome:
+        """The outcome, whatever SWF or the reply do."""
+        try:
+            return self._respond(delivery, reply)
+        except BadReply as error:
+            return self._bad(delivery, error)
+        except Unavailable as error:
+            return self._later(delivery, error)
+        except PartFailed:
+            raise
+        except Exception as error:
+            log.exception("reply.unexpected", extra={"error": type(error).__name__})
+            return self._later(delivery, Unavailable(type(error).__name__))
+
+    def _respond(self, delivery: Delivery, reply: Reply) -> Outcome:
+        try:
+            match reply:
+                case Heartbeat():
+                    self._beat(delivery, reply)
+                case Canceled():
+                    self._cancel(reply)
+                case _:
+                    self._swf.respond(reply)
+                    self._settled(reply)
+        except TaskClosed:
+            self._closed_before(delivery, reply)
+        return Ack()
+
+    # --- the rows of contract §3 ---
+
+    def _settled(self, reply: Reply) -> None:
+        status = _status(reply)
+        self._metrics.count(m.REPLIES, status)
+        if held := self._instances.closed(reply.task):
+            seconds = max(0.0, time.time() - held.polled_at)
+            self._metrics.observe(m.TASK_DURATION, seconds, held.domain, held.task_list, status)
+        log.debug("reply.settled", extra={"task": reply.task, "status": status})
+
+    def _closed_before(self, delivery: Delivery, reply: Reply) -> None:
+        """SWF closed the task before this reply: by an earlier one of ours, or without us."""
+        extra: dict[str, object] = {"task": reply.task, "status": _status(reply)}
+        if self._instances.settled_here(reply.task):
+            self._metrics.count(m.REPLIES, "duplicate")
+            log.info("reply.duplicate", extra=extra)
+            return
+        held = self._instances.released(reply.task, "closed in SWF")
+        since = held.polled_at if held else delivery.properties.get("timestamp")
+        age = round(max(0.0, time.time() - since), 1) if since else None
+        self._metrics.count(m.REPLIES, "late")
+        log.warning("reply.late", extra={**extra, "age": age})
+
+    def _beat(self, delivery: Delivery, beat: Heartbeat) -> None:
+        try:
+            cancel = self._swf.heartbeat(beat.token, beat.details)
+        except TaskClosed:
+            if not self._instances.settled_here(beat.task):
+                self._instances.released(beat.task, "closed in SWF")
+            self._answer_beat(delivery, beat, is_open=False, cancel=False)
+            return
+        finally:
+            self._metrics.count(m.REPLIES, "heartbeat")
+        self._answer_beat(delivery, beat, is_open=True, cancel=cancel)
+        if cancel:
+            self._instances.cancel_requested(beat.task)
+
+    def _answer_beat(
+        self, delivery: Delivery, beat: Heartbeat, *, is_open: bool, cancel: bool
+    ) -> None:
+        reply_to = delivery.properties.get("reply_to")
+        if not isinstance(reply_to, str) or not reply_to:
+            return
+        if reply_to in self._own_queues:
+            log.warning("heartbeat.not_answered", extra={"task": beat.task, "queue": reply_to})
+            return
+        correlation_id = delivery.properties.get("correlation_id")
+        message = heartbeat_answer(
+            beat.token, reply_to, correlation_id, is_open=is_open, cancel_requested=cancel
+        )
+        self._publisher.publish(message, log_unsent)
+
+    def _cancel(self, reply: Canceled) -> None:
+        """Cancel the task in SWF; one heartbeat decides where SWF does not take that."""
+        try:
+            self._swf.respond(reply)
+        except (TaskClosed, Rejected, Refused):
+            if self._swf.heartbeat(reply.token, None):
+                raise
+            failed = Failed(reply.token, NOT_REQUESTED, reply.details)
+            self._swf.respond(failed)
+            self._settled(failed)
+        else:
+            self._settled(reply)
+
+    def _bad(self, delivery: Delivery, error: BadReply) -> Outcome:
+        """To the dead letters; the task, where it is known, must not leave its workflow hanging."""
+        if isinstance(error, Rejected):
+            failed = Failed(error.token, error.reason)
+            try:
+                self._swf.respond(failed)
+                self._settled(failed)
+            except TaskClosed:
+                self._instances.released(failed.task, "closed in SWF")
+            except BadReply as worse:
+                extra = {"task": failed.task, "reason": worse.detail}
+                log.warning("task.not_failed", extra=extra)
+            except Unavailable as unavailable:
+                return self._later(delivery, unavailable)
+        self._metrics.count(m.REPLIES, "dead_lettered")
+        return Park(error.code, error.detail)
+
+    def _later(self, delivery: Delivery, error: Unavailable) -> Outcome:
+        """Wait about as long as it has waited already: capped, exponential, jittered."""
+        waited = time.monotonic() - delivery.since
+        first = RETRY_REFUSED if isinstance(error, Refused) else RETRY_FIRST
+        seconds = min(RETRY_CAP, max(first, waited)) * self._random.uniform(0.5, 1.0)
+        self._metrics.count(m.REPLIES, "later")
+        log.debug("reply.later", extra={"seconds": seconds, "error": error.code})
+        return Later(seconds, str(error))
+
+    # --- the bridge's own failures ---
+
+    def _give_back(self, work: FailBack) -> None:
+        task = work.reply.task
+        extra = {"task": task, "reason": work.reply.reason}
+        try:
+            self._swf.respond(work.reply)
+        except Unavailable as error:
+            log.warning("task.fail_back_later", extra={**extra, "error": str(error)})
+            work.again(RETRY_REFUSED)
+            return
+        except (TaskClosed, BadReply) as error:
+            extra["error"] = str(error)
+        if held := self._instances.closed(task):
+            self._metrics.count(m.TASKS_FAILED_BACK, held.domain, held.task_list)
+        log.warning("task.failed_back", extra=extra)
+
+
+class ResponderThread:
+    """A part: one of the threads that take work from the responder."""
+
+    def __init__(self, name: str, responder: Responder) -> None:
+        self.name = name
+        self.patience = PATIENCE
+        self.moved = time.monotonic()
+        self.busy = False
+        self._responder = responder
+        self._stopping = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"<ResponderThread {self.name}{' busy' if self.busy else ''}>"
+
+    def run(self) -> None:
+        """Take work until asked to stop."""
+        while not self._stopping.is_set():
+            self.moved = time.monotonic()
+            try:
+                work = self._responder.work.get(timeout=TICK)
+            except Empty:
+                continue
+            self.busy = True
+            self._responder.handle(work)
+            self.busy = False
+
+    def stop(self) -> None:
+        """Take no more work."""
+        self._stopping.set()
+
+
+def _status(reply: Reply) -> str:
+    match reply:
+        case Completed():
+            return "completed"
+        case Failed():
+            return "failed"
+        case Canceled():
+            return "canceled"
+    return "heartbeat"
