@@ -90,7 +90,7 @@ def routing_key_template(value: str) -> str:
 
 def amqp_urls(value: str) -> tuple[str, ...]:
     """Split a comma-separated list of AMQP URLs, each of them checked."""
-    urls = tuple(value.split(","))
+    urls = tuple(url.strip() for url in value.split(","))
     for number, url in enumerate(urls, 1):
         try:
             _amqp_url(url)
