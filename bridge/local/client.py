@@ -37,7 +37,8 @@ class LocalClient(Control):
             status, answer = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise ConnectionError(f"no local SWF answers at {self.endpoint}: {error}") from error
+            cause = getattr(error, "strerror", None) or error
+            raise ConnectionError(f"no local SWF answers at {self.endpoint}: {cause}") from error
         return _decoded(self.endpoint, status, answer)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bridge.local.errors import SwfError
+from bridge.local.limits import REQUESTS
 
 _SIGNED = (
     "Signature expired: 20150101T000000Z is now earlier than {now} (5 min.). "
@@ -72,6 +73,10 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"no fault {self.kind!r}: there are {', '.join(KINDS)}")
+        if self.operation is not None and self.operation not in REQUESTS:
+            raise ValueError(f"no operation {self.operation!r} to break")
+        if not 0 <= self.probability <= 1:
+            raise ValueError("probability wants 0 to 1")
         self._chance.seed(self.seed)
 
     @property
