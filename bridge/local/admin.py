@@ -110,7 +110,9 @@ class Admin:
         ]
         return {"ids": ids}
 
-    def _checked(self, spec: Body) -> tuple[int, dict[str, Any]]:
+    def _checked(self, spec: Any) -> tuple[int, dict[str, Any]]:
+        if not isinstance(spec, dict):
+            raise TypeError("a task is a JSON object")
         unknown = set(spec) - _MEMBERS
         if unknown:
             raise ValueError(f"a task has no {', '.join(sorted(unknown))}")
@@ -135,7 +137,7 @@ class Admin:
         }
 
     def _timeouts(self, domain: str, name: str, version: str, spec: Body) -> Timeouts:
-        registered = self._swf.domains.get(domain)
+        registered = self._swf.registry.domains.get(domain)
 
         def seconds(member: str) -> float | None:
             given = spec.get(f"{member}Timeout")
@@ -182,7 +184,10 @@ class Admin:
         ids = body.get("ids")
         for task_id in ids or ():
             self._by_id(task_id)
-        self._ledger.wait(ids, float(body.get("timeout", 30.0)), done)
+        seconds = float(body.get("timeout", 30.0))
+        if not 0 <= seconds < 1e8:
+            raise ValueError("timeout wants seconds")
+        self._ledger.wait(ids, seconds, done)
 
     def _options(self, body: Body) -> Body:
         self._swf.options.update(body)

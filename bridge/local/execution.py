@@ -4,14 +4,10 @@ There are no decision tasks: `decisionTaskCompletedEventId` is 0 in every event.
 stays open until it is terminated.
 """
 
-import base64
 import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-from bridge.local.errors import SwfError
-from bridge.local.limits import MAX_PAGE
 
 if TYPE_CHECKING:
     from bridge.local.task import Task
@@ -96,23 +92,3 @@ class Execution:
         if self.latest_activity_at is not None:
             answer["latestActivityTaskTimestamp"] = self.latest_activity_at
         return answer
-
-
-def page(member: str, entries: list[Event], request: dict[str, Any]) -> dict[str, Any]:
-    """Return one page of a list, under `member`, by the request's maximumPageSize and order."""
-    start = _offset(request.get("nextPageToken"))
-    stop = start + (request.get("maximumPageSize") or MAX_PAGE)
-    ordered = entries[::-1] if request.get("reverseOrder") else entries
-    answer: dict[str, Any] = {member: ordered[start:stop]}
-    if stop < len(entries):
-        answer["nextPageToken"] = base64.b64encode(b"page:%d" % stop).decode("ascii")
-    return answer
-
-
-def _offset(token: str | None) -> int:
-    if not token:
-        return 0
-    try:
-        return int(base64.b64decode(token, validate=True).decode("ascii").removeprefix("page:"))
-    except ValueError as error:
-        raise SwfError("ValidationException", "Invalid token") from error

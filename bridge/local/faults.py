@@ -77,6 +77,8 @@ class Fault:
             raise ValueError(f"no operation {self.operation!r} to break")
         if not 0 <= self.probability <= 1:
             raise ValueError("probability wants 0 to 1")
+        if not 0 <= self.delay < 1e8:
+            raise ValueError("delay wants seconds")
         self._chance.seed(self.seed)
 
     @property

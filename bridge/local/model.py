@@ -7,16 +7,16 @@ from the loop, so that a test can hold the clock. Nothing is kept on disk.
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from bridge.local.errors import SwfError, unknown_activity, unknown_execution, unknown_resource
 from bridge.local.execution import Execution
 from bridge.local.options import Options
+from bridge.local.registry import Registry
 from bridge.local.task import Moment, Task, Timeouts
 from bridge.local.tasklist import Poll, TaskList, Timer
 from bridge.local.tokens import new_token, scheduled_event_of
-from bridge.local.types import Domain
 
 
 class Clock(Protocol):
@@ -34,7 +34,7 @@ class Swf:
 
     def __init__(self, clock: Clock, options: Options) -> None:
         self.options = options
-        self.domains: dict[str, Domain] = {}
+        self.registry = Registry()
         self.tasks: dict[str, Task] = {}
         self.lists: dict[tuple[str, str], TaskList] = {}
         self.closed: Counter[str] = Counter()
@@ -44,42 +44,16 @@ class Swf:
         self.most_started = 0
         self.on_close: Callable[[Task], None] = lambda _: None
         self._clock = clock
-        self._executions: dict[tuple[str, str, str], Execution] = {}
-        self._running: dict[tuple[str, str], Execution] = {}
         self._tokens: dict[str, Task] = {}
         self._timers: dict[str, Timer] = {}
         self._ids = itertools.count(1)
 
-    # Domains and executions
-
-    def domain(self, name: str) -> Domain:
-        """Return a domain, or raise UnknownResourceFault."""
-        found = self.domains.get(name)
-        if found is None:
-            raise unknown_resource(f"domain: {name}")
-        return found
-
-    def execution(self, domain: str, workflow_id: str, run_id: str) -> Execution:
-        """Return an execution, open or closed, or raise UnknownResourceFault."""
-        self.domain(domain)
-        found = self._executions.get((domain, workflow_id, run_id))
-        if found is None:
-            raise unknown_execution(workflow_id, run_id)
-        return found
-
-    def running(self, domain: str, workflow_id: str, run_id: str | None) -> Execution:
-        """Return the open execution of a workflow id, or raise UnknownResourceFault."""
-        self.domain(domain)
-        found = self._running.get((domain, workflow_id))
-        if found is None or (run_id and found.run_id != run_id):
-            raise unknown_execution(workflow_id, run_id or None)
-        return found
+    # Executions
 
     def terminate(self, execution: Execution, attributes: dict[str, Any]) -> None:
         """Close an execution; its open tasks close with it, without events of their own."""
         execution.record("WorkflowExecutionTerminated", attributes)
-        execution.closed_at = round(time.time(), 3)
-        del self._running[execution.domain, execution.workflow_id]
+        self.registry.end(execution)
         for task in list(execution.open.values()):
             self._close(task, "terminated")
 
@@ -110,9 +84,9 @@ class Swf:
 
         Raises ValueError for an activity id that is open in that execution already.
         """
-        self.domains.setdefault(domain, Domain(domain))
+        self.registry.add_domain(domain)
         number = str(next(self._ids))
-        execution = self._execution_for(domain, workflow_id or f"local-{number}")
+        execution = self.registry.run(domain, workflow_id or f"local-{number}")
         activity_id = activity_id or f"activity-{number}"
         if activity_id in execution.open:
             raise ValueError(f"activity id {activity_id!r} is open in this workflow already")
@@ -244,30 +218,21 @@ class Swf:
         """Forget every task and execution; polls go on. Their tokens are unknown from now on."""
         for timer in self._timers.values():
             timer.cancel()
-        stores: Iterable[dict[Any, Any]] = (
-            self.tasks, self._tokens, self._executions, self._running, self._timers, self.closed,
-        )  # fmt: skip
-        for store in stores:
-            store.clear()
+        self.tasks.clear()
+        self._tokens.clear()
+        self._timers.clear()
+        self.closed.clear()
+        self.registry.forget_executions()
         self.started = self.most_started = 0
         for key, tasks in self.lists.items():
             self.lists[key] = TaskList(polls=tasks.polls)
 
     # How tasks go from state to state
 
-    def _execution_for(self, domain: str, workflow_id: str) -> Execution:
-        execution = self._running.get((domain, workflow_id))
-        if execution is None:
-            execution = Execution(domain, workflow_id)
-            self._running[domain, workflow_id] = execution
-            self._executions[domain, workflow_id, execution.run_id] = execution
-        return execution
-
     def _polled_domain(self, name: str) -> None:
         if self.options.any_domain:
-            self.domains.setdefault(name, Domain(name))
-        domain = self.domain(name)
-        if domain.deprecated:
+            self.registry.add_domain(name)
+        if self.registry.domain(name).deprecated:
             raise unknown_resource(f"domain: {name}")
 
     def _offer(self, task: Task) -> None:

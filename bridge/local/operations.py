@@ -1,15 +1,20 @@
-"""The calls of the Amazon SWF API that a local SWF answers: from the request to the model."""
+"""The calls of the Amazon SWF API that a local SWF answers: from the request to the model.
+
+Each does what its page of the Amazon SWF API Reference says, API_PollForActivityTask and so on,
+version 2012-01-25. RequestCancelWorkflowExecution alone goes further: there is no decider that
+could comply, so it requests the cancellation of each open activity too.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from bridge.local.errors import SwfError
-from bridge.local.execution import page
 from bridge.local.limits import REQUESTS
 from bridge.local.model import Swf
+from bridge.local.pages import page
+from bridge.local.registry import Domain, type_info
 from bridge.local.task import Task
 from bridge.local.tasklist import Caller, Poll
-from bridge.local.types import Domain, type_info
 
 Request = dict[str, Any]
 Answer = dict[str, Any] | None
@@ -31,6 +36,7 @@ class Operations:
 
     def __init__(self, swf: Swf) -> None:
         self._swf = swf
+        self._registry = swf.registry
         self._calls: dict[str, Callable[[Request], Answer]] = {
             "RespondActivityTaskCompleted": self._completed,
             "RespondActivityTaskFailed": self._failed,
@@ -106,7 +112,7 @@ class Operations:
 
     def _count_pending(self, request: Request) -> Answer:
         domain, name = request["domain"], request["taskList"]["name"]
-        self._swf.domain(domain)
+        self._registry.domain(domain)
         found = self._swf.lists.get((domain, name))
         return {"count": found.scheduled if found else 0, "truncated": False}
 
@@ -114,38 +120,38 @@ class Operations:
 
     def _register_domain(self, request: Request) -> None:
         name = request["name"]
-        if name in self._swf.domains:
+        if name in self._registry.domains:
             raise SwfError("DomainAlreadyExistsFault", name)
         retention = request["workflowExecutionRetentionPeriodInDays"]
-        self._swf.domains[name] = Domain(name, request.get("description"), retention)
+        self._registry.domains[name] = Domain(name, request.get("description"), retention)
 
     def _describe_domain(self, request: Request) -> Answer:
-        domain = self._swf.domain(request["name"])
+        domain = self._registry.domain(request["name"])
         return {
             "domainInfo": domain.info(),
             "configuration": {"workflowExecutionRetentionPeriodInDays": domain.retention},
         }
 
     def _deprecate_domain(self, request: Request) -> None:
-        domain = self._swf.domain(request["name"])
+        domain = self._registry.domain(request["name"])
         if domain.deprecated:
             raise SwfError("DomainDeprecatedFault", domain.name)
         domain.deprecated = True
 
     def _list_domains(self, request: Request) -> Answer:
         status = request["registrationStatus"]
-        found = [d.info() for _, d in sorted(self._swf.domains.items()) if d.status == status]
+        found = [d.info() for _, d in sorted(self._registry.domains.items()) if d.status == status]
         return page("domainInfos", found, request)
 
     def _register_type(self, request: Request) -> None:
-        self._swf.domain(request["domain"]).register(request)
+        self._registry.domain(request["domain"]).register(request)
 
     def _describe_type(self, request: Request) -> Answer:
         named = request["activityType"]
-        return self._swf.domain(request["domain"]).describe(named["name"], named["version"])
+        return self._registry.domain(request["domain"]).describe(named["name"], named["version"])
 
     def _list_types(self, request: Request) -> Answer:
-        types = sorted(self._swf.domain(request["domain"]).activity_types.items())
+        types = sorted(self._registry.domain(request["domain"]).activity_types.items())
         found = [
             type_info(registered)
             for (name, _), registered in types
@@ -157,17 +163,17 @@ class Operations:
 
     def _describe_execution(self, request: Request) -> Answer:
         named = request["execution"]
-        return self._swf.execution(
+        return self._registry.execution(
             request["domain"], named["workflowId"], named["runId"]
         ).describe()
 
     def _history(self, request: Request) -> Answer:
         named = request["execution"]
-        execution = self._swf.execution(request["domain"], named["workflowId"], named["runId"])
+        execution = self._registry.execution(request["domain"], named["workflowId"], named["runId"])
         return page("events", execution.events, request)
 
     def _terminate(self, request: Request) -> None:
-        execution = self._swf.running(
+        execution = self._registry.running(
             request["domain"], request["workflowId"], request.get("runId")
         )
         self._swf.terminate(
@@ -181,7 +187,7 @@ class Operations:
         )
 
     def _request_cancel(self, request: Request) -> None:
-        execution = self._swf.running(
+        execution = self._registry.running(
             request["domain"], request["workflowId"], request.get("runId")
         )
         self._swf.request_cancel(execution)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
+from bridge.local.errors import TYPES
 from bridge.local.limits import MAX_TOKEN
 from bridge.local.tokens import SHORTEST
 
@@ -30,15 +31,23 @@ class Options:
     reference names none; of the two faults that the action declares this is the one that fits."""
 
     def update(self, changes: dict[str, Any]) -> None:
-        """Take new values; raises ValueError for a name or a value that cannot be."""
+        """Take new values, all or none; raises ValueError for a name or value that cannot be."""
         kinds: dict[str, type] = {f.name: type(f.default) for f in fields(self)}
-        for name, value in changes.items():
-            if name not in kinds:
-                raise ValueError(f"no option {name}: there are {', '.join(kinds)}")
-            if kinds[name] is float and type(value) is int:
-                value = float(value)  # noqa: PLW2901
-            if type(value) is not kinds[name]:
-                raise ValueError(f"option {name} wants a {kinds[name].__name__}")
-            setattr(self, name, value)
-        if not SHORTEST <= self.token_length <= MAX_TOKEN:
+        checked = {name: _checked(kinds, name, value) for name, value in changes.items()}
+        if not SHORTEST <= checked.get("token_length", SHORTEST) <= MAX_TOKEN:
             raise ValueError(f"option token_length wants {SHORTEST} to {MAX_TOKEN}")
+        if checked.get("canceled_fault", self.canceled_fault) not in TYPES:
+            raise ValueError(f"option canceled_fault wants one of {', '.join(TYPES)}")
+        vars(self).update(checked)
+
+
+def _checked(kinds: dict[str, type], name: str, value: Any) -> Any:
+    if name not in kinds:
+        raise ValueError(f"no option {name}: there are {', '.join(kinds)}")
+    if kinds[name] is float and type(value) in (int, float):
+        if not 0 <= value < 1e8:
+            raise ValueError(f"option {name} wants seconds")
+        return float(value)
+    if type(value) is not kinds[name]:
+        raise ValueError(f"option {name} wants a {kinds[name].__name__}")
+    return value

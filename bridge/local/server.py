@@ -10,7 +10,6 @@ from typing import Any, Self
 from bridge.local.control import Control, ControlError, Json
 from bridge.local.front import Front
 from bridge.local.options import Options
-from bridge.local.types import Domain
 from bridge.local.wire import Connection
 
 BACKLOG = 4096
@@ -56,7 +55,7 @@ class LocalSwf(Control):
         loop = asyncio.new_event_loop()
         front = Front(loop, self._options)
         for name in self._domains:
-            front.swf.domains[name] = Domain(name)
+            front.swf.registry.add_domain(name)
         try:
             server = loop.run_until_complete(
                 loop.create_server(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import TASK_LIST, Side
+from sides import TASK_LIST, Side
 
 
 def refusal(error: "pytest.ExceptionInfo[ClientError]") -> tuple[str, str, int]:

@@ -1,10 +1,11 @@
-"""Domains and the activity types that are registered in them."""
+"""Domains, the activity types registered in them, and the executions that ran in them."""
 
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.local.errors import SwfError, unknown_resource
+from bridge.local.errors import SwfError, unknown_execution, unknown_resource
+from bridge.local.execution import Execution
 
 _DEFAULTS = (
     "defaultTaskList",
@@ -74,3 +75,58 @@ def type_info(registered: dict[str, Any]) -> dict[str, Any]:
     if registered.get("description") is not None:
         info["description"] = registered["description"]
     return info
+
+
+class Registry:
+    """What has a name: domains by theirs, executions by workflow and run id."""
+
+    def __init__(self) -> None:
+        self.domains: dict[str, Domain] = {}
+        self._executions: dict[tuple[str, str, str], Execution] = {}
+        self._running: dict[tuple[str, str], Execution] = {}
+
+    def add_domain(self, name: str) -> Domain:
+        """Return a domain, which is registered where it was not."""
+        return self.domains.setdefault(name, Domain(name))
+
+    def domain(self, name: str) -> Domain:
+        """Return a domain, or raise UnknownResourceFault."""
+        found = self.domains.get(name)
+        if found is None:
+            raise unknown_resource(f"domain: {name}")
+        return found
+
+    def execution(self, domain: str, workflow_id: str, run_id: str) -> Execution:
+        """Return an execution, open or closed, or raise UnknownResourceFault."""
+        self.domain(domain)
+        found = self._executions.get((domain, workflow_id, run_id))
+        if found is None:
+            raise unknown_execution(workflow_id, run_id)
+        return found
+
+    def running(self, domain: str, workflow_id: str, run_id: str | None) -> Execution:
+        """Return the open execution of a workflow id, or raise UnknownResourceFault."""
+        self.domain(domain)
+        found = self._running.get((domain, workflow_id))
+        if found is None or (run_id and found.run_id != run_id):
+            raise unknown_execution(workflow_id, run_id or None)
+        return found
+
+    def run(self, domain: str, workflow_id: str) -> Execution:
+        """Return the open execution of a workflow id, which is started where there is none."""
+        execution = self._running.get((domain, workflow_id))
+        if execution is None:
+            execution = Execution(domain, workflow_id)
+            self._running[domain, workflow_id] = execution
+            self._executions[domain, workflow_id, execution.run_id] = execution
+        return execution
+
+    def end(self, execution: Execution) -> None:
+        """Close an execution; it can still be described."""
+        execution.closed_at = round(time.time(), 3)
+        del self._running[execution.domain, execution.workflow_id]
+
+    def forget_executions(self) -> None:
+        """Forget every execution and keep the domains."""
+        self._executions.clear()
+        self._running.clear()
