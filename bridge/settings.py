@@ -252,6 +252,17 @@ class Settings(BaseSettings):
             raise ValueError(f"is of use only with amqps:// in {variable('amqp_url')}")
         return path
 
+    @field_validator("amqp_ca_file")
+    @classmethod
+    def _usable_authorities(cls, path: Path | None) -> Path | None:
+        return files.authorities(path) if path else None
+
+    @field_validator("amqp_key_file")
+    @classmethod
+    def _usable_key(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        certificate = info.data.get("amqp_cert_file")
+        return files.key_of(certificate, path) if path and certificate else path
+
     @field_validator(
         "exchange", "reply_queue", "dead_letter_queue", "cancel_exchange", "undeliverable"
     )
@@ -373,7 +384,8 @@ def _places(environ: Mapping[str, str], values: Mapping[str, str]) -> dict[str, 
     state = environ.get("STATE_DIRECTORY", "").split(":")[0]
     runtime = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
     journal = Path(state, "journal.db") if state else Path("swf-bridge.db")
-    beside = Path(values.get("journal", journal)).with_suffix(".sock")
+    held = Path(values.get("journal", journal))
+    beside = held.parent / f"{held.stem}.sock"
     return {"journal": journal, "control": Path(runtime, "control.sock") if runtime else beside}
 
 

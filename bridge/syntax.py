@@ -35,6 +35,13 @@ def utf16_length(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
+def _in_utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as JSON can hold
+        raise ValueError("must be text in UTF-8") from None
+
+
 def identity(value: str) -> str:
     """Accept what SWF takes as a poller's identity: 1 to 256 characters."""
     if not 1 <= utf16_length(value) <= 256:
@@ -44,7 +51,7 @@ def identity(value: str) -> str:
 
 def swf_name(value: str) -> str:
     """Accept what SWF takes as the name of a domain or task list (API reference, TaskList)."""
-    identity(value)
+    _in_utf8(identity(value))
     if value != value.strip():
         raise ValueError("must not start or end with white space")
     if any(char in value for char in ":/|"):
@@ -68,7 +75,7 @@ def entries(text: str) -> object:
 
 def amqp_name(value: str) -> str:
     """Accept the name of an exchange or a queue: an AMQP short string that is not empty."""
-    if not 1 <= len(value.encode()) <= 255:
+    if not 1 <= len(_in_utf8(value)) <= 255:
         raise ValueError("must have 1 to 255 bytes in UTF-8")
     if _CONTROL.search(value):
         raise ValueError("must not contain control characters")

@@ -17,7 +17,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; its exit code is that of the process."""
-    from bridge import daemon  # noqa: PLC0415 — slow to load
-    from bridge.settings import Settings  # noqa: PLC0415
+    from bridge.settings import Settings  # noqa: PLC0415 — slow to load
 
-    return daemon.run(Settings.load())
+    settings = Settings.load()
+    from bridge import daemon  # noqa: PLC0415 — slower still: wrong settings need not wait for it
+
+    return daemon.run(settings)

@@ -1,0 +1,18 @@
+"""Settings for tests, given without their prefix over ones that work."""
+
+import pytest
+
+from bridge.errors import ConfigError
+from bridge.settings import Settings
+
+GOOD = {"SWF_BRIDGE_DOMAIN": "demo", "SWF_BRIDGE_TASK_LISTS": "images,emails"}
+
+
+def load(**given):
+    return Settings.load(GOOD | {f"SWF_BRIDGE_{name}": value for name, value in given.items()})
+
+
+def problems(**given):
+    with pytest.raises(ConfigError) as caught:
+        load(**given)
+    return list(caught.value.problems)
