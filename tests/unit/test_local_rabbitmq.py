@@ -4,13 +4,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pika
 import pika.exceptions
 import pytest
+from processes import processes_that_name, until
 
 from bridge.local.rabbitmq import NodeError, RabbitNode, free_ports
 
@@ -29,27 +28,9 @@ time.sleep(300)
 """
 
 
-def processes_that_name(text: str) -> list[int]:
-    """Living processes (a zombie has neither) with the text in their arguments or environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
-            if text.encode() in words and int(folder.name) != os.getpid():
-                found.append(int(folder.name))
-    return found
-
-
 def listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (holds := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds
 
 
 def publish(url: str, queue: str) -> None:
