@@ -268,7 +268,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _not_the_brokers_own(cls, name: str, info: ValidationInfo) -> str:
-        if name.startswith("amq.") and info.data.get("declare"):
+        if name.startswith("amq.") and info.data.get("declare", True):
             raise ValueError("must not begin with amq., which RabbitMQ keeps for itself")
         return name
 
