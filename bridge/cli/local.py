@@ -67,6 +67,10 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="give tasks to polls whose client is gone, as the service may",
     )  # fmt: skip
     parser.add_argument(
+        "--keep", metavar="N", type=_count, default=1_000_000,
+        help="closed tasks to remember (default a million, some 5 kB each)",
+    )  # fmt: skip
+    parser.add_argument(
         "--latency", metavar="SECONDS", type=_seconds, default=0.0, help="delay every call"
     )
 
@@ -88,7 +92,7 @@ def _add_submit(commands: Any) -> None:
     for name in ("schedule-to-start", "schedule-to-close", "start-to-close", "heartbeat"):
         parser.add_argument(f"--{name}", metavar="SECONDS", type=_seconds, help="time-out")
     parser.add_argument("--priority", metavar="N", type=int, default=0)
-    parser.add_argument("--count", metavar="N", type=int, default=1, help="so many of each")
+    parser.add_argument("--count", metavar="N", type=_count, default=1, help="so many of each")
     parser.add_argument("--wait", action="store_true", help="wait for the end and print it")
     parser.add_argument(
         "--timeout", metavar="SECONDS", type=_seconds, default=3600.0,
@@ -121,7 +125,9 @@ def _add_list(commands: Any) -> None:
     parser.add_argument("--type", metavar="NAME", help="only tasks of this activity")
     parser.add_argument("--task-list", metavar="NAME")
     parser.add_argument("--since", metavar="SECONDS", type=_seconds, help="at most so old")
-    parser.add_argument("--limit", metavar="N", type=int, default=100, help="newest (default 100)")
+    parser.add_argument(
+        "--limit", metavar="N", type=_count, default=100, help="newest (default 100)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     _add_endpoint(parser)
     parser.set_defaults(run=_reaching(list_))
@@ -147,6 +153,7 @@ def run(args: argparse.Namespace) -> int:
         hold=args.hold,
         any_domain=args.any_domain,
         give_to_vanished=args.give_to_vanished,
+        keep=args.keep,
         latency=args.latency,
     )
 
@@ -186,7 +193,7 @@ def submit(swf: "LocalClient", args: argparse.Namespace) -> int:
         for task_id in ids:
             print(json.dumps({"id": task_id}) if args.json else task_id)
         return 0
-    if not swf.wait_closed(ids, args.timeout):
+    if not _await_closed(swf, ids, args.timeout):
         print("swf-bridge: not all tasks closed in time", file=sys.stderr)
     ended = [swf.task(task_id, payload=True) for task_id in ids]
     if args.json:
@@ -196,6 +203,20 @@ def submit(swf: "LocalClient", args: argparse.Namespace) -> int:
     else:
         print_table(ended, SUMMARY)
     return 0 if all(task["state"] == "completed" for task in ended) else os.EX_SOFTWARE
+
+
+def _await_closed(swf: "LocalClient", ids: list[str], seconds: float) -> bool:
+    """Wait for the tasks; on a terminal tell every second how many are closed."""
+    if not sys.stderr.isatty():
+        return swf.wait_closed(ids, seconds)
+    deadline = time.monotonic() + seconds
+    while not (closed := swf.wait_closed(ids, min(1.0, max(0.0, deadline - time.monotonic())))):
+        still_open = {task["id"] for task in swf.tasks(state="open")}.intersection(ids)
+        print(f"\r{len(ids) - len(still_open)} of {len(ids)} closed", end="", file=sys.stderr)
+        if time.monotonic() >= deadline:
+            break
+    print("\r\x1b[K", end="", file=sys.stderr)
+    return closed
 
 
 def _tasks(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -282,6 +303,12 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < 1e8:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return seconds
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+    return int(text)
 
 
 def _url(text: str) -> str:

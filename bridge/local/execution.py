@@ -18,7 +18,7 @@ _TASK_LIST = {"name": "local"}
 _TIMEOUTS = {"taskStartToCloseTimeout": "NONE", "executionStartToCloseTimeout": "31536000"}
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Execution:
     """One run of a workflow: its identity, its events, what is open in it."""
 
@@ -28,6 +28,8 @@ class Execution:
     events: list[Event] = field(default_factory=list)
     open: "dict[str, Task]" = field(default_factory=dict)
     """Open activity tasks by activity id, oldest first."""
+    remembered: int = 0
+    """Activity tasks of it that are in the ledger, open or closed."""
     cancel_requested: bool = False
     closed_at: float | None = None
     latest_activity_at: float | None = None

@@ -66,7 +66,7 @@ class Ledger:
         closed = dict(self._swf.closed)
         scheduled = sum(tasks.scheduled for tasks in lists.values())
         return {
-            "total": len(self._swf.tasks),
+            "total": self._swf.submitted,
             "open": scheduled + self._swf.started,
             **dict(zip(OPEN_STATES, (scheduled, self._swf.started), strict=True)),
             "closed": closed,
@@ -86,7 +86,7 @@ class Ledger:
 
     def wait(self, ids: Iterable[str] | None, seconds: float, done: Callable[[bool], None]) -> None:
         """Call `done(True)` once the tasks are closed, `done(False)` after `seconds`."""
-        remaining = None if ids is None else {i for i in ids if self._swf.tasks[i].is_open}
+        remaining = None if ids is None else {i for i in ids if self._is_open(i)}
         watch = _Watch(remaining, done)
         if self._is_over(watch):
             done(True)
@@ -103,8 +103,12 @@ class Ledger:
 
     def _is_over(self, watch: _Watch) -> bool:
         if watch.remaining is None:
-            return self._swf.closed.total() == len(self._swf.tasks)
+            return self._swf.closed.total() == self._swf.submitted
         return not watch.remaining
+
+    def _is_open(self, task_id: str) -> bool:
+        task = self._swf.tasks.get(task_id)
+        return task is not None and task.is_open
 
     def _expire(self, watch: _Watch) -> None:
         self._finish(watch, closed=False)

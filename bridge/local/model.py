@@ -6,7 +6,7 @@ from the loop, so that a test can hold the clock. Nothing is kept on disk.
 
 import itertools
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -39,6 +39,8 @@ class Swf:
         self.lists: dict[tuple[str, str], TaskList] = {}
         self.closed: Counter[str] = Counter()
         """How many tasks closed, by the state they ended in."""
+        self.submitted = 0
+        """How many tasks there ever were, the forgotten ones too."""
         self.started = 0
         """How many tasks are with workers now, and at most were at once."""
         self.most_started = 0
@@ -46,6 +48,7 @@ class Swf:
         self._clock = clock
         self._tokens: dict[str, Task] = {}
         self._timers: dict[str, Timer] = {}
+        self._oldest: deque[Task] = deque()
         self._ids = itertools.count(1)
 
     # Executions
@@ -108,6 +111,8 @@ class Swf:
             },
         )
         execution.open[activity_id] = task
+        execution.remembered += 1
+        self.submitted += 1
         execution.latest_activity_at = task.scheduled.at
         self.tasks[number] = task
         self._watch(task)
@@ -221,9 +226,10 @@ class Swf:
         self.tasks.clear()
         self._tokens.clear()
         self._timers.clear()
+        self._oldest.clear()
         self.closed.clear()
         self.registry.forget_executions()
-        self.started = self.most_started = 0
+        self.submitted = self.started = self.most_started = 0
         for key, tasks in self.lists.items():
             self.lists[key] = TaskList(polls=tasks.polls)
 
@@ -315,4 +321,15 @@ class Swf:
             timer.cancel()
         del task.execution.open[task.activity_id]
         self.closed[state] += 1
+        self._oldest.append(task)
+        while len(self._oldest) > self.options.keep:
+            self._forget(self._oldest.popleft())
         self.on_close(task)
+
+    def _forget(self, task: Task) -> None:
+        del self.tasks[task.id]
+        if task.token is not None:
+            del self._tokens[task.token]
+        task.execution.remembered -= 1
+        if not task.execution.remembered:
+            self.registry.forget(task.execution)

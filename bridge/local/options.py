@@ -26,6 +26,8 @@ class Options:
     """Register an unknown domain where it is polled instead of refusing it."""
     max_polls: int = 1000
     """Polls of a task list that may be held at once; one more is a LimitExceededFault."""
+    keep: int = 1_000_000
+    """Closed tasks that are remembered; an older one is forgotten, with an execution of its own."""
     canceled_fault: str = "UnknownResourceFault"
     """The refusal of RespondActivityTaskCanceled where no cancel was requested. The API
     reference names none; of the two faults that the action declares this is the one that fits."""
@@ -50,4 +52,6 @@ def _checked(kinds: dict[str, type], name: str, value: Any) -> Any:
         return float(value)
     if type(value) is not kinds[name]:
         raise ValueError(f"option {name} wants a {kinds[name].__name__}")
+    if kinds[name] is int and value < 0:
+        raise ValueError(f"option {name} wants no negative number")
     return value

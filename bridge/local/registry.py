@@ -126,6 +126,12 @@ class Registry:
         execution.closed_at = round(time.time(), 3)
         del self._running[execution.domain, execution.workflow_id]
 
+    def forget(self, execution: Execution) -> None:
+        """Forget an execution that nothing is known of any more."""
+        del self._executions[execution.domain, execution.workflow_id, execution.run_id]
+        if execution.closed_at is None:
+            del self._running[execution.domain, execution.workflow_id]
+
     def forget_executions(self) -> None:
         """Forget every execution and keep the domains."""
         self._executions.clear()

@@ -35,7 +35,7 @@ def _whole(seconds: float | None) -> str:
     return "NONE" if seconds is None else str(math.ceil(seconds))
 
 
-@dataclass
+@dataclass(slots=True)
 class Moment:
     """The same instant on two clocks: `at` for people (Unix seconds), `tick` for time-outs."""
 
@@ -43,7 +43,7 @@ class Moment:
     at: float = field(default_factory=lambda: round(time.time(), 6))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Task:
     """An activity task; the model alone changes it."""
 

@@ -123,6 +123,7 @@ def test_waiting_tells_how_the_task_ended(swf: LocalSwf, operation: str, code: i
         ("submit", "a", "--file", "-"),
         ("submit", "a", "--heartbeat", "soon"),
         ("list", "--state", "lost"),
+        ("run", "--keep", "-1"),
         ("show",),
         ("--listen", "9090"),
         ("dance",),

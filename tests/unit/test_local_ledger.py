@@ -187,6 +187,22 @@ def test_clearing_forgets_tasks_and_counts_and_nothing_else(swf: Control, wire: 
     assert wire.poll().json["taskToken"] == ""
 
 
+def test_only_so_many_closed_tasks_are_remembered(swf: Control, wire: Wire) -> None:
+    swf.options(keep=2)
+    ids = swf.submit_many([{"workflowId": "w"}, {"count": 3}])
+    for _ in ids:
+        wire.call("RespondActivityTaskCompleted", taskToken=(token := wire.token()))
+    swf.options(keep=1_000_000)
+    assert [task["id"] for task in swf.tasks()] == ids[2:]
+    counts = swf.counts()
+    assert (counts["total"], counts["open"], counts["closed"]) == (4, 0, {"completed": 4})
+    assert swf.wait_closed(timeout=0.0) is True
+    answer = wire.call("RespondActivityTaskCompleted", taskToken=token)
+    assert answer.json["message"].startswith("Unknown activity")
+    assert swf.submit(workflow_id="w")  # in a new execution: the old one is forgotten
+    assert len(swf.history(swf.tasks(state="open")[0]["id"])) == 2
+
+
 def test_what_cannot_be_is_said_in_a_sentence(swf: Control) -> None:
     with pytest.raises(ControlError, match="no task '99'"):
         swf.task("99")
@@ -196,6 +212,8 @@ def test_what_cannot_be_is_said_in_a_sentence(swf: Control) -> None:
         swf.ask("dance", {})
     with pytest.raises(ControlError, match="option hold wants a float"):
         swf.options(hold="long")
+    with pytest.raises(ControlError, match="option keep wants no negative number"):
+        swf.options(keep=-1)
     with pytest.raises(ControlError, match="no option speed"):
         swf.options(speed=1)
 

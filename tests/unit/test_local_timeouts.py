@@ -167,6 +167,15 @@ def test_a_poll_is_held_for_as_long_as_the_service_holds_one(swf: Swf, clock: Ha
     assert answers == [None]
 
 
+def test_a_poll_that_was_answered_is_not_answered_again_when_its_hold_is_over(
+    swf: Swf, clock: HandClock
+) -> None:
+    answers = poll(swf)
+    task = schedule(swf)
+    clock.pass_(100)
+    assert answers == [task]
+
+
 def test_time_outs_strike_promptly_on_the_real_clock() -> None:
     with LocalSwf() as swf, Wire(swf.endpoint) as wire:
         task_id = swf.submit(start_to_close=0.2)
