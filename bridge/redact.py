@@ -1,0 +1,98 @@
+"""The last line of defence: passwords, tokens, inputs and results taken out of texts and values.
+
+No code of the bridge gives them to a log, an error, an event or a page. This stands behind that
+rule, for exceptions and libraries that quote what they were given. In doubt it takes too much.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from math import isfinite
+from urllib.parse import quote, unquote
+
+MARK = "[redacted]"
+SHORTEST = 4
+"""Characters of the shortest secret looked for; a shorter one would tear up ordinary words."""
+
+_PUBLIC = frozenset({"guest"})  # RabbitMQ's published default: no secret, and a user's name too
+_LOGIN = (
+    r"(?:swf[-_])?task[-_ ]?token|passw(?:or)?d|authorization|x-amz-security-token"
+    r"|(?:aws[-_])?(?:secret|session)[-_](?:access[-_])?(?:key|token)"
+)
+_KEYS = rf"{_LOGIN}|input|result|details"
+_KEY = re.compile(rf"(?:{_KEYS})\Z", re.IGNORECASE)
+_PATTERNS = (
+    # The password of a URL, up to the last "@": one may have been left unescaped in it.
+    (re.compile(r"(?i)([a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]*:)[^\s'\"<>]*@"), rf"\1{MARK}@"),
+    # A quoted key, as in JSON and reprs and in either of these quoted again: a string to its end,
+    # anything nested to the end of the text, else one word.
+    (
+        re.compile(
+            rf"""(?isx)((?:{_KEYS})\\*["']\s*:\s*)
+            (?: b?(\\*)(["']) .*? (?: (?<!\\)\2\3 | \Z) | [\[{{].* | [^\s,}}\]]+ )"""
+        ),
+        rf"\1{MARK}",
+    ),
+    # A header or an assignment: to the end of the line.
+    (re.compile(rf"(?i)\b({_LOGIN})(\s*[=:]\s*)[^\n]+"), rf"\1\2{MARK}"),
+    # How SWF and botocore quote an argument that they refuse.
+    (re.compile(r"(?is)\b(value )'.*' at '"), rf"\1'{MARK}' at '"),
+    (re.compile(rf"(?is)\b(parameter (?:{_KEYS}), value:).*"), rf"\1 {MARK}"),
+)
+_SUSPECT = re.compile(r"(?i)://|token|passw|authoriz|secret|session|input|result|details|value")
+_RUN = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{80,}")
+
+_secrets: frozenset[str] = frozenset()
+_secret_pattern: re.Pattern[str] | None = None
+
+
+def register_secret(secret: str) -> None:
+    """Take ``secret`` out of everything from now on, in every spelling that a text may give it."""
+    global _secrets, _secret_pattern  # noqa: PLW0603 — one process, one set of secrets
+    plain = unquote(secret)
+    spellings = {secret, plain, quote(plain), quote(plain, safe=""), repr(plain)[1:-1]}
+    spellings |= {json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1]}
+    _secrets |= {each for each in spellings if len(each) >= SHORTEST} - _PUBLIC
+    if _secrets:
+        longest_first = sorted(_secrets, key=len, reverse=True)
+        _secret_pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+
+def redact(text: str) -> str:
+    """Return ``text`` without anything that is a secret or looks like one."""
+    if _secret_pattern is not None:
+        text = _secret_pattern.sub(MARK, text)
+    if not text.isalnum() and _SUSPECT.search(text):
+        for pattern, replacement in _PATTERNS:
+            text = pattern.sub(replacement, text)
+    return _RUN.sub(_run, text) if len(text) >= 80 else text
+
+
+def redact_value(value: object) -> object:
+    """Return a copy of ``value`` that JSON can hold, redacted all through, keys looked at too."""
+    match value:
+        case None | bool() | int():
+            found: object = value
+        case float():
+            found = value if isfinite(value) else str(value)
+        case bytes() | bytearray():
+            found = f"<{len(value)} bytes>"
+        case Mapping():
+            found = {str(key): _redact_item(str(key), item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            found = [redact_value(item) for item in value]
+        case _:
+            found = redact(str(value))
+    return found
+
+
+def _redact_item(key: str, value: object) -> object:
+    return MARK if value and _KEY.match(key) else redact_value(value)
+
+
+def _run(match: re.Match[str]) -> str:
+    """Replace a run that looks like a token: SWF's are base64, which paths and names are not."""
+    run = match.group()
+    mixed = any(c.isupper() for c in run) and any(c.islower() for c in run)
+    is_path = run.count("/") > len(run) / 20
+    return MARK if mixed and any(c.isdigit() for c in run) and not is_path else run
