@@ -52,6 +52,6 @@ def _checked(kinds: dict[str, type], name: str, value: Any) -> Any:
         return float(value)
     if type(value) is not kinds[name]:
         raise ValueError(f"option {name} wants a {kinds[name].__name__}")
-    if kinds[name] is int and value < 0:
+    if isinstance(value, int) and value < 0:
         raise ValueError(f"option {name} wants no negative number")
     return value
