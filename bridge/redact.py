@@ -70,6 +70,8 @@ def redact(text: str) -> str:
 
 def redact_value(value: object) -> object:
     """Return a copy of ``value`` that JSON can hold, redacted all through, keys looked at too."""
+    if isinstance(value, str):  # nearly all are: matched first, as a log line is made of them
+        return redact(value)
     match value:
         case None | bool() | int():
             found: object = value
