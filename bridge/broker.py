@@ -30,6 +30,7 @@ CONNECT_TIMEOUT = 15.0
 STEP_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 3.0
 TICK = 1.0
+PATIENCE = 60.0
 BACKOFF_FIRST = 0.2
 BACKOFF_CAP = 10.0
 SETTLED_AFTER = 5.0
@@ -68,6 +69,7 @@ class Connection(ABC):
         self.ready = threading.Event()
         self.blocked = False
         self.reconnects = 0
+        self.patience = PATIENCE
         self.moved = time.monotonic()
         self.outage = Outage(log, "broker.lost", "broker.connected", connection=name)
         self._addresses = [partial(parameters, url, tls, name) for url in urls]

@@ -26,6 +26,7 @@ from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut
 log = logging.getLogger(__name__)
 
 TICK = 1.0
+PATIENCE = 60.0
 RETRY_FIRST = 0.25
 RETRY_CAP = 5.0
 
@@ -77,6 +78,7 @@ class Forwarder:
         trace: Callable[[ActivityTask, Message], Message] = lambda task, message: message,
     ) -> None:
         self.name = "forwarder"
+        self.patience = PATIENCE
         self.moved = time.monotonic()
         self._journal = journal
         self._publisher = publisher

@@ -25,7 +25,7 @@ class TasksInHand(Protocol):
     def get(self, task_id: str) -> Entry | None:
         """The task, if it is in hand."""
 
-    def settle(self, task_id: str) -> InHand | None:
+    def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
         """The task is closed: it is no longer in hand."""
 
     def was_settled(self, task_id: str) -> bool:
@@ -43,7 +43,7 @@ class Publish(Protocol):
 
 
 class Instances:
-    """This instance among those that share its reply queue. Safe to use from many threads."""
+    """One instance among those that share its reply queue. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -60,20 +60,17 @@ class Instances:
         self._topology = topology
         self._routing_key = routing_key
 
-    def settled_here(self, task_id: str) -> bool:
+    def settled_before(self, task_id: str) -> bool:
         """Whether this instance settled the task before."""
         return self._journal.was_settled(task_id)
 
-    def closed(self, task_id: str) -> InHand | None:
-        """SWF has closed the task: its holder lets it go. What it was, where that is us."""
-        held = self._journal.settle(task_id)
-        if held is None:
-            self._tell("settled", task_id)
-        return held
+    def settled(self, task_id: str) -> InHand | None:
+        """We have closed the task in SWF: its holder lets it go. What it was, where that is us."""
+        return self._closed(task_id, remember=True)
 
     def released(self, task_id: str, reason: str) -> InHand | None:
         """The task is closed, or taken for closed, without a reply: its slot is free, and why."""
-        held = self.closed(task_id)
+        held = self._closed(task_id, remember=False)
         if held is not None:
             self._count_release(task_id, held, reason)
         return held
@@ -104,6 +101,12 @@ class Instances:
             self._count_release(task_id, held, "settled by another instance")
         elif what == "cancel":
             self.cancel_requested(task_id)
+
+    def _closed(self, task_id: str, *, remember: bool) -> InHand | None:
+        held = self._journal.settle(task_id, remember=remember)
+        if held is None:
+            self._tell("settled", task_id)
+        return held
 
     def _count_release(self, task_id: str, held: InHand, reason: str) -> None:
         self._metrics.count(m.SLOTS_RELEASED, held.domain, held.task_list, reason)

@@ -10,6 +10,7 @@ tasks in them come back by SWF's time-outs.
 
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
 import sqlite3
@@ -27,6 +28,9 @@ from bridge.message import decode_task
 from bridge.task import ActivityTask
 
 log = logging.getLogger(__name__)
+
+Label = tuple[str, str]
+"""A task list: its domain and its name."""
 
 APPLICATION_ID = 0x53574642  # "SWFB"
 VERSION = 1
@@ -154,15 +158,19 @@ class Journal:
         """
         self._confirmed[task_id] = None
 
-    def settle(self, task_id: str) -> InHand | None:
-        """The task is closed in SWF: it is no longer in hand. None where it was not."""
+    def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
+        """The task is closed in SWF: it is no longer in hand. None where it was not.
+
+        A task that the bridge closed is remembered, to know a second reply for what it is.
+        """
         rows: list[tuple[str, str, float]] = []
 
         def apply(db: sqlite3.Connection) -> None:
             rows[:] = db.execute(
                 "DELETE FROM task WHERE id = ? RETURNING domain, task_list, polled_at", (task_id,)
             ).fetchall()
-            db.execute("INSERT OR REPLACE INTO settled (id) VALUES (?)", (task_id,))
+            if remember:
+                db.execute("INSERT OR REPLACE INTO settled (id) VALUES (?)", (task_id,))
             self._forget_settled(db)
 
         if not self._commit(apply):
@@ -217,6 +225,25 @@ class Journal:
     def owed(self) -> Iterator[Entry]:
         """The tasks of an earlier life that RabbitMQ has not confirmed."""
         return self.tasks(f"NOT published AND seq <= {self._inherited}")
+
+    def handed_over(
+        self, *, before: float, after: int = 0, label: Label | None = None, limit: int
+    ) -> list[tuple[int, Entry]]:
+        """Published tasks polled ``before`` a time, the oldest first, of one list or of all.
+
+        Each comes with its place in the journal; ``after`` goes on behind such a place.
+        """
+        domain, task_list = label or (None, None)
+        rows = self._read(
+            f"SELECT seq, {_ENTRY} FROM task WHERE published AND seq > ?1"  # noqa: S608
+            " AND (?2 IS NULL OR domain = ?2 AND task_list = ?3) ORDER BY seq LIMIT ?4",
+            after,
+            domain,
+            task_list,
+            limit,
+        )
+        entries = ((seq, _entry(tuple(row))) for seq, *row in rows)
+        return list(itertools.takewhile(lambda each: each[1].task.polled_at < before, entries))
 
     def labels(self) -> list[tuple[str, str, str]]:
         """The id, domain and task list of every task in hand, without their bodies."""

@@ -180,7 +180,7 @@ class Responder:
     def _settled(self, reply: Reply) -> None:
         status = _status(reply)
         self._metrics.count(m.REPLIES, status)
-        if held := self._instances.closed(reply.task):
+        if held := self._instances.settled(reply.task):
             seconds = max(0.0, time.time() - held.polled_at)
             self._metrics.observe(m.TASK_DURATION, seconds, held.domain, held.task_list, status)
         log.debug("reply.settled", extra={"task": reply.task, "status": status})
@@ -188,7 +188,7 @@ class Responder:
     def _closed_before(self, delivery: Delivery, reply: Reply) -> None:
         """SWF closed the task before this reply: by an earlier one of ours, or without us."""
         extra: dict[str, object] = {"task": reply.task, "status": _status(reply)}
-        if self._instances.settled_here(reply.task):
+        if self._instances.settled_before(reply.task):
             self._metrics.count(m.REPLIES, "duplicate")
             log.info("reply.duplicate", extra=extra)
             return
@@ -202,7 +202,7 @@ class Responder:
         try:
             cancel = self._swf.heartbeat(beat.token, beat.details)
         except TaskClosed:
-            if not self._instances.settled_here(beat.task):
+            if not self._instances.settled_before(beat.task):
                 self._instances.released(beat.task, "closed in SWF")
             self._answer_beat(delivery, beat, is_open=False, cancel=False)
             return
@@ -279,7 +279,7 @@ class Responder:
             return
         except (TaskClosed, BadReply) as error:
             extra["error"] = str(error)
-        if held := self._instances.closed(task):
+        if held := self._instances.settled(task):
             self._metrics.count(m.TASKS_FAILED_BACK, held.domain, held.task_list)
         log.warning("task.failed_back", extra=extra)
 
