@@ -209,6 +209,7 @@ class Settings(BaseSettings):
     sentry_traces_sample_rate: float = Field(
         default=0, ge=0, le=1, description="the share of tasks that Sentry traces"
     )
+
     _found: Mapping[str, Found] = PrivateAttr(default_factory=dict)
 
     @field_validator("task_lists", mode="before")
@@ -405,4 +406,6 @@ def _written(value: object) -> str:
         return json.dumps([each.model_dump(exclude_none=True) for each in value])
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None else str(value).removesuffix(".0")
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
+    return "" if value is None else str(value)

@@ -290,6 +290,12 @@ def test_no_form_of_the_settings_shows_a_secret():
     assert settings.shown()["sentry_dsn"] == "https://***@h:9/p/42"
 
 
+def test_what_is_shown_of_a_text_is_the_whole_of_it():
+    assert load(IDENTITY="bridge-1.0").shown()["identity"] == "bridge-1.0"
+    assert load(DRAIN_TIMEOUT="10.0").shown()["drain_timeout"] == "10"
+    assert load(DRAIN_TIMEOUT="10.5").shown()["drain_timeout"] == "10.5"
+
+
 def test_settings_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         load().pollers = 3
