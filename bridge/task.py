@@ -1,0 +1,104 @@
+"""What passes over the bridge: a task one way, a reply the other; with the limits that SWF sets.
+
+Limits are those of the Amazon SWF API Reference, counted as SWF counts them: in UTF-16 code units.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+TOKEN_LIMIT = 1024
+RESULT_LIMIT = 32768
+REASON_LIMIT = 256
+DETAILS_LIMIT = 32768
+HEARTBEAT_DETAILS_LIMIT = 2048
+
+ELLIPSIS = "…"
+
+
+def task_id(token: str) -> str:
+    """The name of a task in logs, journal and messages; it does not tell the token."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def utf16_length(text: str) -> int:
+    """The length of ``text`` as SWF counts it: characters beyond U+FFFF are two."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def cut(text: str, limit: int) -> str:
+    """``text``, or as much of it as fits ``limit`` UTF-16 code units, ending in an ellipsis."""
+    if utf16_length(text) <= limit:
+        return text
+    units = text.encode("utf-16-le", "surrogatepass")[: 2 * (limit - len(ELLIPSIS))]
+    if units and 0xD8 <= units[-1] <= 0xDB:  # the first half of a character of two
+        units = units[:-2]
+    return units.decode("utf-16-le", "surrogatepass") + ELLIPSIS
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityTask:
+    """An ActivityTask as PollForActivityTask answers it, and where and when it was polled."""
+
+    token: str
+    activity_id: str
+    started_event_id: int
+    workflow_id: str
+    run_id: str
+    name: str
+    version: str
+    input: str | None
+    domain: str
+    task_list: str
+    polled_at: float
+    """Seconds since the epoch."""
+    id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", task_id(self.token))
+
+    def __repr__(self) -> str:
+        return f"<ActivityTask {self.id} {self.name} {self.version} {self.domain}/{self.task_list}>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Reply:
+    """What a worker says of a task; the token alone names the task."""
+
+    token: str
+
+    @property
+    def task(self) -> str:
+        """The id of the task that is meant."""
+        return task_id(self.token)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.task}>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Completed(Reply):
+    """The task is done: RespondActivityTaskCompleted."""
+
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Failed(Reply):
+    """The task could not be done: RespondActivityTaskFailed."""
+
+    reason: str | None = None
+    details: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Canceled(Reply):
+    """The worker followed a request to cancel: RespondActivityTaskCanceled."""
+
+    details: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Heartbeat(Reply):
+    """The worker is alive: RecordActivityTaskHeartbeat."""
+
+    details: str | None = None
