@@ -1,0 +1,315 @@
+import gzip
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from bridge.telemetry import process_span, publish_span, task_scope
+
+PROLOGUE = """
+import logging, sys, threading
+from bridge import telemetry
+from bridge.logs import configure_logging
+from bridge.telemetry import start_sentry, flush, capture, task_scope, publish_span, process_span
+from bridge.redact import register_secret
+dsn = sys.argv[1]
+configure_logging("DEBUG", "json")
+log = logging.getLogger("bridge.poller")
+"""
+
+
+class Sentry(ThreadingHTTPServer):
+    """Takes envelopes as Sentry's own endpoint does, and keeps them."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Endpoint)
+        self.envelopes = []
+        self.dsn = f"http://publickey@127.0.0.1:{self.server_port}/42"
+
+    def items(self, kind):
+        for _, *rest in self.envelopes:
+            yield from (
+                body
+                for head, body in zip(rest[::2], rest[1::2], strict=True)
+                if head["type"] == kind
+            )
+
+    @property
+    def events(self):
+        return list(self.items("event"))
+
+    @property
+    def transactions(self):
+        return list(self.items("transaction"))
+
+    @property
+    def text(self):
+        return json.dumps(self.envelopes)
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    def do_POST(self):
+        assert self.path == "/api/42/envelope/"
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            data = gzip.decompress(data)
+        self.server.envelopes.append([json.loads(line) for line in data.splitlines() if line])
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def sentry():
+    with Sentry() as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def run(code, dsn=""):
+    """Run ``code`` in a process of its own: one process has one Sentry client."""
+    result = subprocess.run(
+        [sys.executable, "-c", PROLOGUE + textwrap.dedent(code), dsn],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd()},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_without_a_dsn_nothing_of_sentry_is_imported():
+    told = run(
+        """
+        start_sentry(None); start_sentry("")
+        with task_scope("dev", "images", "say"), publish_span("swf.activities", "17") as headers:
+            print(dict(headers))
+        with process_span({}, "swf.replies"): pass
+        try: 1 / 0
+        except ZeroDivisionError as error: log.exception("it.failed"); capture(error)
+        flush(2)
+        print([name for name in sys.modules if "sentry" in name])
+        """
+    )
+    assert told.splitlines() == ["{}", "[]"]
+
+
+def test_without_a_dsn_a_scope_costs_nothing_worth_counting():
+    assert task_scope("a", "b") is task_scope("c", "d")
+    assert publish_span("a", "b") is publish_span("c", "d")
+    assert process_span({}, "a") is process_span({}, "b")
+
+
+def test_an_unexpected_error_is_sent_once_with_list_and_type(sentry):
+    run(
+        """
+        start_sentry(dsn, "staging", 0.0, "swf-bridge@1.2.3")
+        with task_scope("dev", "images", "Greeter.say 1.0"):
+            try: 1 / 0
+            except ZeroDivisionError as error:
+                log.exception("task.broke", extra={"task": "17"})
+                capture(error)
+        try: 1 / 1 / 0
+        except ZeroDivisionError: log.exception("other.broke")
+        flush(5)
+        """,
+        sentry.dsn,
+    )
+    event, other = sentry.events
+    assert event["exception"]["values"][0]["type"] == "ZeroDivisionError"
+    assert event["logentry"]["message"] == "task.broke"
+    assert (event["environment"], event["release"]) == ("staging", "swf-bridge@1.2.3")
+    assert event["tags"] == {
+        "domain": "dev",
+        "task_list": "images",
+        "activity_type": "Greeter.say 1.0",
+    }
+    assert event["extra"]["task"] == "17"
+    assert "T" in event["timestamp"]
+    assert not other.get("tags")
+
+
+def test_what_is_expected_is_not_sent(sentry):
+    run(
+        """
+        start_sentry(dsn)
+        log.error("task.failed_back"); log.warning("broker.lost", exc_info=OSError("refused"))
+        for name in ("pika", "pika.adapters.base_connection", "botocore", "urllib3"):
+            logging.getLogger(name).error("failed", exc_info=OSError("refused"))
+        import pika
+        connection = pika.SelectConnection(
+            pika.URLParameters("amqp://u:swordfish@127.0.0.1:9/?connection_attempts=1"),
+            on_open_error_callback=lambda c, e: c.ioloop.stop())
+        connection.ioloop.start()
+        flush(5)
+        """,
+        sentry.dsn,
+    )
+    assert sentry.events == []
+
+
+def test_no_secret_passes_whatever_is_provoked_at_debug(sentry):
+    run(
+        """
+        start_sentry(dsn, traces_sample_rate=1.0)
+        register_secret("hunter2")
+        def fail(token, body):
+            secret = {"taskToken": token, "input": body}
+            log.debug("breadcrumb", extra={"taskToken": token, "body": repr(secret)})
+            raise ValueError(f"cannot use {secret!r} with amqp://u:swordfish@h and hunter2")
+        def attempt():
+            try: fail("Tok3n", "Paylo4d")
+            except ValueError as error: raise RuntimeError({"result": "Paylo4d"}) from error
+        with publish_span("swf.activities", "17", "say"):
+            try: attempt()
+            except RuntimeError: log.exception("a hunter2 broke", extra={"details": "Paylo4d"})
+        import botocore.session
+        from botocore.config import Config
+        swf = botocore.session.get_session().create_client(
+            "swf", region_name="eu-west-1", endpoint_url="http://127.0.0.1:9",
+            aws_access_key_id="AKIAEXAMPLE", aws_secret_access_key="S3cret",
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1))
+        try: swf.respond_activity_task_completed(taskToken="Tok3n", result=["Paylo4d"])
+        except Exception: log.exception("swf.failed")
+        thread = threading.Thread(target=attempt); thread.start(); thread.join()
+        flush(5)
+        """,
+        sentry.dsn,
+    )
+    names = [event["exception"]["values"][-1]["type"] for event in sentry.events]
+    assert sorted(names) == ["ParamValidationError", "RuntimeError", "RuntimeError"]
+    assert len(sentry.transactions) == 1
+    for secret in ("Tok3n", "Paylo4d", "swordfish", "hunter2", "S3cret"):
+        assert secret not in sentry.text
+
+
+def test_a_flood_is_held_to_a_bucket_and_counted(sentry):
+    run(
+        """
+        telemetry.REFILL = 0.2
+        start_sentry(dsn)
+        def shout():
+            for _ in range(200):
+                try: 1 / 0
+                except ZeroDivisionError: log.exception("it.broke")
+        shout()
+        try: [][1]
+        except IndexError: log.exception("it.broke")
+        import time; time.sleep(0.3)
+        try: 1 / 0
+        except ZeroDivisionError: log.exception("it.broke")
+        flush(5)
+        """,
+        sentry.dsn,
+    )
+    kinds = [event["exception"]["values"][0]["type"] for event in sentry.events]
+    assert 5 <= kinds.count("ZeroDivisionError") < 20
+    assert kinds.count("IndexError") == 1
+    assert sum(event["extra"].get("dropped_before", 0) for event in sentry.events) == (
+        201 - kinds.count("ZeroDivisionError")
+    )
+
+
+def test_nothing_piles_up_in_a_thread_that_lives_long(sentry):
+    run(
+        """
+        start_sentry(dsn)
+        for n in range(50):
+            with task_scope("dev", "images", f"type {n}"):
+                log.info("task.polled", extra={"task": str(n)})
+                if n == 49:
+                    try: 1 / 0
+                    except ZeroDivisionError: log.exception("it.broke")
+        flush(5)
+        """,
+        sentry.dsn,
+    )
+    (event,) = sentry.events
+    assert [each["data"] for each in event["breadcrumbs"]["values"]] == [{"task": "49"}]
+    assert event["tags"]["activity_type"] == "type 49"
+
+
+def test_a_trace_goes_from_the_publish_through_the_headers_to_the_reply(sentry):
+    told = run(
+        """
+        import json
+        start_sentry(dsn, traces_sample_rate=1.0)
+        with task_scope("dev", "images"), publish_span("swf.activities", "17", "say") as headers:
+            print(json.dumps(headers))
+        with process_span({**headers, "x": 1}, "swf.replies", "18", 250): pass
+        with process_span({"sentry-trace": "garbage", "baggage": 7}, "swf.replies"): pass
+        flush(5)
+        """,
+        sentry.dsn,
+    )
+    headers = json.loads(told)
+    assert set(headers) == {"sentry-trace", "baggage"}
+    publish, process, _ = sentry.transactions
+    trace, span, sampled = headers["sentry-trace"].split("-")
+    (published,) = publish["spans"]
+    assert (published["op"], published["span_id"], sampled) == ("queue.publish", span, "1")
+    assert published["data"]["messaging.destination.name"] == "swf.activities"
+    assert published["data"]["messaging.message.id"] == "17"
+    assert publish["tags"]["task_list"] == "images"
+    assert process["contexts"]["trace"]["trace_id"] == trace
+    assert process["contexts"]["trace"]["parent_span_id"] == span
+    (processed,) = process["spans"]
+    assert (processed["op"], processed["data"]["messaging.message.body.size"]) == (
+        "queue.process",
+        250,
+    )
+    assert sentry.envelopes[0][0]["trace"]["public_key"] == "publickey"
+
+
+def test_without_sampling_no_message_bears_trace_headers(sentry):
+    told = run(
+        """
+        start_sentry(dsn)
+        with publish_span("swf.activities", "17") as headers: print(dict(headers))
+        """,
+        sentry.dsn,
+    )
+    assert told == "{}\n"
+
+
+def test_a_dsn_that_is_none_is_an_error_of_configuration_that_does_not_tell_it():
+    told = run(
+        """
+        from bridge.errors import ConfigError
+        try: start_sentry("http://hunter2@/nowhere")
+        except ConfigError as error: print(error.problems)
+        """
+    )
+    assert told.startswith("('SWF_BRIDGE_SENTRY_DSN: this is no Sentry DSN")
+    assert "hunter2" not in told
+
+
+def test_a_sentry_that_does_not_answer_holds_up_no_drain():
+    with Sentry() as deaf:  # it listens, but nobody serves
+        told = run(
+            """
+            import time
+            start_sentry(dsn)
+            try: 1 / 0
+            except ZeroDivisionError: log.exception("it.broke")
+            began = time.monotonic(); flush(0.3); print(time.monotonic() - began < 2)
+            """,
+            deaf.dsn,
+        )
+    assert told == "True\n"
