@@ -329,10 +329,10 @@ def _distribution(spread: tuple[float, ...]) -> Distribution:
 
 
 def _read(metric: Metric, read: Callable[[], Reading]) -> dict[Labels, float]:
-    readings: dict[Labels, float]
     try:
         found = read()
-        readings = dict(found) if isinstance(found, Mapping) else {(): found}
+        by_labels = found if isinstance(found, Mapping) else {(): found}
+        readings = {labels: float(number) for labels, number in by_labels.items()}
         for labels in readings:
             _check(metric, labels)
     except Exception:

@@ -39,6 +39,7 @@ _PATTERNS = (
     (re.compile(r"(?is)\b(value )'.*' at '"), rf"\1'{MARK}' at '"),
     (re.compile(rf"(?is)\b(parameter (?:{_KEYS}), value:).*"), rf"\1 {MARK}"),
 )
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s:/@]*:(?P<password>.*)@", re.IGNORECASE)
 _SUSPECT = re.compile(r"(?i)://|token|passw|authoriz|secret|session|input|result|details|value")
 _RUN = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{80,}")
 
@@ -47,8 +48,13 @@ _secret_pattern: re.Pattern[str] | None = None
 
 
 def register_secret(secret: str) -> None:
-    """Take ``secret`` out of everything from now on, in every spelling that a text may give it."""
+    """Take ``secret`` out of everything from now on, in every spelling that a text may give it.
+
+    Of a URL it is the password.
+    """
     global _secrets, _secret_pattern  # noqa: PLW0603 — one process, one set of secrets
+    if url := _URL.match(secret):
+        secret = url["password"]
     plain = unquote(secret)
     spellings = {secret, plain, quote(plain), quote(plain, safe=""), repr(plain)[1:-1]}
     spellings |= {json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1]}

@@ -102,6 +102,11 @@ def test_a_registered_secret_is_found_in_every_spelling(spelling):
     )
 
 
+def test_of_a_url_the_password_is_the_secret():
+    register_secret("amqps://bridge:hunt%40er@rabbit:5671/%2F")
+    assert redact("hunt@er of bridge at rabbit:5671") == f"{MARK} of bridge at rabbit:5671"
+
+
 def test_a_secret_that_begins_another_does_not_leave_its_rest():
     register_secret("hunter2")
     register_secret("hunter2-and-more")

@@ -230,6 +230,7 @@ def test_nothing_piles_up_in_a_thread_that_lives_long(sentry):
     run(
         """
         start_sentry(dsn)
+        log.info("poller.started")
         for n in range(50):
             with task_scope("dev", "images", f"type {n}"):
                 log.info("task.polled", extra={"task": str(n)})
