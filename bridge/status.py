@@ -88,6 +88,8 @@ class StatusServer:
             self._outage.end()
             with server:
                 self._serve(server)
+        self._waker.close()
+        self._wakes.close()
 
     def stop(self) -> None:
         """Ask ``run`` to end; requests under way are not waited for. Never blocks."""
