@@ -1,0 +1,96 @@
+"""The shape of the package: who may import whom, and which library has which home."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "bridge"
+LINES = 450
+
+ROWS = [
+    set(row.split())
+    for row in (
+        "errors backoff systemd outage files redact syntax",
+        "task metrics variables",
+        "settings routing message topology exposition",
+        "swf amqp journal window logs telemetry",
+        "broker",
+        "publisher",
+        "consumer",
+        "instances",
+        "poller forwarder responder reconciler status",
+        "daemon",
+        "cli",
+        "__main__",
+    )
+]
+HOMES = {
+    "boto3": {"swf"},
+    "botocore": {"swf"},
+    "mypy_boto3_swf": {"swf"},
+    "pika": {"amqp", "broker"},
+    "sqlite3": {"journal"},
+    "sentry_sdk": {"telemetry"},
+    "prometheus_client": {"exposition"},
+    "pydantic_settings": {"settings"},
+}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+OURS = [file for file in FILES if file != PACKAGE / "__init__.py"]
+
+
+def part_of(file: Path) -> str:
+    """The module, or the package in `bridge`, that a file belongs to."""
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module that a file names in an import, wherever in it that stands."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name} imports by a relative name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_imported(file: Path) -> set[str]:
+    names = {tuple(name.split("."))[1] for name in imports(file) if name.startswith("bridge.")}
+    return {name for name in names if not name.startswith("__")}
+
+
+def row_of(part: str) -> int:
+    return next(number for number, row in enumerate(ROWS) if part in row)
+
+
+def test_every_module_has_one_row_but_the_local_swf_which_stands_alone():
+    named = sorted(part for row in ROWS for part in row)
+    assert named == sorted({part_of(file) for file in OURS} - {"local"})
+
+
+@pytest.mark.parametrize("file", OURS, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_the_rows_above_its_own(file):
+    part = part_of(file)
+    others = parts_imported(file) - {part}
+    if part == "local":
+        assert not others
+    elif part == "cli":
+        above = set().union(*ROWS[: row_of(part)])
+        assert others <= above | ({"local"} if file.name.startswith("local") else set())
+    else:
+        assert others <= set().union(*ROWS[: row_of(part)])
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_has_one_home(library):
+    homes = {
+        part_of(file) for file in OURS for name in imports(file) if name.split(".")[0] == library
+    }
+    assert homes == HOMES[library]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_file_can_be_read_at_one_sitting(file):
+    assert len(file.read_text().splitlines()) <= LINES
