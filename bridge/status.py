@@ -32,6 +32,10 @@ REQUEST_TIMEOUT = 10.0
 """Seconds after which a connection is closed, whatever it is at."""
 BIND_INTERVAL = 30.0
 """Seconds between tries to listen on an address that is taken."""
+TICK = 5.0
+"""Seconds after which an idle server says that it moves."""
+PATIENCE = 90.0
+"""Seconds without a move after which it counts as stuck; a look-up of its name may take long."""
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -69,6 +73,8 @@ class StatusServer:
     def __init__(self, address: tuple[str, int], facts: Facts) -> None:
         self.listening = Event()
         self.address: tuple[str, int] = (address[0], address[1])  # the real port while listening
+        self.patience = PATIENCE
+        self.moved = monotonic()
         self._facts = facts
         self._stopping = Event()
         self._waker, self._wakes = socket.socketpair()
@@ -79,6 +85,7 @@ class StatusServer:
     def run(self) -> None:
         """Serve until asked to stop."""
         while not self._stopping.is_set():
+            self.moved = monotonic()
             try:
                 server = _Server(self.address, self._facts)
             except OSError as error:
@@ -105,7 +112,8 @@ class StatusServer:
             selector.register(server, selectors.EVENT_READ)
             selector.register(self._wakes, selectors.EVENT_READ)
             while not self._stopping.is_set():
-                selector.select(timeout=1.0 if server.open else None)
+                self.moved = monotonic()
+                selector.select(timeout=1.0 if server.open else TICK)
                 server.close_overdue()
                 server.handle_request()
         self.listening.clear()

@@ -312,3 +312,13 @@ def test_an_idle_server_stops_at_once(server):
     server.stop()
     while server.listening.is_set():
         assert monotonic() - began < 1
+
+
+def test_an_idle_server_still_moves(daemon, monkeypatch):
+    monkeypatch.setattr(status, "TICK", 0.01)
+    with serving(StatusServer(("127.0.0.1", 0), daemon)) as server:
+        assert server.listening.wait(5)
+        began = moved = server.moved
+        while moved == began:
+            moved = server.moved
+            assert monotonic() - began < server.patience / 10
