@@ -1,0 +1,120 @@
+"""Small parts for the tests of a part: tasks, deliveries, a topology, a publisher that records."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from bridge.amqp import to_pika
+from bridge.consumer import Delivery
+from bridge.message import ATTEMPT_HEADER, Message
+from bridge.publisher import Done, Fate, Receipt
+from bridge.task import ActivityTask
+from bridge.topology import Topology
+
+LABEL = ("demo", "list")
+TOPOLOGY = Topology(
+    exchange="swf.activities",
+    cancel_exchange="swf.cancellations",
+    reply_queue="swf.replies",
+    dead_letter_queue="swf.replies.dead",
+    undeliverable="swf.undeliverable",
+    instance="0123456789ab",
+)
+_tags = itertools.count(1)
+
+
+def a_task(token: str = "token-1", **fields: Any) -> ActivityTask:
+    """A task, polled now unless told otherwise."""
+    given = {
+        "activity_id": "activity-1",
+        "started_event_id": 6,
+        "workflow_id": "workflow-1",
+        "run_id": "run-1",
+        "name": "Greeter.say",
+        "version": "1.0",
+        "input": "hello",
+        "domain": LABEL[0],
+        "task_list": LABEL[1],
+        "polled_at": time.time(),
+    }
+    return ActivityTask(token=token, **{**given, **fields})
+
+
+def a_delivery(body: bytes, *, queue: str = TOPOLOGY.reply_queue, **properties: Any) -> Delivery:
+    """A message as the consumer hands it on."""
+    given = {"headers": {}, **properties}
+    return Delivery(queue, body, given, False, 1, next(_tags), time.monotonic())
+
+
+@dataclass
+class Sent:
+    """A message handed to the recorder that awaits its receipt."""
+
+    message: Message
+    done: Done
+    alone: bool
+
+
+class Recorder:
+    """A publisher without a broker: the test says what becomes of each message.
+
+    What pika cannot encode is refused as the Publisher refuses it.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.messages: list[Message] = []
+
+    def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
+        try:
+            b"".join(to_pika(message, "attempt-1", ATTEMPT_HEADER).encode())
+            assert len(message.routing_key.encode()) <= 255
+        except (TypeError, ValueError, AssertionError, RecursionError, OverflowError) as error:
+            done(Receipt(Fate.REFUSED, f"cannot be encoded: {type(error).__name__}"))
+            return
+        self.messages.append(message)
+        self.sent.append(Sent(message, done, alone))
+
+    def receipt(self, fate: Fate = Fate.CONFIRMED, detail: str = "", seconds: float = 0.0) -> Sent:
+        """Tell what became of the oldest message without a receipt."""
+        sent = self.sent.pop(0)
+        sent.done(Receipt(fate, detail, seconds))
+        return sent
+
+    def of(self, kind: str) -> list[Message]:
+        """The messages of a type, in order."""
+        return [each for each in self.messages if each.properties["type"] == kind]
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait until the condition holds; fail where it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "in vain"
+        time.sleep(0.002)
+
+
+@contextmanager
+def aws(endpoint: str, **variables: str) -> Iterator[None]:
+    """An environment in which boto3 finds `endpoint` and nothing of this machine's."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+            patch.delenv(name, raising=False)
+        given = {
+            "AWS_ENDPOINT_URL_SWF": endpoint,
+            "AWS_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **variables,
+        }
+        for name, value in given.items():
+            patch.setenv(name, value)
+        yield
