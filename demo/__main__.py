@@ -5,6 +5,7 @@ there is no RabbitMQ, 130 when interrupted. Nothing of it is left behind, howeve
 """
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import NoReturn
 
 from bridge.local.keeper import Keeper
 from bridge.local.rabbitmq import NodeError, RabbitNode
-from demo.cast import SWF_BRIDGE, Cast, NotReady
+from demo.cast import SWF_BRIDGE, WORKERS, Cast, NotReady
 from demo.report import Progress, table
 from demo.tasks import Order, plan
 
@@ -72,18 +73,20 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def play(args: argparse.Namespace) -> int:
     """Set the stage, run the tasks, tell how they ended."""
-    print(
-        "demo: starting RabbitMQ, a local SWF, the bridge and eleven workers in shell", flush=True
-    )
+    begun = time.monotonic()
+    workers = sum(WORKERS.values())
+    print(f"demo: starting RabbitMQ, an SWF, the bridge and {workers} workers in shell", flush=True)
     with Keeper("swf-bridge-demo-") as keeper, RabbitNode() as node:
         cast = Cast(keeper, node)
         cast.start_swf()
         if not args.without_daemon:
             cast.start_daemon()
         cast.start_workers()
+        print(f"demo: ready after {time.monotonic() - begun:.1f} s", flush=True)
         code = perform(cast, plan(args.tasks), args.timeout)
         if args.stay:
-            stay(cast, node)
+            with contextlib.suppress(Interrupted):
+                stay(cast, node)
         if cast.daemon is not None:
             ended = cast.drain_daemon()
             print(

@@ -81,7 +81,7 @@ class Cast:
         """The last lines that a part printed."""
         with contextlib.suppress(OSError):
             text = (self._keeper.folder / who).read_text(errors="replace")
-            return "\n".join(f"    {line[:300]}" for line in text.splitlines()[-lines:])
+            return "\n".join(f"    {line[:2000]}" for line in text.splitlines()[-lines:])
         return ""
 
     def _swf_answers(self) -> bool:
