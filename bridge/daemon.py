@@ -42,6 +42,7 @@ from bridge.settings import Settings
 from bridge.status import Check, StatusServer
 from bridge.swf import Swf
 from bridge.systemd import Notifier
+from bridge.timer import Timer
 from bridge.topology import Topology
 from bridge.window import Window
 
@@ -50,6 +51,8 @@ log = logging.getLogger(__name__)
 TICK = 1.0
 STEP = 0.02
 """Seconds between two looks at a condition of the drain."""
+FLUSH = 1.0
+"""Seconds between two writes of what the journal may write lazily."""
 FINISH_TIMEOUT = 10.0
 """Seconds for each step of the drain that waits for no poll."""
 THREAD_STACK = 512 * 1024
@@ -100,6 +103,7 @@ class Daemon:
         self._reasons: SimpleQueue[Signal | Ended] = SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
         self._metrics = Metrics()
+        self.timer = Timer()
         routing_key = RoutingKey(settings.routing_key)
         self.swf = Swf(
             identity=settings.identity,
@@ -146,6 +150,7 @@ class Daemon:
             self.journal,
             self.publisher,
             self.responder.fail_back,
+            self.timer.later,
             self._metrics,
             exchange=settings.exchange,
             routing_key=routing_key,
@@ -203,7 +208,7 @@ class Daemon:
     @property
     def parts(self) -> list[Part]:
         """Every part, the sink first."""
-        sinks: list[Part] = [self.publisher, self.forwarder, *self.responders, self.consumer]
+        sinks: list[Part] = [self.publisher, self.timer, *self.responders, self.consumer]
         return [*sinks, self.reconciler, *self.pollers]
 
     # --- life ---
@@ -214,6 +219,8 @@ class Daemon:
         threading.stack_size(THREAD_STACK)
         if self.status is not None:
             self._start(self.status)
+        self.timer.later(0.0, self.forwarder.resume)
+        self.timer.every(FLUSH, self.journal.flush)
         for part in self.parts:
             self._start(part)
         log.info("daemon.started", extra={"version": __version__, "parts": len(self._threads)})
@@ -273,11 +280,11 @@ class Daemon:
         if not self._until(lambda: self._ended(self.pollers), deadline - time.monotonic()):
             log.warning("poll.abandoned", extra={"count": self._alive(self.pollers)})
         self._until(lambda: not self.publisher.outstanding, deadline - time.monotonic())
-        self._stop([self.reconciler, self.forwarder])
+        self._stop([self.reconciler, self.timer])
         self.consumer.cancel()
         self._until(lambda: not self.consumer.ready.is_set() or self._answered(), finish)
         self._stop(self.responders)
-        self._until(lambda: self._ended([*self.responders, self.forwarder]), finish)
+        self._until(lambda: self._ended([*self.responders, self.timer]), finish)
         self._until(lambda: not self.publisher.outstanding, 1.0)
         self._stop([self.consumer, self.publisher])
         self._until(lambda: self._ended([self.consumer, self.publisher]), finish)

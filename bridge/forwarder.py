@@ -4,10 +4,7 @@ What cannot be published now waits in the journal, not here and not in a poller:
 when it is tried again. So a task without a queue, or one for a queue that is full, delays no other.
 """
 
-import heapq
-import itertools
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,8 +22,6 @@ from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut
 
 log = logging.getLogger(__name__)
 
-TICK = 1.0
-PATIENCE = 60.0
 RETRY_FIRST = 0.25
 RETRY_CAP = 5.0
 
@@ -43,9 +38,6 @@ class Owed(Protocol):
     def published(self, task_id: str) -> None:
         """The task is confirmed."""
 
-    def flush(self) -> bool:
-        """Write what waits."""
-
 
 class Publish(Protocol):
     """The publisher, as far as the forwarder uses it."""
@@ -57,9 +49,12 @@ class Publish(Protocol):
 FailBack = Callable[[Failed, Callable[[float], object]], object]
 """Fail a task in SWF; the second is called with seconds where it has to be tried again."""
 
+Later = Callable[[float, Callable[[], object]], object]
+"""Call the second in so many seconds."""
+
 
 class Forwarder:
-    """A part: hands tasks to the publisher, and tries again what came back.
+    """Hands tasks to the publisher, and tries again what came back.
 
     ``forward`` may be called from any thread and never blocks.
     """
@@ -69,6 +64,7 @@ class Forwarder:
         journal: Owed,
         publisher: Publish,
         fail_back: FailBack,
+        later: Later,
         metrics: Metrics,
         *,
         exchange: str,
@@ -77,28 +73,20 @@ class Forwarder:
         unroutable_timeout: float,
         trace: Callable[[ActivityTask, Message], Message] = lambda task, message: message,
     ) -> None:
-        self.name = "forwarder"
-        self.patience = PATIENCE
-        self.moved = time.monotonic()
         self._journal = journal
         self._publisher = publisher
         self._fail_back = fail_back
+        self._later = later
         self._metrics = metrics
         self._exchange = exchange
         self._routing_key = routing_key
         self._reply_to = reply_to
         self._unroutable_timeout = unroutable_timeout
         self._trace = trace
-        self._due: list[tuple[float, int, Callable[[], object]]] = []
-        self._order = itertools.count()
-        self._changed = threading.Condition()
-        self._stopping = False
         self._unroutable: dict[str, Outage] = {}
 
     def __repr__(self) -> str:
-        return f"<Forwarder {len(self._due)} waiting>"
-
-    # --- for every thread ---
+        return f"<Forwarder to {self._exchange}, {len(self._unroutable)} keys without a queue>"
 
     def forward(
         self, task: ActivityTask, body: bytes, *, attempt: int = 0, alone: bool = False
@@ -111,48 +99,10 @@ class Forwarder:
         done = partial(self._published, task, key, attempt)
         self._publisher.publish(self._trace(task, message), done, alone=alone)
 
-    def stop(self) -> None:
-        """Try nothing again; what is owed stands in the journal."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
-
-    # --- the forwarder's own thread ---
-
-    def run(self) -> None:
-        """Hand over what an earlier life owes, then try again what is due, until asked to stop."""
+    def resume(self) -> None:
+        """Hand over what an earlier life of the daemon owes."""
         for entry in self._journal.owed():
             self.forward(entry.task, entry.body)
-        flushed = time.monotonic()
-        while not self._stopping:
-            self.moved = time.monotonic()
-            self.try_due()
-            if self.moved - flushed >= TICK:
-                self._journal.flush()
-                flushed = self.moved
-            self._wait()
-
-    def try_due(self) -> None:
-        """Do what is due now."""
-        while action := self._next_due():
-            action()
-
-    def _next_due(self) -> Callable[[], object] | None:
-        with self._changed:
-            if self._due and self._due[0][0] <= time.monotonic():
-                return heapq.heappop(self._due)[2]
-        return None
-
-    def _wait(self) -> None:
-        with self._changed:
-            until = self._due[0][0] - time.monotonic() if self._due else TICK
-            if not self._stopping and until > 0:
-                self._changed.wait(min(TICK, until))
-
-    def _later(self, seconds: float, action: Callable[[], object]) -> None:
-        with self._changed:
-            heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), action))
-            self._changed.notify()
 
     # --- what became of a publish; on the publisher's thread ---
 

@@ -12,7 +12,7 @@ LINES = 450
 ROWS = [
     set(row.split())
     for row in (
-        "errors backoff systemd outage files redact syntax",
+        "errors backoff systemd outage timer files redact syntax",
         "task metrics variables",
         "settings routing message topology exposition",
         "swf amqp journal window logs telemetry",
