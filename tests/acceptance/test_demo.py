@@ -64,7 +64,7 @@ def test_the_demo_fails_where_no_daemon_runs(folder: str) -> None:
     assert_nothing_is_left(folder)
 
 
-@pytest.mark.parametrize("moment", ["keeper", "beam", "swf-bridge run", "tasks"])
+@pytest.mark.parametrize("moment", ["keeper", "beam", "tasks"])
 def test_ctrl_c_at_any_moment_leaves_nothing(folder: str, moment: str) -> None:
     demo = start(folder, "--stay")
     assert demo.stdout is not None
