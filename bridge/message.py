@@ -5,6 +5,7 @@ of AMQP 0-9-1; ``headers`` is one of them.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
@@ -57,9 +58,12 @@ DEAD_LETTER_CODES = {
 }
 """Every value of ``swf-bridge-error``, and what it means."""
 
+_TASK_ID = re.compile("[0-9a-f]{32}")
+_DEATH = re.compile("x-.*death", re.DOTALL)
+
 DETAIL_LIMIT = 1024
-DEAD_LETTER_HEADERS_LIMIT = 64 * 1024
-"""Bytes. A header frame of over 128 KiB would end the connection."""
+HEADERS_LIMIT = 64 * 1024
+"""Bytes of the headers of a reply published again: a frame over 128 KiB ends the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def encode_task(task: ActivityTask) -> bytes:
     }
     if task.input is not None:
         fields["input"] = task.input
-    return _json(fields, ascii_only=True).encode("ascii")
+    return _ascii(fields)
 
 
 def decode_task(body: bytes, polled_at: float) -> ActivityTask:
@@ -143,12 +147,12 @@ def heartbeat_answer(
     """The answer to a heartbeat that named a queue for it; nobody minds if that queue is gone."""
     fields = {"taskToken": token, "open": is_open, "cancelRequested": cancel_requested}
     properties = _properties(HEARTBEAT_TYPE, correlation_id)
-    return Message("", reply_to, _json(fields).encode(), properties, mandatory=False)
+    return Message("", reply_to, _ascii(fields), properties, mandatory=False)
 
 
 def cancellation(token: str, task_id: str, *, exchange: str, routing_key: str) -> Message:
     """The notice that SWF asks to cancel a task; workers that care have bound a queue for it."""
-    body = _json({"taskToken": token, "cancelRequested": True}).encode()
+    body = _ascii({"taskToken": token, "cancelRequested": True})
     properties = {
         **_properties(CANCELLATION_TYPE, task_id),
         "headers": {TOKEN_HEADER: _encodable(token)},
@@ -183,20 +187,39 @@ def decode_reply(body: bytes, headers: Mapping[str, Any]) -> Reply:
     fields = _object(body) if body else {}
     token = _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
     status = _first(fields.get("status"), headers.get(STATUS_HEADER))
-    details = _text(fields.get("details"))
     match status:
         case "completed":
             return Completed(token, _result(token, _text(fields.get("result"))))
         case "failed":
-            reason = _text(fields.get("reason"))
-            return Failed(token, _cut(reason, REASON_LIMIT), _cut(details, DETAILS_LIMIT))
+            reason = _cut(fields.get("reason"), REASON_LIMIT)
+            return Failed(token, reason, _cut(fields.get("details"), DETAILS_LIMIT))
         case "canceled":
-            return Canceled(token, _cut(details, DETAILS_LIMIT))
+            return Canceled(token, _cut(fields.get("details"), DETAILS_LIMIT))
         case "heartbeat":
-            return Heartbeat(token, _cut(details, HEARTBEAT_DETAILS_LIMIT))
+            return Heartbeat(token, _cut(fields.get("details"), HEARTBEAT_DETAILS_LIMIT))
         case None:
             raise _bad("status-missing")
     raise _bad("status-unknown")
+
+
+def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
+    """The failure of a task message that a worker's queue dead-lettered, with RabbitMQ's reason.
+
+    Raises BadReply for a message that names no task.
+    """
+    fields = _object(body) if body else {}
+    token = _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
+    return Failed(token, cut(f"undeliverable: {_death(headers)}", REASON_LIMIT))
+
+
+def _death(headers: Mapping[str, Any]) -> str:
+    """Why, where and how often RabbitMQ dead-lettered a message, by the last entry of x-death."""
+    deaths = headers.get("x-death")
+    if not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], Mapping):
+        return "no x-death header tells why"
+    last = deaths[0]
+    reason, queue, count = (last.get(name, "?") for name in ("reason", "queue", "count"))
+    return f"{reason} in queue {queue}, count {count}"
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -250,7 +273,8 @@ def _result(token: str, result: str | None) -> str | None:
     return result
 
 
-def _cut(text: str | None, limit: int) -> str | None:
+def _cut(value: object, limit: int) -> str | None:
+    text = _text(value)
     return None if text is None else cut(text, limit)
 
 
@@ -260,6 +284,11 @@ def _bad(code: str) -> BadReply:
 
 def _json(value: object, *, ascii_only: bool = False) -> str:
     return json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":"), allow_nan=False)
+
+
+def _ascii(fields: Mapping[str, object]) -> bytes:
+    """A body of ours: escaped, for UTF-8 has no lone surrogates."""
+    return _json(fields, ascii_only=True).encode("ascii")
 
 
 # --- replies published again -------------------------------------------------------------------
@@ -280,7 +309,8 @@ def dead_letter(
 
 def to_the_tail(queue: str, body: bytes, properties: Mapping[str, Any]) -> Message:
     """A reply that SWF cannot take now, to be published behind those that wait in the queue."""
-    return _again(queue, body, properties, _own_headers(properties))
+    kept, _ = _within_limit(_own_headers(properties))
+    return _again(queue, body, properties, kept)
 
 
 def _again(
@@ -300,20 +330,26 @@ def _own_headers(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in headers.items()
-        if name not in ("CC", "BCC", UNDECODABLE_HEADERS)
-        and not (name.startswith("x-") and "death" in name)
+        if name not in ("CC", "BCC", UNDECODABLE_HEADERS) and not _DEATH.match(_readable(name))
     }
 
 
 def _within_limit(headers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """``headers`` without the largest, as many as it takes; and the names of these."""
-    sizes = {name: len(name.encode()) + _size(value) for name, value in headers.items()}
-    left_out: list[str] = []
-    while sizes and sum(sizes.values()) > DEAD_LETTER_HEADERS_LIMIT:
-        largest = max(sizes, key=sizes.__getitem__)
-        del sizes[largest]
-        left_out.append(largest)
+    sizes = {name: _size(name) + _size(value) for name, value in headers.items()}
+    total = sum(sizes.values())
+    left_out = []
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if total <= HEADERS_LIMIT:
+            break
+        total -= sizes.pop(name)
+        left_out.append(_readable(name))
     return {name: headers[name] for name in sizes}, left_out
+
+
+def _readable(name: str | bytes) -> str:
+    """A header's name; pika leaves one that is not UTF-8 in bytes."""
+    return name if isinstance(name, str) else name.decode("utf-8", "replace")
 
 
 def _size(value: object) -> int:
@@ -323,7 +359,7 @@ def _size(value: object) -> int:
     if isinstance(value, bytes):
         return 5 + len(value)
     if isinstance(value, Mapping):
-        return 5 + sum(1 + len(name) + _size(inner) for name, inner in value.items())
+        return 5 + sum(_size(name) + _size(inner) for name, inner in value.items())
     if isinstance(value, list | tuple):
         return 5 + sum(map(_size, value))
     return 9
@@ -334,7 +370,7 @@ def _size(value: object) -> int:
 
 def notice(what: str, task_id: str, sender: str, *, exchange: str) -> Message:
     """A word to the other instances about a task that the sender does not hold."""
-    body = _json({"notice": what, "task": task_id, "from": sender}).encode()
+    body = _ascii({"notice": what, "task": task_id, "from": sender})
     return Message(exchange, "", body, _properties(NOTICE_TYPE, task_id), mandatory=False)
 
 
@@ -342,6 +378,9 @@ def decode_notice(body: bytes) -> tuple[str, str, str]:
     """What, of which task, from which instance; empty strings where it is no notice."""
     try:
         fields = json.loads(body)
-        return str(fields["notice"]), str(fields["task"]), str(fields["from"])
+        what, task_id, sender = fields["notice"], fields["task"], fields["from"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return "", "", ""
+    if not isinstance(task_id, str) or not _TASK_ID.fullmatch(task_id):
+        return "", "", ""
+    return str(what), task_id, str(sender)
