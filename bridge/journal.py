@@ -9,21 +9,19 @@ tasks in them come back by SWF's time-outs.
 """
 
 import contextlib
-import fcntl
 import itertools
 import logging
 import os
 import sqlite3
 import threading
-import time
-import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from bridge.errors import ConfigError, PartFailed
+from bridge.errors import PartFailed
+from bridge.journalfile import FORGET_SETTLED, files, lock_file, open_database
 from bridge.message import decode_task
 from bridge.task import ActivityTask
 
@@ -32,30 +30,8 @@ log = logging.getLogger(__name__)
 Label = tuple[str, str]
 """A task list: its domain and its name."""
 
-APPLICATION_ID = 0x53574642  # "SWFB"
-VERSION = 1
-SCHEMA = """
-CREATE TABLE instance (id TEXT NOT NULL);
-CREATE TABLE task (
-    seq INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    domain TEXT NOT NULL,
-    task_list TEXT NOT NULL,
-    polled_at REAL NOT NULL,
-    body BLOB NOT NULL,
-    published INTEGER NOT NULL DEFAULT 0,
-    first_word INTEGER NOT NULL DEFAULT 0,
-    cancel_noticed INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX task_owed ON task (seq) WHERE NOT published;
-CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
-"""
-SETTLED_KEPT = 20_000
-"""So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
-
 PAGE = 500
 LOCK_TIMEOUT = 30.0
-BUSY_TIMEOUT = 5.0
 
 
 class InHand(NamedTuple):
@@ -64,6 +40,16 @@ class InHand(NamedTuple):
     domain: str
     task_list: str
     polled_at: float
+
+
+class Standing(NamedTuple):
+    """How the tasks in hand of one list stand."""
+
+    tasks: int
+    owed: int
+    """Those of them that RabbitMQ has not confirmed."""
+    oldest: float
+    """When the oldest of them was polled, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +63,6 @@ class Entry:
     cancel_noticed: bool
 
 
-_FORGET_SETTLED = (
-    f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settled) - {SETTLED_KEPT}"  # noqa: S608
-)
 _ENTRY = "body, polled_at, published, first_word, cancel_noticed"
 
 
@@ -125,8 +108,8 @@ class Journal:
         self._confirmed: dict[str, None] = {}
         self._settlements = 0
         self._lock = threading.Lock()
-        self._held = _lock_file(path, lock_timeout)
-        self._db = _open(path)
+        self._held = lock_file(path, lock_timeout)
+        self._db = open_database(path)
         (self.instance,) = self._db.execute("SELECT id FROM instance").fetchone()
         (self._inherited,) = self._db.execute("SELECT ifnull(max(seq), 0) FROM task").fetchone()
         self.writable.set()
@@ -204,7 +187,7 @@ class Journal:
         return _entry(rows[0]) if rows else None
 
     def was_settled(self, task_id: str) -> bool:
-        """Whether this journal settled the task, as far as it remembers (SETTLED_KEPT)."""
+        """Whether this journal settled the task, as far as it remembers (``SETTLED_KEPT``)."""
         return bool(self._read("SELECT 1 FROM settled WHERE id = ?", task_id))
 
     def tasks(self, where: str = "TRUE") -> Iterator[Entry]:
@@ -218,7 +201,9 @@ class Journal:
             )
             for seq, *row in rows:
                 last = seq
-                yield _entry(tuple(row))
+                entry = _entry(tuple(row))
+                confirmed = entry.published or entry.task.id in self._confirmed
+                yield replace(entry, published=confirmed)
             if len(rows) < PAGE:
                 return
 
@@ -249,17 +234,27 @@ class Journal:
         """The id, domain and task list of every task in hand, without their bodies."""
         return self._read("SELECT id, domain, task_list FROM task ORDER BY seq")
 
+    def standing(self) -> dict[Label, Standing]:
+        """How the tasks in hand stand, by task list; reads no bodies."""
+        found = self._read(
+            "SELECT domain, task_list, count(*), min(polled_at) FROM task GROUP BY 1, 2"
+        )
+        rows = self._read("SELECT domain, task_list, id FROM task WHERE NOT published")
+        owed = Counter((domain, name) for domain, name, each in rows if each not in self._confirmed)
+        return {
+            (domain, name): Standing(tasks, owed[domain, name], oldest)
+            for domain, name, tasks, oldest in found
+        }
+
     def size(self) -> int:
         """Bytes on disk, with the write-ahead log."""
-        return sum(p.stat().st_size for p in _files(self.path) if p.exists())
+        return sum(p.stat().st_size for p in files(self.path) if p.exists())
 
     # --- the disk ---
 
     def flush(self) -> bool:
         """Write what waits; whether the disk took it. Call it about once a second."""
-        ids = []
-        while self._confirmed:  # not by a swap, which could drop what is added meanwhile
-            ids.append(self._confirmed.popitem()[:1])
+        ids = [(each,) for each in list(self._confirmed)]
         apply = _nothing
         if ids:
 
@@ -268,7 +263,10 @@ class Journal:
 
         elif self.writable.is_set():
             return True
-        return self._commit(apply, again=True)
+        written = self._commit(apply, again=True)
+        for (each,) in ids:  # only now: until it is written, whoever asks is told from here
+            self._confirmed.pop(each, None)
+        return written
 
     def close(self) -> None:
         """Write what waits and give the journal up."""
@@ -290,7 +288,7 @@ class Journal:
         """Forget the oldest settled tasks, a thousand at a time. Inside a transaction."""
         self._settlements += 1
         if self._settlements % 1000 == 0:
-            db.execute(_FORGET_SETTLED)
+            db.execute(FORGET_SETTLED)
 
     def _read(self, query: str, *values: object) -> list[Any]:
         with self._lock:
@@ -347,94 +345,3 @@ class Journal:
 
 def _nothing(db: sqlite3.Connection) -> None:
     """A write that only takes along those that wait."""
-
-
-def _files(path: Path) -> list[Path]:
-    return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
-
-
-def _lock_file(path: Path, timeout: float) -> int:
-    """The lock, on a file of its own: the journal's may be renamed aside."""
-    name = path.with_name(path.name + ".lock")
-    try:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                os.close(lock)
-                raise PartFailed(f"another process holds the journal {path}") from None
-        log.warning("journal.held", extra={"path": str(path), "seconds": timeout})
-        time.sleep(min(1.0, timeout))
-
-
-def _unusable(path: Path, error: OSError) -> Exception:
-    """A path that never works is a wrong setting; a disk that fails may come back."""
-    sentence = f"SWF_BRIDGE_JOURNAL: cannot open {path}: {error.strerror}"
-    if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
-        return ConfigError([sentence])
-    return PartFailed(sentence)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        return _connect(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise PartFailed(f"cannot open the journal {path}: {error}") from None
-        aside = _rename_aside(path)
-        extra = {"path": str(path), "aside": str(aside), "error": str(error)}
-        log.critical("journal.corrupt", extra=extra)
-        return _connect(path)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        path.chmod(0o600)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(db, path)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise sqlite3.DatabaseError(found)
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    if version and application != APPLICATION_ID:
-        raise ConfigError([f"SWF_BRIDGE_JOURNAL: {path} is a database of another program"])
-    if version > VERSION:
-        raise ConfigError(
-            [f"SWF_BRIDGE_JOURNAL: {path} was written by a newer swf-bridge (format {version})"]
-        )
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA journal_size_limit = 16777216")
-    if not version:
-        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
-        db.execute("INSERT INTO instance (id) VALUES (?)", (uuid.uuid4().hex[:12],))
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("COMMIT")
-    db.execute(_FORGET_SETTLED)
-
-
-def _rename_aside(path: Path) -> Path:
-    aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    for file in _files(path):
-        if file.exists():
-            file.rename(file.with_name(file.name.replace(path.name, aside.name)))
-    return aside

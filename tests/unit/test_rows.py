@@ -13,7 +13,7 @@ ROWS = [
     set(row.split())
     for row in (
         "errors backoff systemd outage timer files redact syntax",
-        "task metrics variables",
+        "task metrics variables journalfile",
         "settings routing message topology exposition",
         "swf amqp journal window logs telemetry",
         "broker",
@@ -31,7 +31,7 @@ HOMES = {
     "botocore": {"swf"},
     "mypy_boto3_swf": {"swf"},
     "pika": {"amqp", "broker"},
-    "sqlite3": {"journal"},
+    "sqlite3": {"journal", "journalfile"},
     "sentry_sdk": {"telemetry"},
     "prometheus_client": {"exposition"},
     "pydantic_settings": {"settings"},

@@ -1,0 +1,136 @@
+"""The journal's file: locked for one process, checked, and begun anew where it is corrupt."""
+
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+import uuid
+from pathlib import Path
+
+from bridge.errors import ConfigError, PartFailed
+
+log = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x53574642  # "SWFB"
+VERSION = 1
+SCHEMA = """
+CREATE TABLE instance (id TEXT NOT NULL);
+CREATE TABLE task (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    domain TEXT NOT NULL,
+    task_list TEXT NOT NULL,
+    polled_at REAL NOT NULL,
+    body BLOB NOT NULL,
+    published INTEGER NOT NULL DEFAULT 0,
+    first_word INTEGER NOT NULL DEFAULT 0,
+    cancel_noticed INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX task_owed ON task (seq) WHERE NOT published;
+CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+"""
+SETTLED_KEPT = 20_000
+"""So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
+FORGET_SETTLED = f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settled) - {SETTLED_KEPT}"  # noqa: S608
+BUSY_TIMEOUT = 5.0
+
+
+def files(path: Path) -> list[Path]:
+    """The journal and what SQLite keeps beside it."""
+    return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
+
+
+def lock_file(path: Path, timeout: float) -> int:
+    """The lock's descriptor. It is on a file of its own: the journal's may be renamed aside.
+
+    Raises PartFailed where another process holds it for over ``timeout`` seconds.
+    """
+    name = path.with_name(path.name + ".lock")
+    try:
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(lock)
+                raise PartFailed(f"another process holds the journal {path}") from None
+        log.warning("journal.held", extra={"path": str(path), "seconds": timeout})
+        time.sleep(min(1.0, timeout))
+
+
+def _unusable(path: Path, error: OSError) -> Exception:
+    """A path that never works is a wrong setting; a disk that fails may come back."""
+    sentence = f"SWF_BRIDGE_JOURNAL: cannot open {path}: {error.strerror}"
+    if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+        return ConfigError([sentence])
+    return PartFailed(sentence)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """The journal at ``path``; one that is corrupt is renamed aside and a new one begun.
+
+    Raises ConfigError for a path that cannot work or a newer version, PartFailed for a disk that
+    does not take it.
+    """
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise PartFailed(f"cannot open the journal {path}: {error}") from None
+        aside = _rename_aside(path)
+        extra = {"path": str(path), "aside": str(aside), "error": str(error)}
+        log.critical("journal.corrupt", extra=extra)
+        return _connect(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    if version and application != APPLICATION_ID:
+        raise ConfigError([f"SWF_BRIDGE_JOURNAL: {path} is a database of another program"])
+    if version > VERSION:
+        raise ConfigError(
+            [f"SWF_BRIDGE_JOURNAL: {path} was written by a newer swf-bridge (format {version})"]
+        )
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA journal_size_limit = 16777216")
+    if not version:
+        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
+        db.execute("INSERT INTO instance (id) VALUES (?)", (uuid.uuid4().hex[:12],))
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    db.execute(FORGET_SETTLED)
+
+
+def _rename_aside(path: Path) -> Path:
+    aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    for file in files(path):
+        if file.exists():
+            file.rename(file.with_name(file.name.replace(path.name, aside.name)))
+    return aside
