@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,16 @@ def from_pika(properties: BasicProperties) -> dict[str, Any]:
 
 # --- pika's tables --------------------------------------------------------------------------------
 
-_decoding = threading.local()
+DEPTH = 50
+"""Tables and arrays within each other: what is deeper counts as not decodable, for it may not be
+possible to send it again."""
+
+
+class _Decoding(threading.local):
+    depth = 0
+
+
+_decoding = _Decoding()
 
 
 def _decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
@@ -81,16 +91,15 @@ def _decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
     Years past 9999 (a worker that sends milliseconds) and deep nesting raise inside of pika, which
     then reconnects and receives the same message for ever (pika #1698).
     """
-    if getattr(_decoding, "nested", False):
-        return _pika_decode_table(encoded, offset)
-    _decoding.nested = True
+    if _decoding.depth:
+        return _deeper(_pika_decode_table, encoded, offset)
+    (size,) = struct.unpack_from(">I", encoded, offset)
+    end = offset + 4 + size
     try:
-        return _pika_decode_table(encoded, offset)
+        table, reached = _deeper(_pika_decode_table, encoded, offset)
     except Exception as error:  # noqa: BLE001 - whatever it is, the message must pass
-        (size,) = struct.unpack_from(">I", encoded, offset)
-        return {UNDECODABLE_HEADERS: type(error).__name__}, offset + 4 + size
-    finally:
-        _decoding.nested = False
+        return {UNDECODABLE_HEADERS: type(error).__name__}, end
+    return (table if reached == end else {UNDECODABLE_HEADERS: "longer than it says"}), end
 
 
 def _decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
@@ -100,7 +109,21 @@ def _decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
             return struct.unpack_from(">d", encoded, offset + 1)[0], offset + 9
         case b"f":
             return struct.unpack_from(">f", encoded, offset + 1)[0], offset + 5
+        case b"A":
+            return _deeper(_pika_decode_value, encoded, offset)
     return _pika_decode_value(encoded, offset)
+
+
+def _deeper(
+    decode: Callable[[bytes, int], tuple[Any, int]], encoded: bytes, offset: int
+) -> tuple[Any, int]:
+    if _decoding.depth == DEPTH:
+        raise RecursionError
+    _decoding.depth += 1
+    try:
+        return decode(encoded, offset)
+    finally:
+        _decoding.depth -= 1
 
 
 def _encode_value(pieces: list[bytes], value: Any) -> int:

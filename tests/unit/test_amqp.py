@@ -1,0 +1,238 @@
+"""Between pika and plain values: what workers send passes, whatever pika thinks of it."""
+
+import ssl
+import struct
+import subprocess
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pika import data
+from pika.credentials import ExternalCredentials, PlainCredentials
+from pika.exceptions import AMQPError
+from pika.spec import BasicProperties
+
+from bridge.amqp import Tls, from_pika, parameters, to_pika
+from bridge.message import UNDECODABLE_HEADERS, Message, dead_letter
+
+
+def table(*fields: bytes) -> bytes:
+    """A table on the wire; each field is `short_name + kind + value`."""
+    inner = b"".join(fields)
+    return struct.pack(">I", len(inner)) + inner
+
+
+def field(name: bytes, kind: bytes, value: bytes) -> bytes:
+    return bytes([len(name)]) + name + kind + value
+
+
+def decoded(encoded: bytes) -> dict:
+    found, offset = data.decode_table(b"before" + encoded + b"behind", len(b"before"))
+    assert offset == len(b"before" + encoded)
+    return found
+
+
+def encoded(headers: dict) -> bytes:
+    pieces: list[bytes] = []
+    data.encode_table(pieces, headers)
+    return b"".join(pieces)
+
+
+def through_the_wire(properties: BasicProperties) -> dict:
+    return from_pika(BasicProperties().decode(b"".join(properties.encode())))
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "meant"),
+    [
+        (b"t", b"\x01", True),
+        (b"b", b"\xff", -1),
+        (b"B", b"\xff", 255),
+        (b"s", struct.pack(">h", -2), -2),
+        (b"u", struct.pack(">H", 65535), 65535),
+        (b"I", struct.pack(">i", -3), -3),
+        (b"i", struct.pack(">I", 2**32 - 1), 2**32 - 1),
+        (b"l", struct.pack(">q", -(2**63)), -(2**63)),
+        (b"f", struct.pack(">f", 0.25), 0.25),
+        (b"d", struct.pack(">d", 0.1), 0.1),
+        (b"D", struct.pack(">Bi", 2, 314), Decimal("3.14")),
+        (b"S", struct.pack(">I", 2) + "é".encode(), "é"),
+        (b"S", struct.pack(">I", 1) + b"\xff", b"\xff"),
+        (b"x", struct.pack(">I", 1) + b"a", b"a"),
+        (b"T", struct.pack(">Q", 1700000000), datetime.fromtimestamp(1700000000, UTC)),
+        (b"V", b"", None),
+        (b"A", struct.pack(">I", 2) + b"VV", [None, None]),
+        (b"F", table(field(b"n", b"V", b"")), {"n": None}),
+    ],
+)
+def test_a_value_of_every_kind_is_read_and_can_be_sent_again(kind, value, meant):
+    found = decoded(table(field(b"a", kind, value)))
+    assert found == {"a": meant}
+    assert decoded(encoded(found)) == found
+
+
+@pytest.mark.parametrize("year_in", [1_700_000_000_000, 2**64 - 1])
+def test_a_timestamp_in_milliseconds_costs_the_headers_and_not_the_message(year_in):
+    found = decoded(table(field(b"at", b"T", struct.pack(">Q", year_in))))
+    assert set(found) == {UNDECODABLE_HEADERS}
+
+
+def nested(depth: int, kind: bytes) -> bytes:
+    inner = b"V" if kind == b"A" else b""
+    for _ in range(depth):
+        name = b"" if kind == b"A" else b"\x01n"
+        inner = name + kind + struct.pack(">I", len(inner)) + inner
+    return table(inner if kind == b"F" else b"\x01n" + inner)
+
+
+@pytest.mark.parametrize("kind", [b"A", b"F"])
+def test_what_is_nested_past_reason_costs_the_headers_and_not_the_message(kind):
+    assert set(decoded(nested(40, kind))) == {"n"}
+    for depth in (51, 230, 260, 500, 20_000):
+        assert set(decoded(nested(depth, kind))) == {UNDECODABLE_HEADERS}
+    assert set(decoded(nested(40, kind))) == {"n"}
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        b"\x01",  # ends within a name
+        field(b"a", b"?", b""),  # a kind that does not exist
+        field(b"a", b"S", struct.pack(">I", 99) + b"x"),  # longer than its table
+        field(b"a", b"S", struct.pack(">I", 2**32 - 1)),
+        field(b"a", b"F", struct.pack(">I", 99)),
+        field(b"a", b"A", struct.pack(">I", 2) + b"VI\0\0"),  # ends behind its table
+    ],
+)
+def test_a_table_that_is_damaged_ends_where_it_says_that_it_ends(inner):
+    assert set(decoded(table(inner))) == {UNDECODABLE_HEADERS}
+
+
+@given(st.binary(max_size=120))
+@example(b"\xff" * 40)
+def test_any_bytes_are_a_table_or_headers_that_cannot_be_decoded(inner):
+    found = decoded(table(inner))
+    if UNDECODABLE_HEADERS not in found:
+        message = dead_letter("q", b"", {"headers": found}, "not-json", "why")
+        to_pika(message, "1-1", "swf-bridge-attempt").encode()
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1)).map(
+        lambda at: at.replace(microsecond=0, tzinfo=UTC)
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=60), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=60), VALUES, max_size=5))
+def test_any_headers_come_back_as_they_were_sent(headers):
+    assert decoded(encoded(headers)) == headers
+
+
+# --- properties --------------------------------------------------------------------------------
+
+
+def test_properties_keep_their_names_and_the_attempt_is_added_to_the_headers():
+    given_ = {"correlation_id": "c", "delivery_mode": 2, "timestamp": 7, "headers": {"mine": 1}}
+    found = through_the_wire(to_pika(Message("", "q", b"", given_), "1-1", "swf-bridge-attempt"))
+    assert found == {**given_, "headers": {"mine": 1, "swf-bridge-attempt": "1-1"}}
+
+
+def test_headers_are_there_also_where_none_were_sent():
+    assert through_the_wire(BasicProperties()) == {"headers": {}}
+
+
+def test_a_name_or_property_that_is_not_utf8_stays_in_bytes_and_can_be_sent_again():
+    given_ = {"correlation_id": b"\xff", "headers": {b"\xfe" * 255: "x"}}
+    found = through_the_wire(BasicProperties(**given_))
+    assert found == given_
+    message = dead_letter("q", b"", found, "not-json", "why")
+    again = through_the_wire(to_pika(message, "1-1", "swf-bridge-attempt"))
+    assert again["correlation_id"] == b"\xff"
+    assert again["headers"][b"\xfe" * 255] == "x"
+
+
+def test_properties_behind_headers_that_cannot_be_decoded_are_read():
+    flags = BasicProperties.FLAG_HEADERS | BasicProperties.FLAG_CORRELATION_ID
+    bad = table(field(b"at", b"T", struct.pack(">Q", 2**63)))
+    raw = struct.pack(">H", flags) + bad + b"\x01c"
+    found = from_pika(BasicProperties().decode(raw))
+    assert found["correlation_id"] == "c"
+    assert set(found["headers"]) == {UNDECODABLE_HEADERS}
+
+
+def test_pika_itself_is_as_strict_as_before_with_what_we_send():
+    with pytest.raises((AMQPError, TypeError)):
+        encoded({"a": object()})
+    with pytest.raises(AMQPError):
+        encoded({"a" * 256: 1})
+
+
+# --- connecting --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=worker -keyout {key} -out {cert}",
+        shell=True,
+        check=True,
+        capture_output=True,
+        timeout=30,
+    )
+    return cert, key
+
+
+def test_a_connection_is_watched_and_never_ended_for_being_blocked():
+    found = parameters("amqp://ann:s3cret@broker:5673/%2Fv", Tls(), "publisher")
+    assert (found.host, found.port, found.virtual_host) == ("broker", 5673, "/v")
+    assert found.credentials == PlainCredentials("ann", "s3cret")
+    assert found.heartbeat == 15
+    assert found.connection_attempts == 1
+    assert found.blocked_connection_timeout is None
+    assert found.ssl_options is None
+    assert found.client_properties["connection_name"].startswith("swf-bridge publisher ")
+
+
+def test_amqps_checks_the_brokers_name_and_certificate():
+    found = parameters("amqps://ann:s3cret@broker", Tls(), "publisher")
+    assert found.port == 5671
+    assert found.ssl_options.server_hostname == "broker"
+    assert found.ssl_options.context.verify_mode == ssl.CERT_REQUIRED
+    assert found.ssl_options.context.check_hostname
+    assert found.credentials == PlainCredentials("ann", "s3cret")
+
+
+def test_a_ca_of_ones_own_is_the_only_one_trusted(certificate):
+    cert, _ = certificate
+    found = parameters("amqps://ann:s3cret@broker", Tls(ca=cert), "publisher")
+    assert len(found.ssl_options.context.get_ca_certs()) == 1
+
+
+def test_a_certificate_logs_in_where_the_address_names_nobody(certificate):
+    tls = Tls(cert=certificate[0], key=certificate[1])
+    assert isinstance(parameters("amqps://broker", tls, "p").credentials, ExternalCredentials)
+    named = parameters("amqps://ann:s3cret@broker", tls, "p").credentials
+    assert named == PlainCredentials("ann", "s3cret")
+
+
+def test_a_certificate_that_cannot_be_read_is_an_error_of_this_address(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        parameters("amqps://broker", Tls(ca=tmp_path / "missing"), "p")
