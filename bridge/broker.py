@@ -17,7 +17,7 @@ from typing import Any
 import pika
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
-from pika.exceptions import ChannelClosedByBroker
+from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
 from bridge.amqp import Tls, parameters
 from bridge.backoff import Backoff
@@ -36,7 +36,7 @@ BACKOFF_CAP = 10.0
 SETTLED_AFTER = 5.0
 """Seconds for which a connection must have been ready before the next loss counts as the first."""
 
-_FORBIDDEN, _NOT_FOUND, _DIFFERS = 403, 404, 406
+_FORCED, _FORBIDDEN, _NOT_FOUND, _DIFFERS = 320, 403, 404, 406
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +260,13 @@ class Connection(ABC):
         self._set_up()
 
     @staticmethod
-    def channel_closed(error: BaseException | None) -> str:
-        """RabbitMQ's own words where it closed a channel over a message, else nothing."""
-        if isinstance(error, ChannelClosedByBroker):
+    def closed_over(error: BaseException | None) -> str:
+        """RabbitMQ's own words where it closed channel or connection over a message, else nothing.
+
+        A worker can bring about both: a header frame too large, a malformed direct reply-to.
+        """
+        by_broker = isinstance(error, ChannelClosedByBroker | ConnectionClosedByBroker)
+        if by_broker and error.reply_code != _FORCED:
             return f"{error.reply_code} {error.reply_text}"
         return ""
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from pika.exceptions import ChannelClosedByBroker
+
 from bridge.amqp import Tls, to_pika
 from bridge.broker import Connection, Step, Steps
 from bridge.message import ATTEMPT_HEADER, Message
@@ -37,7 +39,7 @@ class Fate(Enum):
     UNROUTABLE = "unroutable"
     """No queue is bound for it."""
     REFUSED = "refused"
-    """RabbitMQ closes the channel over it, or it cannot be encoded."""
+    """RabbitMQ closes the channel or the connection over it, or it cannot be encoded."""
     NACKED = "nacked"
     """A queue would not take it now: it is full, or failing."""
 
@@ -132,7 +134,10 @@ class Publisher(Connection):
                 to_pika(message, item.attempt, ATTEMPT_HEADER),
                 mandatory=message.mandatory,
             )
-        except (TypeError, ValueError, AssertionError, RecursionError, OverflowError) as error:
+        except Exception as error:
+            if not self._channel.is_open:
+                self._outbox.appendleft(item)
+                raise
             # pika encodes before it writes: the channel is as it was, and the number is not used.
             self._resolve(item, Fate.REFUSED, f"cannot be encoded: {type(error).__name__}")
             return
@@ -187,12 +192,14 @@ class Publisher(Connection):
         super()._on_unblocked(connection, frame)
 
     def _lost(self, error: BaseException | None) -> None:
-        """Publish again what has no outcome: one by one, where one of them closed the channel."""
+        """Publish again what has no outcome: one by one, where RabbitMQ closed over one of them."""
         suspects = list(self._on_the_way.values())
         self._on_the_way.clear()
         self._attempts.clear()
-        closed = self.channel_closed(error)
-        if closed and len(suspects) == 1:
+        closed = self.closed_over(error)
+        # A connection also ends for reasons of RabbitMQ's own: who is to blame shows alone.
+        proven = isinstance(error, ChannelClosedByBroker) or all(item.alone for item in suspects)
+        if closed and proven and len(suspects) == 1:
             self._resolve(suspects[0], Fate.REFUSED, closed)
             return
         for item in suspects:

@@ -4,6 +4,7 @@ Every call is one attempt: whoever calls decides when to try again. Errors come 
 ``errors``; no text of theirs holds a token (the service echoes values that it refuses).
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -241,13 +242,25 @@ def _client(session: boto3.Session, *, connections: int, read_timeout: float) ->
         user_agent_extra="swf-bridge",
     )
     try:
-        return session.client("swf", config=config)
+        client = session.client("swf", config=config)
     except NoRegionError:
         raise ConfigError(["AWS_REGION: is not set, and no profile names a region"]) from None
     except ProfileNotFound as error:
         raise ConfigError([f"AWS_PROFILE: {error}"]) from None
     except (BotoCoreError, ValueError) as error:
         raise ConfigError([f"AWS: {error}"]) from None
+    client.meta.events.register("after-call.swf", _refuse_garbage)
+    return client
+
+
+def _refuse_garbage(http_response: Any, parsed: Mapping[str, Any], **_: Any) -> None:
+    """Raise ValueError for a success whose body is no JSON object: a proxy's, or cut.
+
+    botocore takes it for an empty answer; a result that SWF never saw would count as delivered.
+    """
+    body = http_response.content
+    if body and not parsed.keys() - {"ResponseMetadata"} and not isinstance(json.loads(body), dict):
+        raise ValueError("the answer is no JSON object")
 
 
 def _task(answer: Mapping[str, Any], domain: str, task_list: str) -> ActivityTask:

@@ -1,4 +1,4 @@
-"""The daemon as a process, an SWF and a broker of its own for each test, and nothing left behind."""
+"""The daemon as a process, with an SWF and a vhost of its own for each test."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
