@@ -265,9 +265,11 @@ class Connection(ABC):
 
         A worker can bring about both: a header frame too large, a malformed direct reply-to.
         """
-        by_broker = isinstance(error, ChannelClosedByBroker | ConnectionClosedByBroker)
-        if by_broker and error.reply_code != _FORCED:
-            return f"{error.reply_code} {error.reply_text}"
+        match error:
+            case ChannelClosedByBroker() | ConnectionClosedByBroker() if (
+                error.reply_code != _FORCED
+            ):
+                return f"{error.reply_code} {error.reply_text}"
         return ""
 
     # --- topology ---
