@@ -8,6 +8,7 @@ tags begin anew with each, and a stale one would acknowledge another message.
 import heapq
 import itertools
 import logging
+import random
 import threading
 import time
 from collections import OrderedDict, deque
@@ -18,6 +19,7 @@ from typing import Any
 
 from bridge.amqp import Tls, from_pika
 from bridge.broker import Connection, Step, Steps
+from bridge.errors import Refused, Unavailable
 from bridge.message import UNDECODABLE_HEADERS, Message, dead_letter, to_the_tail
 from bridge.publisher import Done, Fate, Receipt
 from bridge.topology import Item
@@ -32,6 +34,9 @@ HELD_FOR = 600.0
 TAIL_PACE = 100.0
 """Replies a second that go to the tail at most: they come round again."""
 UNPARKED_RETRY = 5.0
+RETRY_FIRST = 0.5
+RETRY_REFUSED = 5.0
+RETRY_CAP = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,15 @@ class Delivery:
 
     def __repr__(self) -> str:
         return f"<Delivery {self.tag} of {self.queue}, {len(self.body)} bytes>"
+
+
+def put_off(delivery: Delivery, error: Unavailable) -> Later:
+    """Wait about as long as the delivery has waited already: capped, exponential, jittered."""
+    waited = time.monotonic() - delivery.since
+    first = RETRY_REFUSED if isinstance(error, Refused) else RETRY_FIRST
+    seconds = min(RETRY_CAP, max(first, waited)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+    log.debug("reply.later", extra={"seconds": round(seconds, 1), "error": error.code})
+    return Later(seconds, str(error))
 
 
 class Consumer(Connection):

@@ -28,20 +28,23 @@ from bridge import metrics as m
 from bridge.amqp import Tls
 from bridge.consumer import Consumer, Delivery, Outcome
 from bridge.forwarder import Forwarder
+from bridge.heartbeats import Heartbeats
 from bridge.instances import Instances
 from bridge.journal import Journal
+from bridge.keepalive import Keepalive
 from bridge.logs import configure_logging
 from bridge.metrics import Metrics
 from bridge.poller import Poller, Source
 from bridge.publisher import Publisher
 from bridge.reconciler import Reconciler
 from bridge.redact import register_secret
-from bridge.responder import Responder, ResponderThread
+from bridge.responder import Hand, Responder
 from bridge.routing import RoutingKey
 from bridge.settings import Settings
 from bridge.status import Check, StatusServer
 from bridge.swf import Swf
 from bridge.systemd import Notifier
+from bridge.task import ActivityTask
 from bridge.timer import Timer
 from bridge.topology import Topology
 from bridge.window import Window
@@ -51,6 +54,8 @@ log = logging.getLogger(__name__)
 TICK = 1.0
 STEP = 0.02
 """Seconds between two looks at a condition of the drain."""
+HEARTBEAT_THREADS = 2
+"""Beside the responders, so that a slow heartbeat delays no result."""
 FLUSH = 1.0
 """Seconds between two writes of what the journal may write lazily."""
 FINISH_TIMEOUT = 10.0
@@ -108,7 +113,7 @@ class Daemon:
         self.swf = Swf(
             identity=settings.identity,
             pollers=sum(each.pollers for each in settings.task_lists),
-            responders=settings.responders,
+            responders=settings.responders + HEARTBEAT_THREADS,
             read_timeout=settings.read_timeout,
             observe=self._observe_request,
         )
@@ -138,13 +143,33 @@ class Daemon:
             topology=topology,
             routing_key=routing_key,
         )
-        self.responder = Responder(
+        self.heartbeats = Heartbeats(
             self.swf,
             instances,
             self.publisher,
             self._metrics,
             topology=topology,
+            later=self.timer.later,
             settle=self._settle,
+        )
+        self.keepalive = Keepalive(
+            self.swf,
+            self.journal,
+            instances,
+            later=self.timer.later,
+            work=self.heartbeats.work.put,
+            intervals={(each.domain, each.name): each.keepalive for each in settings.task_lists},
+            limit=settings.keepalive_limit,
+        )
+        instances.worker_spoke = self.keepalive.heard
+        self.responder = Responder(
+            self.swf,
+            instances,
+            self._metrics,
+            topology=topology,
+            settle=self._settle,
+            heartbeats=self.heartbeats,
+            heard=self.keepalive.heard,
         )
         self.forwarder = Forwarder(
             self.journal,
@@ -162,15 +187,19 @@ class Daemon:
             tls,
             topology.for_consumer(),
             declare=settings.declare,
-            queues=(settings.reply_queue, topology.notice_queue),
+            queues=(settings.reply_queue, settings.undeliverable, topology.notice_queue),
             dead_letter_queue=settings.dead_letter_queue,
             deliver=self.responder.deliver,
             publish=self.publisher.publish,
             parked=lambda code: self._metrics.count(m.DEAD_LETTERS, code),
         )
-        self.responders = [
-            ResponderThread(f"responder-{number}", self.responder)
+        self.responders: list[Part] = [
+            Hand(f"responder-{number}", self.responder.work, self.responder.handle)
             for number in range(1, settings.responders + 1)
+        ]
+        self.responders += [
+            Hand(f"heartbeat-{number}", self.heartbeats.work, lambda beat: beat())
+            for number in range(1, HEARTBEAT_THREADS + 1)
         ]
         self.reconciler = Reconciler(
             self.swf,
@@ -188,6 +217,10 @@ class Daemon:
         self.status = StatusServer(settings.http, self) if settings.http else None
         self._read_gauges()
 
+    def _hand_over(self, task: ActivityTask, body: bytes) -> None:
+        self.forwarder.forward(task, body)
+        self.keepalive.watch(task)
+
     def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         self.consumer.settle(delivery, outcome)
 
@@ -200,7 +233,7 @@ class Daemon:
                     swf=self.swf,
                     window=self.window,
                     journal=self.journal,
-                    hand_over=self.forwarder.forward,
+                    hand_over=self._hand_over,
                     metrics=self._metrics,
                     read_timeout=self._settings.read_timeout,
                 )
@@ -220,6 +253,7 @@ class Daemon:
         if self.status is not None:
             self._start(self.status)
         self.timer.later(0.0, self.forwarder.resume)
+        self.timer.later(0.0, self.keepalive.resume)
         self.timer.every(FLUSH, self.journal.flush)
         for part in self.parts:
             self._start(part)
@@ -280,10 +314,10 @@ class Daemon:
         if not self._until(lambda: self._ended(self.pollers), deadline - time.monotonic()):
             log.warning("poll.abandoned", extra={"count": self._alive(self.pollers)})
         self._until(lambda: not self.publisher.outstanding, deadline - time.monotonic())
-        self._stop([self.reconciler, self.timer])
+        self._stop([self.reconciler])
         self.consumer.cancel()
         self._until(lambda: not self.consumer.ready.is_set() or self._answered(), finish)
-        self._stop(self.responders)
+        self._stop([*self.responders, self.timer])
         self._until(lambda: self._ended([*self.responders, self.timer]), finish)
         self._until(lambda: not self.publisher.outstanding, 1.0)
         self._stop([self.consumer, self.publisher])

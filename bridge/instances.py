@@ -6,6 +6,7 @@ and its journal row back, or tells the worker. Each instance has a durable queue
 """
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from bridge import metrics as m
@@ -59,6 +60,8 @@ class Instances:
         self._metrics = metrics
         self._topology = topology
         self._routing_key = routing_key
+        self.worker_spoke: Callable[[str], object] = lambda task_id: None
+        """Told of each task in hand of which a worker has spoken at another instance."""
 
     def settled_before(self, task_id: str) -> bool:
         """Whether this instance settled the task before."""
@@ -92,6 +95,11 @@ class Instances:
             )
             self._publisher.publish(message, log_unsent)
 
+    def spoke(self, task_id: str) -> None:
+        """A worker has spoken here of a task: its holder, if that is another, need not beat."""
+        if self._journal.get(task_id) is None:
+            self._tell("spoke", task_id)
+
     def heard(self, body: bytes) -> None:
         """Another instance speaks of a task; it concerns us where we hold it."""
         what, task_id, sender = decode_notice(body)
@@ -101,6 +109,8 @@ class Instances:
             self._count_release(task_id, held, "settled by another instance")
         elif what == "cancel":
             self.cancel_requested(task_id)
+        elif what == "spoke":
+            self.worker_spoke(task_id)
 
     def _closed(self, task_id: str, *, remember: bool) -> InHand | None:
         held = self._journal.settle(task_id, remember=remember)

@@ -10,16 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
-from random import Random
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from bridge import metrics as m
-from bridge.consumer import Ack, Delivery, Later, Outcome, Park
+from bridge.consumer import Ack, Delivery, Outcome, Park, put_off
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
-from bridge.instances import Instances, Publish, log_unsent
-from bridge.message import decode_reply, heartbeat_answer
+from bridge.instances import Instances
+from bridge.message import decode_reply, decode_undeliverable
 from bridge.metrics import Metrics
 from bridge.task import Canceled, Completed, Failed, Heartbeat, Reply
 from bridge.topology import Topology
@@ -28,9 +27,7 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0
 PATIENCE = 60.0
-RETRY_FIRST = 0.5
-RETRY_REFUSED = 5.0
-RETRY_CAP = 60.0
+FAIL_BACK_RETRY = 5.0
 NOT_REQUESTED = "canceled without request"
 
 
@@ -44,15 +41,16 @@ class Answers(Protocol):
         """Whether SWF asks to cancel the task."""
 
 
-@dataclass(frozen=True, slots=True)
-class FailBack:
-    """The bridge's own word: fail this task; ``again`` is told in how many seconds to retry."""
+class Conversation(Protocol):
+    """The heartbeats of workers, and what follows from a worker's first word."""
 
-    reply: Failed
-    again: Callable[[float], object]
+    def take(self, delivery: Delivery, beat: Heartbeat) -> None:
+        """Have the heartbeat carried to SWF."""
 
 
-Work = Delivery | FailBack
+Job = TypeVar("Job")
+Work = Delivery | Callable[[], object]
+"""A message that came back, or something else to be done on a thread that may wait for SWF."""
 
 
 class Turns:
@@ -86,6 +84,8 @@ class Turns:
 class Responder:
     """How what comes back is answered; all responder threads share it.
 
+    ``heartbeats`` are answered elsewhere; ``heard`` is told of each task whose worker spoke.
+
     ``settle`` is given each delivery with its outcome, and must not block.
     """
 
@@ -93,22 +93,22 @@ class Responder:
         self,
         swf: Answers,
         instances: Instances,
-        publisher: Publish,
         metrics: Metrics,
         *,
         topology: Topology,
         settle: Callable[[Delivery, Outcome], object],
+        heartbeats: Conversation,
+        heard: Callable[[str], object] = lambda task_id: None,
     ) -> None:
         self.work: SimpleQueue[Work] = SimpleQueue()
         self._swf = swf
         self._instances = instances
-        self._publisher = publisher
         self._metrics = metrics
         self._topology = topology
-        self._own_queues = topology.queues()
         self._settle = settle
+        self._heartbeats = heartbeats
+        self._heard = heard
         self._turns = Turns()
-        self._random = Random()  # noqa: S311 - jitter
 
     # --- for every thread ---
 
@@ -118,7 +118,7 @@ class Responder:
 
     def fail_back(self, reply: Failed, again: Callable[[float], object]) -> None:
         """Have a task failed in SWF that no worker could be given."""
-        self.work.put(FailBack(reply, again))
+        self.work.put(partial(self._give_back, reply, again))
 
     # --- one piece of work, on a responder's thread ---
 
@@ -127,8 +127,8 @@ class Responder:
 
         Nothing that a worker sends raises here; PartFailed does, where the journal is damaged.
         """
-        if isinstance(work, FailBack):
-            self._give_back(work)
+        if not isinstance(work, Delivery):
+            work()
         elif work.queue == self._topology.notice_queue:
             self._instances.heard(work.body)
             self._settle(work, Ack())
@@ -136,36 +136,42 @@ class Responder:
             self._take(work)
 
     def _take(self, delivery: Delivery) -> None:
+        undeliverable = delivery.queue == self._topology.undeliverable
+        decode = decode_undeliverable if undeliverable else decode_reply
         try:
-            reply = decode_reply(delivery.body, delivery.properties["headers"])
+            reply = decode(delivery.body, delivery.properties["headers"])
         except BadReply as error:
-            self._settle(delivery, self._bad(delivery, error))
+            self._settle(delivery, self._guarded(delivery, partial(self._bad, error)))
             return
+        if isinstance(reply, Heartbeat):
+            self._heard(reply.task)
+            self._heartbeats.take(delivery, reply)
+            return
+        if undeliverable and isinstance(reply, Failed):
+            log.warning("task.undeliverable", extra={"task": reply.task, "reason": reply.reason})
         turn = (delivery, reply) if self._turns.begin(delivery, reply) else None
         while turn:
-            outcome = self._outcome(*turn)
-            self._settle(turn[0], outcome)
+            self._settle(turn[0], self._guarded(turn[0], partial(self._respond, *turn)))
             turn = self._turns.end(turn[1])
 
-    def _outcome(self, delivery: Delivery, reply: Reply) -> Outcome:
+    def _guarded(self, delivery: Delivery, answer: Callable[[], Outcome]) -> Outcome:
         """The outcome, whatever SWF or the reply do."""
         try:
-            return self._respond(delivery, reply)
+            return answer()
         except BadReply as error:
-            return self._bad(delivery, error)
+            return self._guarded(delivery, partial(self._bad, error))
         except Unavailable as error:
-            return self._later(delivery, error)
+            self._metrics.count(m.REPLIES, "later")
+            return put_off(delivery, error)
         except PartFailed:
             raise
         except Exception as error:
             log.exception("reply.unexpected", extra={"error": type(error).__name__})
-            return self._later(delivery, Unavailable(type(error).__name__))
+            return put_off(delivery, Unavailable(type(error).__name__))
 
     def _respond(self, delivery: Delivery, reply: Reply) -> Outcome:
         try:
             match reply:
-                case Heartbeat():
-                    self._beat(delivery, reply)
                 case Canceled():
                     self._cancel(reply)
                 case _:
@@ -198,35 +204,6 @@ class Responder:
         self._metrics.count(m.REPLIES, "late")
         log.warning("reply.late", extra={**extra, "age": age})
 
-    def _beat(self, delivery: Delivery, beat: Heartbeat) -> None:
-        try:
-            cancel = self._swf.heartbeat(beat.token, beat.details)
-        except TaskClosed:
-            if not self._instances.settled_before(beat.task):
-                self._instances.released(beat.task, "closed in SWF")
-            self._answer_beat(delivery, beat, is_open=False, cancel=False)
-            return
-        finally:
-            self._metrics.count(m.REPLIES, "heartbeat")
-        self._answer_beat(delivery, beat, is_open=True, cancel=cancel)
-        if cancel:
-            self._instances.cancel_requested(beat.task)
-
-    def _answer_beat(
-        self, delivery: Delivery, beat: Heartbeat, *, is_open: bool, cancel: bool
-    ) -> None:
-        reply_to = delivery.properties.get("reply_to")
-        if not isinstance(reply_to, str) or not reply_to:
-            return
-        if reply_to in self._own_queues:
-            log.warning("heartbeat.not_answered", extra={"task": beat.task, "queue": reply_to})
-            return
-        correlation_id = delivery.properties.get("correlation_id")
-        message = heartbeat_answer(
-            beat.token, reply_to, correlation_id, is_open=is_open, cancel_requested=cancel
-        )
-        self._publisher.publish(message, log_unsent)
-
     def _cancel(self, reply: Canceled) -> None:
         """Cancel the task in SWF; one heartbeat decides where SWF does not take that."""
         try:
@@ -240,7 +217,7 @@ class Responder:
         else:
             self._settled(reply)
 
-    def _bad(self, delivery: Delivery, error: BadReply) -> Outcome:
+    def _bad(self, error: BadReply) -> Outcome:
         """To the dead letters; the task, where it is known, must not leave its workflow hanging."""
         if isinstance(error, Rejected):
             failed = Failed(error.token, error.reason)
@@ -252,62 +229,51 @@ class Responder:
             except BadReply as worse:
                 extra = {"task": failed.task, "reason": worse.detail}
                 log.warning("task.not_failed", extra=extra)
-            except Unavailable as unavailable:
-                return self._later(delivery, unavailable)
         self._metrics.count(m.REPLIES, "dead_lettered")
         return Park(error.code, error.detail)
 
-    def _later(self, delivery: Delivery, error: Unavailable) -> Outcome:
-        """Wait about as long as it has waited already: capped, exponential, jittered."""
-        waited = time.monotonic() - delivery.since
-        first = RETRY_REFUSED if isinstance(error, Refused) else RETRY_FIRST
-        seconds = min(RETRY_CAP, max(first, waited)) * self._random.uniform(0.5, 1.0)
-        self._metrics.count(m.REPLIES, "later")
-        log.debug("reply.later", extra={"seconds": seconds, "error": error.code})
-        return Later(seconds, str(error))
-
     # --- the bridge's own failures ---
 
-    def _give_back(self, work: FailBack) -> None:
-        task = work.reply.task
-        extra = {"task": task, "reason": work.reply.reason}
+    def _give_back(self, reply: Failed, again: Callable[[float], object]) -> None:
+        extra = {"task": reply.task, "reason": reply.reason}
         try:
-            self._swf.respond(work.reply)
+            self._swf.respond(reply)
         except Unavailable as error:
             log.warning("task.fail_back_later", extra={**extra, "error": str(error)})
-            work.again(RETRY_REFUSED)
+            again(FAIL_BACK_RETRY)
             return
         except (TaskClosed, BadReply) as error:
             extra["error"] = str(error)
-        if held := self._instances.settled(task):
+        if held := self._instances.settled(reply.task):
             self._metrics.count(m.TASKS_FAILED_BACK, held.domain, held.task_list)
         log.warning("task.failed_back", extra=extra)
 
 
-class ResponderThread:
-    """A part: one of the threads that take work from the responder."""
+class Hand(Generic[Job]):
+    """A part: one of the threads that do what is put into a queue, each as soon as it is free."""
 
-    def __init__(self, name: str, responder: Responder) -> None:
+    def __init__(self, name: str, work: SimpleQueue[Job], do: Callable[[Job], object]) -> None:
         self.name = name
         self.patience = PATIENCE
         self.moved = time.monotonic()
         self.busy = False
-        self._responder = responder
+        self._work = work
+        self._do = do
         self._stopping = threading.Event()
 
     def __repr__(self) -> str:
-        return f"<ResponderThread {self.name}{' busy' if self.busy else ''}>"
+        return f"<Hand {self.name}{' busy' if self.busy else ''}>"
 
     def run(self) -> None:
-        """Take work until asked to stop."""
+        """Work until asked to stop."""
         while not self._stopping.is_set():
             self.moved = time.monotonic()
             try:
-                work = self._responder.work.get(timeout=TICK)
+                job = self._work.get(timeout=TICK)
             except Empty:
                 continue
             self.busy = True
-            self._responder.handle(work)
+            self._do(job)
             self.busy = False
 
     def stop(self) -> None:

@@ -20,6 +20,7 @@ ROWS = [
         "publisher",
         "consumer",
         "instances",
+        "heartbeats keepalive",
         "poller forwarder responder reconciler status",
         "daemon",
         "cli",
