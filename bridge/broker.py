@@ -26,6 +26,8 @@ from bridge.topology import Binding, Exchange, Item, Queue
 
 log = logging.getLogger(__name__)
 
+__all__ = ["ChannelClosedByBroker", "Connection", "Missing", "Run", "Step", "Steps"]
+
 CONNECT_TIMEOUT = 15.0
 STEP_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 3.0
@@ -194,7 +196,7 @@ class Connection(ABC):
     def _on_open(self, connection: Any) -> None:
         connection.add_on_connection_blocked_callback(self._guarded(self._on_blocked))
         connection.add_on_connection_unblocked_callback(self._guarded(self._on_unblocked))
-        _Setup(self, self._steps()).go()
+        Run(self, self._steps(), self._set_up).go()
 
     def _steps(self) -> Steps:
         yield from self._stand(self._items)
@@ -311,20 +313,24 @@ class Connection(ABC):
             log.warning(event, extra={"item": _what(item), "reason": text})
 
 
-class _Setup:
-    """Runs the steps of a setup one after the other on the connection's loop.
+class Run:
+    """Runs steps one after the other on the connection's loop, then calls ``finished``.
 
     A step that is not answered in time, or whose channel is closed, is thrown into the steps, so
     that they read as if they were synchronous.
     """
 
-    def __init__(self, connection: Connection, steps: Steps) -> None:
+    def __init__(
+        self, connection: Connection, steps: Steps, finished: Callable[[], object]
+    ) -> None:
         self._connection = connection
         self._steps = steps
+        self._finished = finished
         self._timer: Any = None
         self._channel: Any = None
 
     def go(self) -> None:
+        """Begin."""
         self._advance(self._steps.send, None)
 
     def _advance(self, resume: Callable[[Any], Step], value: Any) -> None:
@@ -337,7 +343,7 @@ class _Setup:
         try:
             step = resume(value)
         except StopIteration:
-            self._connection._set_up()
+            self._finished()
             return
         except (Missing, ChannelClosedByBroker, TimeoutError) as error:
             self._connection._abort(error)

@@ -27,6 +27,7 @@ from bridge import __version__
 from bridge import metrics as m
 from bridge.amqp import Tls
 from bridge.consumer import Consumer, Delivery, Outcome
+from bridge.demand import Demand, Wanted
 from bridge.forwarder import Forwarder
 from bridge.heartbeats import Heartbeats
 from bridge.instances import Instances
@@ -209,8 +210,19 @@ class Daemon:
             labels,
             in_flight_timeout=settings.in_flight_timeout,
         )
+        wanted = {
+            (each.domain, each.name): Wanted(each.queue, each.max_in_flight)
+            for each in settings.task_lists
+            if each.queue
+        }
+        self.demand = Demand(settings.amqp_urls, tls, wanted, declare=settings.declare)
         self.sources = [
-            Source(label, broker_ready=self.publisher.ready, journal=self.journal)
+            Source(
+                label,
+                broker_ready=self.publisher.ready,
+                journal=self.journal,
+                demand=self.demand.gates.get(label),
+            )
             for label in labels
         ]
         self.pollers = list(self._pollers())
@@ -242,7 +254,8 @@ class Daemon:
     def parts(self) -> list[Part]:
         """Every part, the sink first."""
         sinks: list[Part] = [self.publisher, self.timer, *self.responders, self.consumer]
-        return [*sinks, self.reconciler, *self.pollers]
+        watchers: list[Part] = [self.demand] if self.demand.gates else []
+        return [*sinks, *watchers, self.reconciler, *self.pollers]
 
     # --- life ---
 
@@ -314,7 +327,7 @@ class Daemon:
         if not self._until(lambda: self._ended(self.pollers), deadline - time.monotonic()):
             log.warning("poll.abandoned", extra={"count": self._alive(self.pollers)})
         self._until(lambda: not self.publisher.outstanding, deadline - time.monotonic())
-        self._stop([self.reconciler])
+        self._stop([self.reconciler, self.demand])
         self.consumer.cancel()
         self._until(lambda: not self.consumer.ready.is_set() or self._answered(), finish)
         self._stop([*self.responders, self.timer])

@@ -46,10 +46,27 @@ class Record(Protocol):
         """From now on the task is owed."""
 
 
+class Gate(Protocol):
+    """Whether the list's workers want tasks."""
+
+    why: str
+    """Why they do not; nothing where they do."""
+
+    def wait(self, timeout: float) -> bool:
+        """Whether they do, after waiting so many seconds for it."""
+
+
 class Source:
     """A task list, and what its pollers share: when it may be polled, and how polling goes."""
 
-    def __init__(self, label: Label, *, broker_ready: threading.Event, journal: Record) -> None:
+    def __init__(
+        self,
+        label: Label,
+        *,
+        broker_ready: threading.Event,
+        journal: Record,
+        demand: Gate | None = None,
+    ) -> None:
         self.label = label
         self.last_poll = 0.0
         """Seconds since the epoch when SWF last answered a poll."""
@@ -59,6 +76,7 @@ class Source:
             ("RabbitMQ is away or blocked", broker_ready),
             ("the journal cannot be written", journal.writable),
         )
+        self._demand = demand
 
     def __repr__(self) -> str:
         return f"<Source {'/'.join(self.label)}>"
@@ -68,6 +86,8 @@ class Source:
         for why, gate in self._gates:
             if not gate.wait(timeout):
                 return why
+        if self._demand is not None and not self._demand.wait(timeout):
+            return self._demand.why
         return ""
 
 

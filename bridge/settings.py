@@ -33,14 +33,7 @@ from bridge.variables import PREFIX, Found, read, sentence, variable
 
 # What a user may set already although nothing looks at it yet.
 NOT_YET = (
-    "SWF_BRIDGE_KEEPALIVE",
-    "SWF_BRIDGE_KEEPALIVE_LIMIT",
     "SWF_BRIDGE_SWF_CLIENT=curl",
-    "SWF_BRIDGE_SENTRY_DSN",
-    "SWF_BRIDGE_SENTRY_ENVIRONMENT",
-    "SWF_BRIDGE_SENTRY_TRACES_SAMPLE_RATE",
-    "SWF_BRIDGE_TASK_LISTS.queue",
-    "SWF_BRIDGE_TASK_LISTS.keepalive",
 )
 
 
@@ -366,10 +359,6 @@ class Settings(BaseSettings):
             variable(name) for name in self._found if getattr(self, name) != fields[name].default
         }
         told.add(f"{variable('swf_client')}={self.swf_client}")
-        lists = variable("task_lists")
-        told |= {f"{lists}.queue" for each in self.task_lists if each.queue is not None}
-        if any(each.keepalive != self.keepalive for each in self.task_lists):
-            told.add(f"{lists}.keepalive")
         return [name for name in NOT_YET if name in told]
 
 
