@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from bridge import metrics as m
@@ -111,8 +112,10 @@ class Poller:
         hand_over: Callable[[ActivityTask, bytes], object],
         metrics: Metrics,
         read_timeout: float,
+        scope: Callable[[ActivityTask], AbstractContextManager[None]] = lambda task: nullcontext(),
     ) -> None:
         self.name = name
+        self.label = source.label
         self.state = "starting"
         """What it is at, in words for an operator."""
         self.moved = time.monotonic()
@@ -123,6 +126,7 @@ class Poller:
         self._journal = journal
         self._hand_over = hand_over
         self._metrics = metrics
+        self._scope = scope
         self._stopping = threading.Event()
         self._backoff = Backoff(cap=BACKOFF_CAP)
         self._seldom = Backoff(first=1.0, cap=REFUSED_CAP)
@@ -170,7 +174,8 @@ class Poller:
         self._answered("task" if task else "empty")
         if task is None:
             return PACE - (time.monotonic() - started)
-        self._take(task)
+        with self._scope(task):
+            self._take(task)
         return 0.0
 
     def _take(self, task: ActivityTask) -> None:

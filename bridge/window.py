@@ -81,6 +81,10 @@ class Window:
         """Tasks of the list that hold a slot."""
         return self._tasks[label]
 
+    def limit(self, label: Label) -> int:
+        """Slots of the list."""
+        return self._limits[label]
+
     def full(self, label: Label) -> bool:
         """Whether tasks alone, without the polls in the air, leave no slot of the list free."""
         return self._tasks[label] >= self._limits[label]

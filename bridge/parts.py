@@ -1,0 +1,275 @@
+"""What the daemon is made of: every part, built in flow order, and how they are tied.
+
+    pollers ──► journal ──► forwarder ──► publisher ══► RabbitMQ ══► workers
+       ▲ slot      ▲                          ▲                         ║
+       └─ window ◄─┴─ responders ◄── consumer ┴◄════════════════════════╝
+
+Beside the flow stand the timer, heartbeats and keepalive, the reconciler, demand, and the report.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from bridge import metrics as m
+from bridge import telemetry
+from bridge.amqp import Tls
+from bridge.broker import Connection
+from bridge.consumer import Consumer, Delivery, Outcome
+from bridge.demand import Demand, Wanted
+from bridge.forwarder import Forwarder
+from bridge.heartbeats import Heartbeats
+from bridge.instances import Instances
+from bridge.journal import Journal
+from bridge.keepalive import Keepalive
+from bridge.message import Message
+from bridge.metrics import Metrics
+from bridge.poller import Poller, Source
+from bridge.publisher import Publisher
+from bridge.reconciler import Reconciler
+from bridge.report import Report
+from bridge.responder import Hand, Responder, Work
+from bridge.routing import RoutingKey
+from bridge.settings import Settings, TaskList
+from bridge.status import StatusServer
+from bridge.swf import Swf
+from bridge.task import ActivityTask
+from bridge.timer import Timer
+from bridge.topology import Topology
+from bridge.window import Label, Window
+
+HEARTBEAT_THREADS = 2
+"""Beside the responders, so that a slow heartbeat delays no result."""
+
+
+class Part(Protocol):
+    """What the daemon runs, each on a thread of its own."""
+
+    name: str
+    moved: float
+    """Monotonic seconds when it last said that it moves."""
+    patience: float
+    """Seconds without a move after which it counts as stuck."""
+
+    def run(self) -> None:
+        """Block until asked to stop."""
+
+    def stop(self) -> None:
+        """Ask it to stop; never blocks, and may be called twice."""
+
+
+class Parts:
+    """Every part of one daemon. Raises ConfigError and PartFailed, as the parts do."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.timer = Timer()
+        self.swf = Swf(
+            identity=settings.identity,
+            pollers=sum(each.pollers for each in settings.task_lists),
+            responders=settings.responders + HEARTBEAT_THREADS,
+            read_timeout=settings.read_timeout,
+            observe=_observe_into(self.metrics),
+        )
+        self.window = Window({_label(each): each.max_in_flight for each in settings.task_lists})
+        self.journal = Journal(settings.journal, settled=self.window.release)
+        for task_id, domain, task_list in self.journal.labels():
+            self.window.hold((domain, task_list), task_id)
+        self._routing_key = RoutingKey(settings.routing_key)
+        self._tls = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
+        self.topology = Topology(
+            exchange=settings.exchange,
+            cancel_exchange=settings.cancel_exchange,
+            reply_queue=settings.reply_queue,
+            dead_letter_queue=settings.dead_letter_queue,
+            undeliverable=settings.undeliverable,
+            instance=self.journal.instance,
+        )
+        self.publisher = Publisher(
+            settings.amqp_urls,
+            self._tls,
+            self.topology.for_publisher(),
+            declare=settings.declare,
+        )
+        self._build_way_back()
+        self._build_way_forward()
+        self.reconciler = Reconciler(
+            self.swf,
+            self.journal,
+            self.window,
+            self.instances,
+            [source.label for source in self.sources],
+            in_flight_timeout=settings.in_flight_timeout,
+        )
+        self.report = Report(
+            self.metrics,
+            parts=self.all,
+            sources=self.sources,
+            pollers=self.pollers,
+            window=self.window,
+            journal=self.journal,
+            consumer=self.consumer,
+            connections=self.connections,
+        )
+        self.status = StatusServer(settings.http, self.report) if settings.http else None
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Those to RabbitMQ."""
+        watching = [self.demand] if self.demand.gates else []
+        return [self.publisher, self.consumer, *watching]
+
+    @property
+    def all(self) -> list[Part]:
+        """Every part but the status server, the sink first."""
+        back: list[Part] = [self.publisher, self.timer, *self.responders, self.consumer]
+        demand: list[Part] = [self.demand] if self.demand.gates else []
+        return [*back, self.reconciler, *demand, *self.pollers]
+
+    def resume(self) -> None:
+        """Take up what an earlier life left; on the timer's thread."""
+        self.forwarder.resume()
+        self.keepalive.resume()
+
+    # --- RabbitMQ → SWF ---
+
+    def _build_way_back(self) -> None:
+        settings = self.settings
+        self.instances = Instances(
+            self.journal,
+            self.publisher,
+            self.metrics,
+            topology=self.topology,
+            routing_key=self._routing_key,
+        )
+        self.heartbeats = Heartbeats(
+            self.swf,
+            self.instances,
+            self.publisher,
+            self.metrics,
+            topology=self.topology,
+            later=self.timer.later,
+            settle=self._settle,
+        )
+        self.keepalive = Keepalive(
+            self.swf,
+            self.journal,
+            self.instances,
+            later=self.timer.later,
+            work=self.heartbeats.work.put,
+            intervals={_label(each): each.keepalive for each in settings.task_lists},
+            limit=settings.keepalive_limit,
+        )
+        self.instances.worker_spoke = self.keepalive.heard
+        self.responder = Responder(
+            self.swf,
+            self.instances,
+            self.metrics,
+            topology=self.topology,
+            settle=self._settle,
+            heartbeats=self.heartbeats,
+            heard=self.keepalive.heard,
+        )
+        self.responders: list[Part] = [
+            Hand(f"responder-{number}", self.responder.work, self._handle)
+            for number in range(1, settings.responders + 1)
+        ]
+        self.responders += [
+            Hand(f"heartbeat-{number}", self.heartbeats.work, lambda beat: beat())
+            for number in range(1, HEARTBEAT_THREADS + 1)
+        ]
+        self.consumer = Consumer(
+            settings.amqp_urls,
+            self._tls,
+            self.topology.for_consumer(),
+            declare=settings.declare,
+            queues=(settings.reply_queue, settings.undeliverable, self.topology.notice_queue),
+            dead_letter_queue=settings.dead_letter_queue,
+            deliver=self.responder.deliver,
+            publish=self.publisher.publish,
+            parked=lambda code: self.metrics.count(m.DEAD_LETTERS, code),
+        )
+
+    def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        self.consumer.settle(delivery, outcome)
+
+    def _handle(self, work: Work) -> None:
+        if not isinstance(work, Delivery):
+            self.responder.handle(work)
+            return
+        message_id = str(work.properties.get("message_id", ""))
+        headers = work.properties["headers"]
+        with telemetry.process_span(headers, work.queue, message_id, len(work.body)):
+            self.responder.handle(work)
+
+    # --- SWF → RabbitMQ ---
+
+    def _build_way_forward(self) -> None:
+        settings = self.settings
+        self.forwarder = Forwarder(
+            self.journal,
+            self.publisher,
+            self.responder.fail_back,
+            self.timer.later,
+            self.metrics,
+            exchange=settings.exchange,
+            routing_key=self._routing_key,
+            reply_to=settings.reply_queue,
+            unroutable_timeout=settings.unroutable_timeout,
+            trace=_traced,
+        )
+        wanted = {
+            _label(each): Wanted(each.queue, each.max_in_flight)
+            for each in settings.task_lists
+            if each.queue
+        }
+        self.demand = Demand(settings.amqp_urls, self._tls, wanted, declare=settings.declare)
+        self.sources = [
+            Source(
+                _label(each),
+                broker_ready=self.publisher.ready,
+                journal=self.journal,
+                demand=self.demand.gates.get(_label(each)),
+            )
+            for each in settings.task_lists
+        ]
+        self.pollers = [
+            self._poller(source, f"poller-{each.label}-{number}")
+            for source, each in zip(self.sources, settings.task_lists, strict=True)
+            for number in range(1, each.pollers + 1)
+        ]
+
+    def _poller(self, source: Source, name: str) -> Poller:
+        return Poller(
+            name,
+            source,
+            swf=self.swf,
+            window=self.window,
+            journal=self.journal,
+            hand_over=self._hand_over,
+            metrics=self.metrics,
+            read_timeout=self.settings.read_timeout,
+            scope=lambda task: telemetry.task_scope(task.domain, task.task_list, task.name),
+        )
+
+    def _hand_over(self, task: ActivityTask, body: bytes) -> None:
+        self.forwarder.forward(task, body)
+        self.keepalive.watch(task)
+
+
+def _label(task_list: TaskList) -> Label:
+    return task_list.domain, task_list.name
+
+
+def _observe_into(metrics: Metrics) -> Callable[[str, str, float], None]:
+    def observe(operation: str, code: str, seconds: float) -> None:
+        metrics.count(m.SWF_REQUESTS, operation, code)
+        metrics.observe(m.SWF_REQUEST_DURATION, seconds, operation)
+
+    return observe
+
+
+def _traced(task: ActivityTask, message: Message) -> Message:
+    """The message with the headers that let the worker's own Sentry continue the trace."""
+    with telemetry.publish_span(message.exchange, task.id, task.name) as headers:
+        return message.with_headers(headers) if headers else message

@@ -1,0 +1,127 @@
+"""What the daemon tells of itself: whether it lives, is ready, and what it counts; to all who ask.
+
+Nothing here asks a peer: it is read off the parts as they stand.
+"""
+
+import platform
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+from bridge import __version__
+from bridge import metrics as m
+from bridge.broker import Connection
+from bridge.consumer import Consumer
+from bridge.journal import Journal
+from bridge.metrics import Metrics
+from bridge.poller import Poller, Source
+from bridge.status import Check
+from bridge.window import Window
+
+
+class Moving(Protocol):
+    """A part, as far as it is watched."""
+
+    name: str
+    moved: float
+    """Monotonic seconds when it last said that it moves."""
+    patience: float
+    """Seconds without a move after which it counts as stuck."""
+
+
+class Report:
+    """The facts of one daemon. Safe to ask from any thread."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        parts: Sequence[Moving],
+        sources: Sequence[Source],
+        pollers: Sequence[Poller],
+        window: Window,
+        journal: Journal,
+        consumer: Consumer,
+        connections: Sequence[Connection],
+    ) -> None:
+        self._metrics = metrics
+        self._parts = parts
+        self._sources = sources
+        self._pollers = pollers
+        self._window = window
+        self._journal = journal
+        self._consumer = consumer
+        self._connections = connections
+        self._read_gauges()
+
+    def stuck(self) -> list[str]:
+        """The parts that have not moved within their patience."""
+        now = time.monotonic()
+        return [part.name for part in self._parts if now - part.moved > part.patience]
+
+    def summary(self) -> str:
+        """One line for the service manager."""
+        polling = sum(poller.state == "polling" for poller in self._pollers)
+        in_flight = sum(self._window.in_flight(source.label) for source in self._sources)
+        told = [f"{polling}/{len(self._pollers)} pollers polling, {in_flight} tasks in flight"]
+        told += [f"{name}: {check.detail}" for name, check in self.readyz().items() if not check.ok]
+        return "; ".join(told)
+
+    def livez(self) -> dict[str, Check]:
+        """Whether every thread moves."""
+        stuck = self.stuck()
+        return {"threads": Check(not stuck, f"stuck: {', '.join(stuck)}" if stuck else "moving")}
+
+    def readyz(self) -> dict[str, Check]:
+        """Whether tasks can be taken, handed on and answered, by name."""
+        checks = {f"broker {each.name}": _connected(each) for each in self._connections}
+        writable = self._journal.writable.is_set()
+        checks["journal"] = Check(writable, "writable" if writable else "cannot be written")
+        for source in self._sources:
+            error = source.refused.error or source.failing.error
+            checks[f"polls {'/'.join(source.label)}"] = Check(not error, error or "answered")
+        return checks
+
+    def metrics(self) -> Metrics:
+        """Every count."""
+        return self._metrics
+
+    def _read_gauges(self) -> None:
+        gauge, sources, connections = self._metrics.gauge, self._sources, self._connections
+        window, journal = self._window, self._journal
+        self._metrics.set(m.BUILD_INFO, 1, __version__, platform.python_version())
+        gauge(m.TASKS_IN_FLIGHT, lambda: {s.label: window.in_flight(s.label) for s in sources})
+        gauge(m.SLOTS, lambda: {s.label: window.limit(s.label) for s in sources})
+        gauge(m.LAST_POLL, lambda: {s.label: s.last_poll for s in sources})
+        gauge(m.POLLERS, self._pollers_by_state)
+        gauge(m.REPLIES_HELD, lambda: self._consumer.held)
+        gauge(m.BROKER_CONNECTED, lambda: {(c.name,): c.ready.is_set() for c in connections})
+        gauge(m.BROKER_BLOCKED, lambda: {(c.name,): c.blocked for c in connections})
+        gauge(m.JOURNAL_WRITABLE, journal.writable.is_set)
+        gauge(m.JOURNAL_SIZE, journal.size)
+        gauge(m.THREAD_PROGRESS, self._progress)
+
+    def _pollers_by_state(self) -> dict[tuple[str, ...], float]:
+        states = Counter((*poller.label, _word(poller.state)) for poller in self._pollers)
+        return {labels: float(count) for labels, count in states.items()}
+
+    def _progress(self) -> dict[tuple[str, ...], float]:
+        ahead = time.time() - time.monotonic()
+        return {(part.name,): part.moved + ahead for part in self._parts}
+
+
+def _connected(connection: Connection) -> Check:
+    if connection.ready.is_set():
+        return Check(True, "connected")
+    if connection.blocked:
+        return Check(False, "blocked by RabbitMQ")
+    return Check(False, connection.outage.error or "connecting")
+
+
+def _word(state: str) -> str:
+    """A poller's state as a label: few values, whatever the error says."""
+    known = {"starting", "polling", "stopped"}
+    if state in known:
+        return state
+    return state.partition(":")[0] if ":" in state else "waiting"
