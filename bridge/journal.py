@@ -72,12 +72,13 @@ def _entry(row: tuple[bytes, float, int, int, int]) -> Entry:
 
 
 class _Write:
-    """A change that waits for its commit."""
+    """A change that waits for its commit; ``task_id`` where it records or settles a task."""
 
-    __slots__ = ("apply", "done")
+    __slots__ = ("apply", "done", "task_id")
 
-    def __init__(self, apply: Callable[[sqlite3.Connection], object]) -> None:
+    def __init__(self, apply: Callable[[sqlite3.Connection], object], task_id: str = "") -> None:
         self.apply = apply
+        self.task_id = task_id
         self.done = False
 
 
@@ -105,11 +106,18 @@ class Journal:
         self._settled = settled
         self._waiting: deque[_Write] = deque()
         self._unwritten: dict[str, Entry] = {}
+        """Tasks whose record waits for the disk."""
+        self._unremoved: dict[str, bool] = {}
+        """Tasks settled while it waits, and whether to remember them."""
         self._confirmed: dict[str, None] = {}
         self._settlements = 0
         self._lock = threading.Lock()
         self._held = lock_file(path, lock_timeout)
-        self._db = open_database(path)
+        try:
+            self._db = open_database(path)
+        except BaseException:
+            os.close(self._held)
+            raise
         (self.instance,) = self._db.execute("SELECT id FROM instance").fetchone()
         (self._inherited,) = self._db.execute("SELECT ifnull(max(seq), 0) FROM task").fetchone()
         self.writable.set()
@@ -131,8 +139,7 @@ class Journal:
             )
 
         self._unwritten[task.id] = Entry(task, body, False, False, False)
-        if self._commit(apply):
-            self._unwritten.pop(task.id, None)
+        self._commit(_Write(apply, task.id))
 
     def published(self, task_id: str) -> None:
         """RabbitMQ has confirmed the task; written at the next ``flush``.
@@ -156,9 +163,10 @@ class Journal:
                 db.execute("INSERT OR REPLACE INTO settled (id) VALUES (?)", (task_id,))
             self._forget_settled(db)
 
-        if not self._commit(apply):
-            rows = self._read("SELECT domain, task_list, polled_at FROM task WHERE id = ?", task_id)
-        entry = self._unwritten.pop(task_id, None)
+        entry = self._unwritten.get(task_id)
+        if not self._commit(_Write(apply, task_id)):
+            rows = self._remove_later(task_id, remember=remember)
+        self._unwritten.pop(task_id, None)
         self._confirmed.pop(task_id, None)
         self._settled(task_id)
         if entry is not None:
@@ -183,11 +191,15 @@ class Journal:
         """The task, if it is in hand."""
         if entry := self._unwritten.get(task_id):
             return entry
+        if task_id in self._unremoved:
+            return None
         rows = self._read(f"SELECT {_ENTRY} FROM task WHERE id = ?", task_id)  # noqa: S608
-        return _entry(rows[0]) if rows else None
+        return self._as_confirmed(_entry(rows[0])) if rows else None
 
     def was_settled(self, task_id: str) -> bool:
         """Whether this journal settled the task, as far as it remembers (``SETTLED_KEPT``)."""
+        if self._unremoved.get(task_id):
+            return True
         return bool(self._read("SELECT 1 FROM settled WHERE id = ?", task_id))
 
     def tasks(self, where: str = "TRUE") -> Iterator[Entry]:
@@ -201,9 +213,7 @@ class Journal:
             )
             for seq, *row in rows:
                 last = seq
-                entry = _entry(tuple(row))
-                confirmed = entry.published or entry.task.id in self._confirmed
-                yield replace(entry, published=confirmed)
+                yield self._as_confirmed(_entry(tuple(row)))
             if len(rows) < PAGE:
                 return
 
@@ -255,18 +265,18 @@ class Journal:
     def flush(self) -> bool:
         """Write what waits; whether the disk took it. Call it about once a second."""
         ids = [(each,) for each in list(self._confirmed)]
-        apply = _nothing
         if ids:
 
             def apply(db: sqlite3.Connection) -> None:
                 db.executemany("UPDATE task SET published = 1 WHERE id = ?", ids)
 
-        elif self.writable.is_set():
-            return True
-        written = self._commit(apply, again=True)
+            self._waiting.append(_Write(apply))
+        with self._lock:
+            if self._waiting:
+                self._write_all()
         for (each,) in ids:  # only now: until it is written, whoever asks is told from here
             self._confirmed.pop(each, None)
-        return written
+        return self.writable.is_set()
 
     def close(self) -> None:
         """Write what waits and give the journal up."""
@@ -276,13 +286,26 @@ class Journal:
         os.close(self._held)
 
     def _mark(self, column: Literal["first_word", "cancel_noticed"], task_id: str) -> None:
-        if entry := self._unwritten.get(task_id):
-            self._unwritten[task_id] = replace(entry, **{column: True})  # type: ignore[arg-type]
+        with self._lock:
+            if entry := self._unwritten.get(task_id):
+                marked: dict[str, Any] = {column: True}
+                self._unwritten[task_id] = replace(entry, **marked)
 
         def apply(db: sqlite3.Connection) -> None:
             db.execute(f"UPDATE task SET {column} = 1 WHERE id = ?", (task_id,))  # noqa: S608
 
-        self._commit(apply)
+        self._commit(_Write(apply))
+
+    def _remove_later(self, task_id: str, *, remember: bool) -> list[tuple[str, str, float]]:
+        """What the disk still holds of a task that is settled; nothing, where it was before."""
+        if task_id in self._unremoved:
+            return []
+        self._unremoved[task_id] = remember
+        return self._read("SELECT domain, task_list, polled_at FROM task WHERE id = ?", task_id)
+
+    def _as_confirmed(self, entry: Entry) -> Entry:
+        """With the confirm that is not written yet."""
+        return replace(entry, published=True) if entry.task.id in self._confirmed else entry
 
     def _forget_settled(self, db: sqlite3.Connection) -> None:
         """Forget the oldest settled tasks, a thousand at a time. Inside a transaction."""
@@ -297,17 +320,14 @@ class Journal:
             except sqlite3.DatabaseError as error:
                 raise PartFailed(f"cannot read the journal {self.path}: {error}") from None
 
-    def _commit(
-        self, apply: Callable[[sqlite3.Connection], object], *, again: bool = False
-    ) -> bool:
+    def _commit(self, write: _Write) -> bool:
         """Write one change, together with all that wait; whether it is on disk now.
 
-        While the disk takes nothing, only ``flush`` tries it (``again``).
+        While the disk takes nothing, only ``flush`` tries it.
         """
-        write = _Write(apply)
         self._waiting.append(write)
         with self._lock:
-            if not write.done and (again or self.writable.is_set()):
+            if not write.done and self.writable.is_set():
                 self._write_all()
         return write.done
 
@@ -329,6 +349,8 @@ class Journal:
         for write in writes:
             write.done = True
             self._waiting.popleft()
+            self._unwritten.pop(write.task_id, None)
+            self._unremoved.pop(write.task_id, None)
         self._back()
 
     def _lost(self, error: sqlite3.Error) -> None:
@@ -338,10 +360,5 @@ class Journal:
 
     def _back(self) -> None:
         if not self.writable.is_set():
-            self._unwritten.clear()
             self.writable.set()
             log.warning("journal.back", extra={"path": str(self.path)})
-
-
-def _nothing(db: sqlite3.Connection) -> None:
-    """A write that only takes along those that wait."""

@@ -110,7 +110,8 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         raise sqlite3.DatabaseError(found)
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (application,) = db.execute("PRAGMA application_id").fetchone()
-    if version and application != APPLICATION_ID:
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (version or application or tables):
         raise ConfigError([f"SWF_BRIDGE_JOURNAL: {path} is a database of another program"])
     if version > VERSION:
         raise ConfigError(

@@ -1,0 +1,553 @@
+"""The tasks in hand, on disk: what survives, what is kept while the disk takes nothing."""
+
+import contextlib
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from bridge_parts import LABEL, a_task, until
+
+from bridge.errors import ConfigError, PartFailed
+from bridge.journal import InHand, Journal
+from bridge.journalfile import SETTLED_KEPT
+from bridge.message import encode_task
+from bridge.task import task_id
+
+CLOSED = []
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def journal(path):
+    slots = []
+    found = Journal(path, settled=slots.append)
+    found.slots = slots
+    yield found
+    if found not in CLOSED:
+        found.close()
+
+
+def record(journal, *tokens, **fields):
+    tasks = [a_task(token, **fields) for token in tokens]
+    for task in tasks:
+        journal.record(task, encode_task(task))
+    return tasks
+
+
+def reopened(journal):
+    journal.close()
+    CLOSED.append(journal)
+    return Journal(journal.path)
+
+
+def in_hand(journal):
+    return [entry.task.token for entry in journal.tasks()]
+
+
+def owed(journal):
+    return [entry.task.token for entry in journal.owed()]
+
+
+# --- the life of a task ------------------------------------------------------------------------
+
+
+def test_a_task_that_was_recorded_is_there_after_a_restart_as_it_was(journal):
+    task = a_task(input="\ud800\0" + "x" * 32_000, polled_at=1700000000.25)
+    journal.record(task, encode_task(task))
+    again = reopened(journal)
+    (entry,) = again.tasks()
+    assert entry.task == task
+    assert entry.body == encode_task(task)
+    assert (entry.published, entry.first_word, entry.cancel_noticed) == (False, False, False)
+    assert again.get(task.id) == entry
+    again.close()
+
+
+def test_what_was_confirmed_is_owed_no_more_after_a_restart(journal):
+    one, two = record(journal, "one", "two")
+    journal.published(one.id)
+    again = reopened(journal)
+    assert owed(again) == ["two"]
+    assert in_hand(again) == ["one", "two"]
+    assert again.get(one.id).published
+    assert not again.get(two.id).published
+    again.close()
+
+
+def test_only_what_an_earlier_life_left_is_owed_to_the_publisher(journal):
+    record(journal, "before")
+    again = reopened(journal)
+    record(again, "now")
+    assert owed(again) == ["before"]
+    again.close()
+
+
+def test_a_settled_task_is_in_hand_no_more_and_known_as_settled(journal):
+    (task,) = record(journal, "one", polled_at=7.5)
+    assert journal.settle(task.id) == InHand(*LABEL, 7.5)
+    assert journal.get(task.id) is None
+    assert in_hand(journal) == []
+    assert journal.was_settled(task.id)
+    assert journal.slots == [task.id]
+    again = reopened(journal)
+    assert in_hand(again) == []
+    assert again.was_settled(task.id)
+    again.close()
+
+
+def test_a_task_settled_twice_is_in_hand_once_and_one_unknown_never(journal):
+    (task,) = record(journal, "one")
+    assert journal.settle(task.id)
+    assert journal.settle(task.id) is None
+    assert journal.settle(task_id("unknown")) is None
+
+
+def test_a_task_that_closed_without_the_bridge_is_not_remembered_as_settled(journal):
+    (task,) = record(journal, "one")
+    assert journal.settle(task.id, remember=False)
+    assert not journal.was_settled(task.id)
+
+
+def test_a_confirm_that_comes_after_the_reply_changes_nothing(journal):
+    (task,) = record(journal, "one")
+    journal.settle(task.id)
+    journal.published(task.id)
+    assert journal.flush()
+    assert in_hand(journal) == []
+
+
+def test_the_same_task_recorded_twice_is_in_hand_once(journal):
+    record(journal, "one", "one")
+    assert in_hand(journal) == ["one"]
+
+
+def test_a_cancel_is_noticed_once_also_over_a_restart(journal):
+    (task,) = record(journal, "one")
+    assert journal.cancel_noticed(task.id)
+    assert not journal.cancel_noticed(task.id)
+    assert not journal.cancel_noticed(task_id("unknown"))
+    journal.first_word(task.id)
+    again = reopened(journal)
+    assert not again.cancel_noticed(task.id)
+    assert again.get(task.id).first_word
+    again.close()
+
+
+def test_an_instance_keeps_its_id_over_restarts(journal):
+    again = reopened(journal)
+    assert again.instance == journal.instance
+    assert len(again.instance) == 12
+    again.close()
+
+
+# --- questions ---------------------------------------------------------------------------------
+
+
+def test_tasks_come_the_oldest_first_over_more_than_a_page(journal):
+    tokens = [f"t{number}" for number in range(1_050)]
+    record(journal, *tokens)
+    assert in_hand(journal) == tokens
+    assert [each for each, _, _ in journal.labels()] == [task_id(token) for token in tokens]
+
+
+def test_tasks_that_were_handed_over_are_found_by_age_place_and_list(journal):
+    tasks = record(journal, "a", "b", polled_at=10.0)
+    tasks += record(journal, "other", polled_at=11.0, task_list="other")
+    tasks += record(journal, "young", polled_at=99.0)
+    record(journal, "unconfirmed", polled_at=9.0)
+    for task in tasks:
+        journal.published(task.id)
+    journal.flush()
+
+    def found(**given):
+        given = {"before": 50.0, "limit": 10, **given}
+        return [entry.task.token for _, entry in journal.handed_over(**given)]
+
+    assert found() == ["a", "b", "other"]
+    assert found(limit=1) == ["a"]
+    assert found(label=LABEL) == ["a", "b"]
+    assert found(label=("demo", "other")) == ["other"]
+    assert found(before=10.0) == []
+    ((place, _),) = journal.handed_over(before=50.0, limit=1)
+    assert found(after=place) == ["b", "other"]
+
+
+def test_it_tells_how_the_tasks_of_each_list_stand(journal):
+    one, _ = record(journal, "one", "two", polled_at=5.0)
+    record(journal, "three", task_list="other", polled_at=4.0)
+    journal.published(one.id)
+    for _ in range(2):
+        assert journal.standing() == {LABEL: (2, 1, 5.0), ("demo", "other"): (1, 1, 4.0)}
+        journal.flush()
+
+
+def test_ids_of_settled_tasks_are_remembered_but_not_for_ever(path):
+    Journal(path).close()
+    db = sqlite3.connect(path)
+    with db:
+        old = ((task_id(str(number)),) for number in range(SETTLED_KEPT))
+        db.executemany("INSERT INTO settled (id) VALUES (?)", old)
+    db.close()
+    journal = Journal(path)
+    for number in range(1_000):
+        journal.settle(task_id(f"new {number}"))
+    assert not journal.was_settled(task_id("999"))
+    assert journal.was_settled(task_id("1000"))
+    assert journal.was_settled(task_id("new 999"))
+    journal.close()
+
+
+def test_its_size_counts_the_write_ahead_log(journal, path):
+    before = journal.size()
+    record(journal, "one", input="x" * 30_000)
+    assert journal.size() >= before + 30_000
+    assert journal.size() > path.stat().st_size
+
+
+# --- many threads, and death -------------------------------------------------------------------
+
+
+def test_all_who_wait_are_written_in_one_commit(journal):
+    commits = []
+    journal._db.set_trace_callback(lambda sql: sql == "COMMIT" and commits.append(sql))
+    threads = [threading.Thread(target=record, args=(journal, f"t{n}")) for n in range(20)]
+    with journal._lock:
+        for thread in threads:
+            thread.start()
+        until(lambda: len(journal._waiting) == 20)
+    for thread in threads:
+        thread.join(10)
+    assert len(commits) == 1
+    assert len(in_hand(journal)) == 20
+
+
+def test_many_threads_lose_no_change(journal):
+    def live(name):
+        for number in range(40):
+            (task,) = record(journal, f"{name}-{number}")
+            journal.published(task.id)
+            if number % 2:
+                assert journal.settle(task.id)
+            journal.flush()
+
+    threads = [threading.Thread(target=live, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    again = reopened(journal)
+    assert sorted(in_hand(again)) == sorted(f"{n}-{i}" for n in range(8) for i in range(0, 40, 2))
+    assert owed(again) == []
+    again.close()
+
+
+CHILD = r"""
+import os, sys, threading
+from pathlib import Path
+from bridge.journal import Journal
+from bridge.message import encode_task
+from bridge_parts import a_task
+journal = Journal(Path(sys.argv[1]))
+def live(name):
+    for number in range(1_000_000):
+        task = a_task(f"{name}-{number}", input="x" * 500)
+        journal.record(task, encode_task(task))
+        if number % 4 == 3:
+            journal.settle(task.id)
+            os.write(1, f"settled {task.id}\n".encode())
+        else:
+            os.write(1, f"recorded {task.id}\n".encode())
+for name in range(4):
+    threading.Thread(target=live, args=(name,)).start()
+"""
+
+
+def test_a_kill_loses_no_task_whose_commit_had_returned(path):
+    here = Path(__file__).parent
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{here}:{here.parents[1]}"},
+    )
+    told = [child.stdout.readline().split() for _ in range(400)]
+    child.send_signal(signal.SIGKILL)
+    told += [line.split() for line in child.stdout.read().splitlines()[:-1]]
+    child.stdout.close()
+    assert child.wait(10) == -signal.SIGKILL
+    journal = Journal(path, lock_timeout=0)
+    found = {each for each, _, _ in journal.labels()}
+    recorded = {each for what, each in told if what == "recorded"}
+    settled = {each for what, each in told if what == "settled"}
+    assert len(recorded) > 200
+    assert recorded <= found
+    assert not settled & found
+    assert all(journal.was_settled(each) for each in settled)
+    assert len(found) - len(recorded) <= 8  # on their way to being told, at most one a thread
+    journal.close()
+
+
+# --- opening -----------------------------------------------------------------------------------
+
+
+def test_the_file_is_for_its_owner_alone(journal, path):
+    record(journal, "one")
+    modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(path):
+    path.touch(0o644)
+    Journal(path).close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_journal_held_by_another_is_waited_for_and_then_given_up(journal, path):
+    started = time.monotonic()
+    with pytest.raises(PartFailed, match="another process holds the journal"):
+        Journal(path, lock_timeout=0.2)
+    assert 0.2 <= time.monotonic() - started < 5
+
+
+def test_a_journal_that_is_given_up_in_time_is_taken(path):
+    closing = threading.Timer(0.1, Journal(path).close)
+    closing.start()
+    Journal(path, lock_timeout=5).close()
+    closing.join()
+
+
+def test_a_journal_of_a_newer_version_is_a_wrong_setting_and_stays_as_it_is(path):
+    Journal(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 2")
+    db.close()
+    before = path.read_bytes()
+    for _ in range(2):  # the lock is given back
+        with pytest.raises(ConfigError, match=r"SWF_BRIDGE_JOURNAL: .* newer swf-bridge"):
+            Journal(path, lock_timeout=0)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("pragma", ["user_version = 7", "application_id = 7", "user_version = 0"])
+def test_a_database_of_another_program_is_a_wrong_setting_and_stays_as_it_is(path, pragma):
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE theirs (id)")
+    db.execute(f"PRAGMA {pragma}")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"SWF_BRIDGE_JOURNAL: .* another program"):
+        Journal(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["missing/journal.db", "file/journal.db", "."])
+def test_a_path_that_cannot_work_is_told_by_the_name_of_its_variable(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises((ConfigError, PartFailed), match="SWF_BRIDGE_JOURNAL: cannot open"):
+        Journal(tmp_path / name)
+
+
+def corrupt(path, how):
+    content = path.read_bytes()
+    if how == "noise":
+        path.write_bytes(b"no database at all" * 1000)
+    elif how == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "overwritten":
+        path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+
+
+@pytest.mark.parametrize("how", ["noise", "cut", "overwritten"])
+def test_a_corrupt_journal_is_renamed_aside_and_a_new_one_begun(path, how, caplog):
+    journal = Journal(path)
+    record(journal, *(f"t{number}" for number in range(100)), input="x" * 500)
+    journal.close()
+    corrupt(path, how)
+    damaged = path.read_bytes()
+    with caplog.at_level(logging.CRITICAL):
+        again = Journal(path)
+    assert in_hand(again) == []
+    record(again, "new")
+    again.close()
+    (aside,) = path.parent.glob("journal.db.corrupt-*")
+    assert aside.read_bytes() == damaged
+    assert [each.message for each in caplog.records] == ["journal.corrupt"]
+
+
+def test_a_journal_emptied_beside_its_log_is_begun_anew(path):
+    journal = Journal(path)
+    record(journal, "one")
+    log = path.with_name(path.name + "-wal").read_bytes()
+    journal.close()
+    path.write_bytes(b"")
+    path.with_name(path.name + "-wal").write_bytes(log)
+    again = Journal(path)
+    record(again, "new")
+    assert "new" in in_hand(again)
+    again.close()
+
+
+# --- a disk that takes nothing -----------------------------------------------------------------
+
+FAILURES = {
+    "full": ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"),
+    "read-only": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
+}
+
+
+@pytest.fixture(params=FAILURES)
+def disk(request, journal):
+    """Breaks and mends the disk below the journal, as SQLite sees it."""
+    breaks, mends = FAILURES[request.param]
+
+    class Disk:
+        def fail(self):
+            journal._db.execute(breaks)
+
+        def mend(self):
+            journal._db.execute(mends)
+
+    yield Disk()
+    if journal not in CLOSED:
+        journal._db.execute(mends)
+
+
+BIG = {"input": "x" * 30_000}
+"""More than fits the free pages of a small database."""
+
+
+def test_a_task_that_cannot_be_written_is_in_hand_all_the_same(journal, disk, caplog):
+    disk.fail()
+    (task,) = record(journal, "one", **BIG)
+    assert not journal.writable.is_set()
+    assert journal.get(task.id).task == task
+    assert not journal.flush()
+    assert [each.message for each in caplog.records] == ["journal.lost"]
+    disk.mend()
+    assert journal.flush()
+    assert journal.writable.is_set()
+    assert [each.message for each in caplog.records] == ["journal.lost", "journal.back"]
+    assert journal.get(task.id).task == task
+    assert in_hand(journal) == ["one"]
+
+
+def test_a_task_is_settled_without_the_disk(journal, disk):
+    before, *_ = record(journal, "before", polled_at=5.0)
+    disk.fail()
+    (task,) = record(journal, "one", polled_at=6.0, **BIG)
+    assert journal.settle(task.id) == InHand(*LABEL, 6.0)
+    assert journal.settle(before.id) == InHand(*LABEL, 5.0)
+    assert journal.slots == [task.id, before.id]
+    assert journal.get(task.id) is None
+    disk.mend()
+    assert journal.flush()
+    again = reopened(journal)
+    assert in_hand(again) == []
+    assert again.was_settled(task.id)
+    again.close()
+
+
+def test_a_task_settled_without_the_disk_is_in_hand_no_more(journal, disk):
+    (task,) = record(journal, "one")
+    disk.fail()
+    record(journal, "two", **BIG)
+    assert journal.settle(task.id)
+    assert journal.settle(task.id) is None
+    assert journal.get(task.id) is None
+    assert journal.was_settled(task.id)
+
+
+def test_what_waits_for_the_disk_is_written_in_order(journal, disk):
+    disk.fail()
+    one, two = record(journal, "one", "two", **BIG)
+    journal.published(one.id)
+    journal.first_word(one.id)
+    assert journal.cancel_noticed(one.id)
+    journal.settle(two.id)
+    record(journal, "three")
+    for _ in range(3):
+        assert not journal.flush()
+    disk.mend()
+    assert journal.flush()
+    again = reopened(journal)
+    assert in_hand(again) == ["one", "three"]
+    entry = again.get(one.id)
+    assert (entry.published, entry.first_word, entry.cancel_noticed) == (True, True, True)
+    again.close()
+
+
+def test_a_disk_that_fails_for_long_costs_no_memory_by_itself(journal, disk):
+    disk.fail()
+    record(journal, "one", **BIG)
+    waiting = len(journal._waiting)
+    for _ in range(20):
+        assert not journal.flush()
+    assert len(journal._waiting) == waiting
+
+
+def test_while_the_disk_fails_nobody_but_flush_tries_it(journal, disk):
+    disk.fail()
+    record(journal, "one", **BIG)
+    disk.mend()
+    record(journal, "two")
+    assert not journal.writable.is_set()
+    assert in_hand(journal) == []
+    assert journal.flush()
+    assert in_hand(journal) == ["one", "two"]
+
+
+def fill(path):
+    file = os.open(path, os.O_CREAT | os.O_WRONLY)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(file, bytes(65536))
+    os.close(file)
+
+
+def test_a_real_disk_that_is_full_loses_nothing(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = f"mount -t tmpfs -o size=4m tmpfs {folder}".split()
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk takes root's rights")
+    try:
+        journal = Journal(folder / "journal.db")
+        ballast = folder / "ballast"
+        fill(ballast)
+        tokens = [f"t{number}" for number in range(20)]
+        record(journal, *tokens, **BIG)
+        assert not journal.writable.is_set()
+        assert [journal.get(task_id(token)).task.token for token in tokens] == tokens
+        for token in tokens[1:]:
+            assert journal.settle(task_id(token))
+        assert not journal.flush()
+        ballast.unlink()
+        until(journal.flush)
+        journal.close()
+        again = Journal(folder / "journal.db")
+        assert in_hand(again) == ["t0"]
+        again.close()
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=10)
+
+
+def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal):
+    record(journal, "one")
+    journal._db.execute("DROP TABLE settled")
+    journal._db.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT CHECK (FALSE))")
+    with pytest.raises(PartFailed, match="is damaged"):
+        journal.settle(task_id("one"))
+    journal._db.execute("DROP TABLE settled")
+    journal._db.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT UNIQUE)")
