@@ -49,10 +49,8 @@ class Window:
         """
         with self._lock:
             self._polls[label] -= 1
-            if task_id in self._held:
+            if not self._hold(label, task_id):
                 self._freed[label].notify()
-            else:
-                self._hold(label, task_id)
 
     def hold(self, label: Label, task_id: str) -> None:
         """The journal brought this task over a restart; also of a list that is polled no more."""
@@ -92,6 +90,10 @@ class Window:
     def _free(self, label: Label) -> int:
         return self._limits[label] - self._polls[label] - self._tasks[label]
 
-    def _hold(self, label: Label, task_id: str) -> None:
+    def _hold(self, label: Label, task_id: str) -> bool:
+        """Whether the task held no slot before."""
+        if task_id in self._held:
+            return False
         self._held[task_id] = label
         self._tasks[label] += 1
+        return True
