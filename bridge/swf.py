@@ -4,66 +4,23 @@ Every call is one attempt: whoever calls decides when to try again. Errors come 
 ``errors``; no text of theirs holds a token (the service echoes values that it refuses).
 """
 
-import json
-import re
+import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-import boto3
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoRegionError, ProfileNotFound
-
+from bridge.aws import Boto3, Caller
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
 from bridge.task import ActivityTask, Canceled, Completed, Failed, Reply
 
-if TYPE_CHECKING:
-    from mypy_boto3_swf import SWFClient
-
-CONNECT_TIMEOUT = 10.0
-ANSWER_TIMEOUT = 20.0
-"""Seconds for everything but a poll, which the service holds for 60."""
+log = logging.getLogger(__name__)
 
 HISTORY_PAGE = 200
 HISTORY_PAGES = 10
 """A history is read from its end, and at most so far: 2,000 of its 25,000 events."""
 
-_NOT_PERMITTED = {
-    "AccessDenied",
-    "AccessDeniedException",
-    "DomainDeprecatedFault",
-    "NotAuthorized",
-    "OperationNotPermittedFault",
-    "OptInRequired",
-    "UnauthorizedOperation",
-}
-_FOR_NOW = {
-    "AuthFailure",
-    "BandwidthLimitExceeded",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "IncompleteSignatureException",
-    "InternalFailure",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "LimitExceededFault",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-    "RequestExpired",
-    "RequestLimitExceeded",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ServiceUnavailable",
-    "SignatureDoesNotMatch",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "TooManyRequestsException",
-    "UnrecognizedClientException",
-}
+Way = Literal["auto", "curl", "boto3"]
+
 _CLOSE_EVENTS = {
     "ActivityTaskCanceled": "canceled",
     "ActivityTaskCompleted": "completed",
@@ -96,14 +53,13 @@ class Swf:
         responders: int,
         read_timeout: float,
         observe: Observe = lambda operation, code, seconds: None,
+        way: Way = "boto3",
     ) -> None:
         self._identity = identity
         self._observe = observe
-        session = _session()
-        self._polls = _client(session, connections=pollers, read_timeout=read_timeout)
-        self._answers = _client(session, connections=responders + 2, read_timeout=ANSWER_TIMEOUT)
-        self.endpoint: str = self._polls.meta.endpoint_url
-        self.region: str = self._polls.meta.region_name
+        self._caller = _caller(
+            way, pollers=pollers, responders=responders + 2, read_timeout=read_timeout
+        )
 
     def poll(self, domain: str, task_list: str) -> ActivityTask | None:
         """One long poll (PollForActivityTask): up to 60 s; None where no task came.
@@ -111,7 +67,8 @@ class Swf:
         Raises Refused for an unknown domain or a missing permission, Unavailable for the rest.
         """
         answer = self._ask(
-            self._polls.poll_for_activity_task,
+            "PollForActivityTask",
+            held=True,
             domain=domain,
             taskList={"name": task_list},
             identity=self._identity,
@@ -131,22 +88,22 @@ class Swf:
         """
         match reply:
             case Completed(token, result):
-                self._answer(self._answers.respond_activity_task_completed, token, result=result)
+                self._answer("RespondActivityTaskCompleted", token, result=result)
             case Failed(token, reason, details):
                 self._answer(
-                    self._answers.respond_activity_task_failed,
+                    "RespondActivityTaskFailed",
                     token,
                     reason=reason,
                     details=details,
                 )
             case Canceled(token, details):
-                self._answer(self._answers.respond_activity_task_canceled, token, details=details)
+                self._answer("RespondActivityTaskCanceled", token, details=details)
             case _:
                 raise TypeError(reply)
 
     def heartbeat(self, token: str, details: str | None) -> bool:
         """Whether SWF asks to cancel the task (RecordActivityTaskHeartbeat). Raises as respond."""
-        answer = self._answer(self._answers.record_activity_task_heartbeat, token, details=details)
+        answer = self._answer("RecordActivityTaskHeartbeat", token, details=details)
         return bool(answer.get("cancelRequested"))
 
     def closed(
@@ -161,7 +118,7 @@ class Swf:
         for _ in range(HISTORY_PAGES):
             try:
                 answer = self._call(
-                    self._answers.get_workflow_execution_history,
+                    "GetWorkflowExecutionHistory",
                     domain=domain,
                     execution={"workflowId": workflow_id, "runId": run_id},
                     maximumPageSize=HISTORY_PAGE,
@@ -184,23 +141,21 @@ class Swf:
 
     def describe_domain(self, domain: str) -> str:
         """REGISTERED or DEPRECATED (DescribeDomain). Raises as poll."""
-        answer = self._ask(self._answers.describe_domain, name=domain)
+        answer = self._ask("DescribeDomain", name=domain)
         return str(answer["domainInfo"]["status"])
 
-    def _ask(self, operation: Callable[..., Any], **fields: Any) -> Mapping[str, Any]:
+    def _ask(self, operation: str, *, held: bool = False, **fields: Any) -> Mapping[str, Any]:
         """A call that names no task: what SWF does not know or take is ours to mend."""
         try:
-            return self._call(operation, **fields)
+            return self._call(operation, held=held, **fields)
         except TaskClosed as error:
             raise Refused("UnknownResourceFault", str(error)) from None
         except BadReply as error:
             raise Refused(error.code, error.detail) from None
 
-    def _answer(
-        self, operation: Callable[..., Any], token: str, **fields: str | None
-    ) -> Mapping[str, Any]:
+    def _answer(self, operation: str, token: str, **fields: str | None) -> Mapping[str, Any]:
         """A call that names a task: what SWF does not take is the worker's to mend."""
-        given = {name: value for name, value in fields.items() if value is not None}
+        given: dict[str, Any] = {k: v for k, v in fields.items() if v is not None}
         try:
             return self._call(operation, taskToken=token, **given)
         except BadReply as error:
@@ -210,57 +165,33 @@ class Swf:
             reason = f"reply refused by SWF: {detail}"
             raise Rejected("refused-by-swf", detail, token=token, reason=reason) from None
 
-    def _call(self, operation: Callable[..., Any], **fields: Any) -> Mapping[str, Any]:
+    def _call(self, operation: str, *, held: bool = False, **fields: Any) -> Mapping[str, Any]:
         started = time.monotonic()
         code = "ok"
         try:
-            answer: Mapping[str, Any] = operation(**fields)
-        except (ClientError, BotoCoreError, OSError, ValueError) as error:
-            mapped = _mapped(error)
-            code = getattr(mapped, "code", type(mapped).__name__)
-            raise mapped from None
+            return self._caller.call(operation, fields, held=held)
+        except Exception as error:
+            code = getattr(error, "code", type(error).__name__)
+            raise
         finally:
-            self._observe(operation.__name__, code, time.monotonic() - started)
-        return answer
+            self._observe(operation, code, time.monotonic() - started)
 
 
-def _session() -> boto3.Session:
-    # botocore knows AWS_DEFAULT_REGION alone; every other SDK, and our contract, AWS_REGION.
-    region = ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None)
-    return boto3.Session(botocore_session=botocore.session.Session(session_vars={"region": region}))
-
-
-def _client(session: boto3.Session, *, connections: int, read_timeout: float) -> "SWFClient":
-    config = Config(
-        # A retry behind our back polls again while the first poll may have been given a task.
-        retries={"mode": "standard", "total_max_attempts": 1},
-        max_pool_connections=connections,
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=read_timeout,
-        tcp_keepalive=True,
-        parameter_validation=False,
-        user_agent_extra="swf-bridge",
-    )
-    try:
-        client = session.client("swf", config=config)
-    except NoRegionError:
-        raise ConfigError(["AWS_REGION: is not set, and no profile names a region"]) from None
-    except ProfileNotFound as error:
-        raise ConfigError([f"AWS_PROFILE: {error}"]) from None
-    except (BotoCoreError, ValueError) as error:
-        raise ConfigError([f"AWS: {error}"]) from None
-    client.meta.events.register("after-call.swf", _refuse_garbage)
-    return client
-
-
-def _refuse_garbage(http_response: Any, parsed: Mapping[str, Any], **_: Any) -> None:
-    """Raise ValueError for a success whose body is no JSON object: a proxy's, or cut.
-
-    botocore takes it for an empty answer; a result that SWF never saw would count as delivered.
-    """
-    body = http_response.content
-    if body and not parsed.keys() - {"ResponseMetadata"} and not isinstance(json.loads(body), dict):
-        raise ValueError("the answer is no JSON object")
+def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> Caller:
+    """The cheapest way that can do what the AWS configuration asks for."""
+    if way != "boto3":
+        try:
+            from bridge.curl import Curl, Impossible  # noqa: PLC0415 - PycURL is an extra
+        except ImportError:
+            if way == "curl":
+                sentence = "SWF_BRIDGE_SWF_CLIENT: curl needs PycURL: install swf-bridge[fast]"
+                raise ConfigError([sentence]) from None
+        else:
+            try:
+                return Curl(read_timeout=read_timeout, polls=pollers)
+            except Impossible as error:
+                log.warning("swf.client_replaced", extra={"by": "boto3", "reason": str(error)})
+    return Boto3(pollers=pollers, responders=responders, read_timeout=read_timeout)
 
 
 def _task(answer: Mapping[str, Any], domain: str, task_list: str) -> ActivityTask:
@@ -290,25 +221,3 @@ def _closes(event: Mapping[str, Any], started_event_id: int) -> str | None:
         return None
     timeout = attributes.get("timeoutType")
     return f"{how} ({timeout})" if timeout else how
-
-
-def _mapped(error: Exception) -> Exception:
-    """The error as ours, named by what is to be done about it."""
-    if not isinstance(error, ClientError):
-        return Unavailable(type(error).__name__, _told(str(error)))
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    text = _told(str(error.response.get("Error", {}).get("Message", "")))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if code == "UnknownResourceFault":
-        return TaskClosed(text)
-    if code in _NOT_PERMITTED:
-        return Refused(code, text)
-    # A code of digits is the status of an answer that SWF did not write: a proxy's page.
-    if code in _FOR_NOW or not 400 <= status < 500 or not code or code.isdigit():
-        return Unavailable(code or str(status), text)
-    return BadReply(code, f"{code}: {text}")
-
-
-def _told(text: str) -> str:
-    """An error's text without the value that it may echo."""
-    return re.sub(r"Value '.*?' at '", "Value '…' at '", text, flags=re.DOTALL)[:500]
