@@ -1,0 +1,43 @@
+"""Publisher and consumer on a real RabbitMQ: each runs on its thread, as in the daemon."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from brokers import Vhost
+from running import Running
+from worker import Worker
+
+from bridge.topology import Topology
+
+
+@pytest.fixture(autouse=True)
+def quiet_pika(caplog: pytest.LogCaptureFixture) -> None:
+    """As in the daemon: it logs each failure to connect seven times over."""
+    caplog.set_level(logging.CRITICAL, "pika")
+
+
+@pytest.fixture
+def topology() -> Topology:
+    return Topology(
+        exchange="swf.activities",
+        cancel_exchange="swf.cancellations",
+        reply_queue="swf.replies",
+        dead_letter_queue="swf.replies.dead",
+        undeliverable="swf.undeliverable",
+        instance="test",
+    )
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """Runs parts on threads; every one of them must end when it is asked to."""
+    with Running() as running:
+        yield running
+
+
+@pytest.fixture
+def worker(vhost: Vhost) -> Iterator[Worker]:
+    worker = Worker(vhost.url)
+    yield worker
+    worker.close()

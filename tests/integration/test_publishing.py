@@ -1,0 +1,332 @@
+"""The publisher on a real RabbitMQ: each message gets its own receipt, whatever happens."""
+
+import os
+import random
+import socket
+import threading
+
+import pytest
+from brokers import Vhost
+from running import Receipts, Running, await_that, numbered, publisher
+from worker import Worker
+
+from bridge import broker
+from bridge import publisher as publisher_module
+from bridge.amqp import Tls
+from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.message import Message
+from bridge.publisher import Fate, Publisher
+from bridge.topology import Exchange, Topology
+
+
+@pytest.fixture
+def part(
+    vhost: Vhost, topology: Topology, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> Publisher:
+    monkeypatch.setattr(broker, "BACKOFF_CAP", 0.5)
+    part = publisher(vhost.url, topology)
+    running.start(part)
+    return part
+
+
+def stored(worker: Worker, queue: str = "work") -> list[int]:
+    """The numbers of the messages in the queue, in order."""
+    return [int(taken.body) for taken in worker.take_all(queue)]
+
+
+def publish(part: Publisher, numbers: range, key: str = "work") -> Receipts:
+    receipts = Receipts()
+    for number in numbers:
+        part.publish(numbered(number, key), receipts.done(number))
+    return receipts
+
+
+# --- confirms ---
+
+
+def test_what_many_threads_hand_over_is_confirmed_and_stored_once(
+    part: Publisher, worker: Worker
+) -> None:
+    worker.queue("work", bind="work")
+    receipts = Receipts()
+
+    def hand_over(numbers: range) -> None:
+        for number in numbers:
+            part.publish(numbered(number), receipts.done(number))
+
+    threads = [threading.Thread(target=hand_over, args=(range(n, 2000, 4),)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    receipts.wait(2000)
+    assert receipts.fates() == {Fate.CONFIRMED: 2000}
+    assert part.outstanding == 0
+    assert sorted(stored(worker)) == list(range(2000))
+
+
+def test_messages_of_one_thread_stay_in_order(part: Publisher, worker: Worker) -> None:
+    worker.queue("work", bind="work")
+    publish(part, range(1000)).wait(1000)
+    assert stored(worker) == list(range(1000))
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_a_return_is_matched_to_its_own_message_among_many(
+    part: Publisher, worker: Worker, kind: str
+) -> None:
+    worker.queue("work", bind="work", queue_type=kind)
+    chance = random.Random(1)
+    keys = [chance.choice(["work", "nobody's"]) for _ in range(1500)]
+    receipts = Receipts()
+    for number, key in enumerate(keys):
+        part.publish(numbered(number, key), receipts.done(number))
+    receipts.wait(len(keys))
+    wanted = {"work": Fate.CONFIRMED, "nobody's": Fate.UNROUTABLE}
+    assert [receipts.by_number[n].fate for n in range(len(keys))] == [wanted[k] for k in keys]
+    assert sorted(stored(worker)) == [n for n, key in enumerate(keys) if key == "work"]
+
+
+def test_a_full_queue_refuses_its_own_messages_alone(part: Publisher, worker: Worker) -> None:
+    worker.queue("full", bind="full", max_length=5, overflow="reject-publish")
+    worker.queue("work", bind="work")
+    receipts = Receipts()
+    for number in range(200):
+        part.publish(numbered(number, ("full", "work")[number % 2]), receipts.done(number))
+    receipts.wait(200)
+    fates = [receipts.by_number[number].fate for number in range(200)]
+    assert set(fates[1::2]) == {Fate.CONFIRMED}
+    assert set(fates[0::2]) == {Fate.CONFIRMED, Fate.NACKED}
+    confirmed = [n for n in range(0, 200, 2) if fates[n] is Fate.CONFIRMED]
+    assert stored(worker, "full") == confirmed
+
+
+# --- messages that RabbitMQ or pika will not have ---
+
+
+def test_a_message_for_a_missing_exchange_is_refused_and_no_other(
+    part: Publisher, worker: Worker
+) -> None:
+    worker.queue("work", bind="work")
+    receipts = Receipts()
+    for number in range(50):
+        exchange = "missing" if number in (7, 30) else "swf.activities"
+        part.publish(numbered(number, exchange=exchange), receipts.done(number))
+    receipts.wait(50)
+    refused = [n for n, receipt in receipts.by_number.items() if receipt.fate is Fate.REFUSED]
+    assert sorted(refused) == [7, 30]
+    assert "404" in receipts.by_number[7].detail
+    assert set(range(50)) - {7, 30} == set(stored(worker))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message("", "amq.rabbitmq.reply-to.nonsense.nonsense", b"", mandatory=False),
+        Message("", "work", b"", {"headers": {"large": "x" * 140_000}}),
+        Message("", "work", b"", {"headers": {"n" * 300: "x"}}),
+        Message("", "work", b"", {"headers": {"x": object()}}),
+        Message("", "work", b"", {"expiration": "abc"}),
+        Message("", "work", b"", {"expiration": 7}),
+        Message("", "work", b"", {"user_id": "somebody else"}),
+        Message("", "k" * 256, b""),
+    ],
+    ids=[
+        "malformed direct reply-to",
+        "header frame too large",
+        "name of a header too long",
+        "header of no type of AMQP's",
+        "expiration of letters",
+        "expiration that is no text",
+        "another's user id",
+        "routing key too long",
+    ],
+)
+def test_a_message_that_cannot_be_sent_is_refused_and_no_other(
+    part: Publisher, worker: Worker, message: Message
+) -> None:
+    worker.queue("work", bind="work")
+    receipts = Receipts()
+    for number in range(21):
+        part.publish(message if number == 10 else numbered(number), receipts.done(number))
+    receipts.wait(21)
+    assert receipts.by_number[10].fate in (Fate.REFUSED, Fate.CONFIRMED)
+    assert set(range(21)) - {10} == set(stored(worker))
+
+
+# --- what breaks under traffic ---
+
+
+def test_nothing_is_lost_where_connections_are_closed_under_traffic(
+    part: Publisher, worker: Worker, vhost: Vhost, broker_node: RabbitNode
+) -> None:
+    worker.queue("work", bind="work")
+    worker.close()
+    receipts = Receipts()
+    closed = threading.Event()
+
+    def hand_over() -> None:
+        number = 0
+        while not closed.is_set() or number < 1000:
+            part.publish(numbered(number), receipts.done(number))
+            number += 1
+            closed.wait(0.0005)
+
+    thread = threading.Thread(target=hand_over, daemon=True)
+    thread.start()
+    broker_node.close_all_connections()
+    await_that(lambda: part.reconnects >= 1 and part.ready.is_set())
+    broker_node.close_all_connections()
+    closed.set()
+    thread.join()
+    await_that(lambda: not part.outstanding)
+    assert receipts.fates() == {Fate.CONFIRMED: len(receipts.by_number)}
+    again = Worker(vhost.url)
+    assert set(stored(again)) == set(receipts.by_number)
+    again.close()
+
+
+def test_nothing_is_lost_where_the_broker_is_killed(
+    part: Publisher, worker: Worker, vhost: Vhost, broker_node: RabbitNode
+) -> None:
+    worker.queue("work", bind="work")
+    worker.close()
+    broker_node.ctl("eval", "mnesia:sync_log().")  # or the queue may be gone with the node
+    receipts = publish(part, range(3000))
+    receipts.wait(100)
+    broker_node.kill()
+    for number in range(3000, 3100):
+        part.publish(numbered(number), receipts.done(number))
+    await_that(lambda: not part.ready.is_set())
+    broker_node.start()
+    receipts.wait(3100)
+    assert receipts.fates() == {Fate.CONFIRMED: 3100}
+    again = Worker(vhost.url)
+    assert set(stored(again)) == set(range(3100))
+    again.close()
+
+
+def test_a_broker_that_hangs_is_given_up_and_everything_sent_again(
+    part: Publisher, worker: Worker, broker_node: RabbitNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "CONFIRM_TIMEOUT", 0.5)
+    worker.queue("work", bind="work")
+    broker_node.pause()
+    try:
+        receipts = publish(part, range(100))
+        await_that(lambda: not part.ready.is_set())
+    finally:
+        broker_node.resume()
+    receipts.wait(100)
+    assert receipts.fates() == {Fate.CONFIRMED: 100}
+    assert set(stored(worker)) == set(range(100))
+
+
+def test_an_alarm_blocks_and_what_waited_is_stored_once(
+    part: Publisher,
+    worker: Worker,
+    broker_node: RabbitNode,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publisher_module, "CONFIRM_TIMEOUT", 1.5)
+    worker.queue("work", bind="work")
+    broker_node.memory_alarm(True)
+    try:
+        receipts = publish(part, range(1))
+        await_that(lambda: part.blocked)
+        assert not part.ready.is_set()
+        for number in range(1, 500):
+            part.publish(numbered(number), receipts.done(number))
+        assert not receipts.by_number
+    finally:
+        broker_node.memory_alarm(False)
+    receipts.wait(500)
+    assert part.ready.is_set()
+    assert part.reconnects == 0 or not part.blocked
+    assert stored(worker) == list(range(500))
+
+
+def test_an_exchange_deleted_under_traffic_stands_again_and_every_message_has_a_fate(
+    part: Publisher, worker: Worker
+) -> None:
+    worker.queue("work", bind="work")
+    receipts = publish(part, range(2000))
+    receipts.wait(50)
+    worker.channel.exchange_delete("swf.activities")
+    receipts.wait(2000)
+    assert set(receipts.fates()) <= {Fate.CONFIRMED, Fate.UNROUTABLE, Fate.REFUSED}
+    confirmed = {n for n, each in receipts.by_number.items() if each.fate is Fate.CONFIRMED}
+    assert confirmed <= set(stored(worker))
+    # Declared again with the next connection, but the binding is the worker's.
+    await_that(part.ready.is_set)
+    worker.channel.exchange_declare("swf.activities", "topic", passive=True)
+
+
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_publishing_goes_on_where_a_queue_is_deleted_under_traffic_and_comes_back(
+    part: Publisher, worker: Worker, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher_module, "CONFIRM_TIMEOUT", 1.0)
+    worker.queue("work", bind="work", queue_type=kind)
+    receipts = publish(part, range(2000))
+    receipts.wait(100)
+    worker.channel.queue_delete("work")
+    receipts.wait(2000)
+    assert set(receipts.fates()) <= {Fate.CONFIRMED, Fate.UNROUTABLE}
+    worker.queue("work", bind="work", queue_type=kind)
+    for number in range(2000, 2100):
+        part.publish(numbered(number), receipts.done(number))
+    receipts.wait(2100)
+    assert stored(worker) == list(range(2000, 2100))
+
+
+# --- connecting ---
+
+
+def test_the_next_address_is_tried_where_a_host_has_none(
+    vhost: Vhost, topology: Topology, running: Running
+) -> None:
+    urls = ["amqp://guest:guest@no-such-host.invalid:5672/", vhost.url]
+    part = Publisher(urls, Tls(), topology.for_publisher(), declare=True)
+    running.start(part)
+    assert part.reconnects == 1
+
+
+def test_a_publisher_that_was_never_connected_ends_when_it_is_asked_to(
+    topology: Topology, running: Running
+) -> None:
+    part = publisher(f"amqp://127.0.0.1:{free_ports(1)[0]}", topology)
+    running.start(part, await_ready=False)
+    await_that(lambda: bool(part.outage.error))
+    running.stop()
+
+
+def test_a_server_that_says_nothing_is_given_up_when_it_is_asked_to_end(
+    topology: Topology, running: Running
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        part = publisher(f"amqp://127.0.0.1:{silent.getsockname()[1]}", topology)
+        running.start(part, await_ready=False)
+        silent.accept()
+        running.stop()
+
+
+def test_hundreds_of_reconnects_leave_no_descriptor_and_no_thread(
+    vhost: Vhost, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "BACKOFF_FIRST", 0.001)
+    monkeypatch.setattr(broker, "BACKOFF_CAP", 0.001)
+    refusing = f"amqp://127.0.0.1:{free_ports(1)[0]}"
+    part = Publisher([vhost.url, refusing], Tls(), [Exchange("e", "topic")], declare=True)
+    running.start(part)
+    before = open_files(), threading.active_count()
+    for number in range(100):  # each one life with RabbitMQ, and one with nobody
+        receipts = Receipts()
+        part.publish(numbered(number, exchange="missing"), receipts.done(number))
+        receipts.wait(1)
+        assert receipts.fates() == {Fate.REFUSED: 1}
+    await_that(part.ready.is_set)
+    assert part.reconnects >= 100
+    await_that(lambda: (open_files(), threading.active_count()) <= before)
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
