@@ -216,7 +216,7 @@ class RabbitNode(HttpApi):
 
     def close_all_connections(self, reason: str = "closed by a test") -> None:
         """Every client is told CONNECTION_FORCED (320)."""
-        self.ctl("close_all_connections", reason)
+        self.ctl("close_all_connections", "--global", reason)
 
     def memory_alarm(self, on: bool) -> None:
         """Raise or clear the alarm under which RabbitMQ blocks every publisher."""
