@@ -92,14 +92,22 @@ def _decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
     then reconnects and receives the same message for ever (pika #1698).
     """
     if _decoding.depth:
-        return _deeper(_pika_decode_table, encoded, offset)
+        return _deeper(_decode_names, encoded, offset)
     (size,) = struct.unpack_from(">I", encoded, offset)
     end = offset + 4 + size
     try:
-        table, reached = _deeper(_pika_decode_table, encoded, offset)
+        table, reached = _deeper(_decode_names, encoded, offset)
     except Exception as error:  # noqa: BLE001 - whatever it is, the message must pass
         return {UNDECODABLE_HEADERS: type(error).__name__}, end
     return (table if reached == end else {UNDECODABLE_HEADERS: "longer than it says"}), end
+
+
+def _decode_names(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
+    """pika's, but a name that is not UTF-8, which it hands on as bytes, raises."""
+    table, end = _pika_decode_table(encoded, offset)
+    if not all(isinstance(name, str) for name in table):
+        raise UnicodeError
+    return table, end
 
 
 def _decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
