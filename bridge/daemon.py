@@ -74,6 +74,7 @@ class Daemon:
         threading.stack_size(THREAD_STACK)
         if parts.status is not None:
             self._start(parts.status)
+        self._start(parts.control)
         parts.timer.later(0.0, parts.resume)
         parts.timer.every(FLUSH, parts.journal.flush)
         for part in parts.all:
@@ -87,6 +88,7 @@ class Daemon:
             log.critical("part.ended", extra=extra, exc_info=reason.error)
         log.info("daemon.draining", extra={"seconds": self._drain_timeout})
         self._notifier.stopping()
+        parts.report.stopping = True
         self._drain()
         log.info("daemon.stopped", extra={"left": len(self._parts.journal.labels())})
         self._parts.journal.close()
@@ -144,6 +146,7 @@ class Daemon:
         self._until(self._handed_over, finish)
         self._stop([parts.consumer, parts.publisher])
         self._until(lambda: self._ended([parts.consumer, parts.publisher]), finish)
+        self._stop([parts.control])
         if parts.status is not None:
             self._stop([parts.status])
 
@@ -200,6 +203,6 @@ def run(settings: Settings) -> int:
         settings.sentry_traces_sample_rate,
         f"swf-bridge@{__version__}",
     )
-    for name in settings.without_effect():
-        log.warning("setting.without_effect", extra={"setting": name})
-    return Daemon(Parts(settings), Notifier.from_environment()).run()
+    parts = Parts(settings)
+    logging.getLogger("bridge").addHandler(parts.report.last_errors)
+    return Daemon(parts, Notifier.from_environment()).run()

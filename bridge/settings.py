@@ -31,12 +31,6 @@ from bridge.errors import ConfigError
 from bridge.syntax import HttpAddress
 from bridge.variables import PREFIX, Found, read, sentence, variable
 
-# What a user may set already although nothing looks at it yet.
-NOT_YET = (
-    "SWF_BRIDGE_SWF_CLIENT=curl",
-)
-
-
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 Keepalive = Annotated[float, BeforeValidator(syntax.keepalive)]
 Pollers = Annotated[int, Field(ge=1, le=1000)]  # SWF's own limit for a task list
@@ -351,15 +345,6 @@ class Settings(BaseSettings):
             dsn = self.sentry_dsn.get_secret_value()
             shown["sentry_dsn"] = syntax.without_login_secrets(dsn)
         return shown | {name: "off" for name in ("http", "keepalive") if not getattr(self, name)}
-
-    def without_effect(self) -> list[str]:
-        """Name what the user set although it has no effect yet (:data:`NOT_YET`)."""
-        fields = type(self).model_fields
-        told = {
-            variable(name) for name in self._found if getattr(self, name) != fields[name].default
-        }
-        told.add(f"{variable('swf_client')}={self.swf_client}")
-        return [name for name in NOT_YET if name in told]
 
 
 def _unpaired(found: Mapping[str, Found]) -> Iterator[str]:

@@ -40,6 +40,4 @@ def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
     yield "✓", f"RabbitMQ: {shown['amqp_url']}"
     for field in ("journal", "control", "http"):
         yield "✓", f"{field}: {shown[field]}"
-    for name in settings.without_effect():
-        yield "!", f"{name}: has no effect in this release"
     yield "?", "credentials, region, SWF domains, RabbitMQ: not tried"

@@ -4,7 +4,7 @@ import socket
 import pytest
 from settings_given import GOOD, load, problems
 
-from bridge.settings import NOT_YET, Settings
+from bridge.settings import Settings
 from bridge.syntax import HttpAddress
 from bridge.variables import variable
 
@@ -299,13 +299,3 @@ def test_what_is_shown_of_a_text_is_the_whole_of_it():
 def test_settings_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         load().pollers = 3
-
-
-def test_only_what_was_set_and_differs_from_the_default_is_named_as_without_effect():
-    assert load(KEEPALIVE="off", SWF_CLIENT="boto3", SENTRY_DSN="").without_effect() == []
-    everything = load(
-        KEEPALIVE="30", KEEPALIVE_LIMIT="60", SWF_CLIENT="curl", SENTRY_DSN="https://k@h/1",
-        SENTRY_ENVIRONMENT="test", SENTRY_TRACES_SAMPLE_RATE="0.5",
-        TASK_LISTS='[{"name": "a", "queue": "q", "keepalive": 5}]',
-    )  # fmt: skip
-    assert everything.without_effect() == list(NOT_YET)
