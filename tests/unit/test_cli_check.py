@@ -16,11 +16,10 @@ def test_check_tells_what_it_checked_and_what_it_did_not_try():
 
 
 def test_check_notes_what_will_not_do_what_was_meant():
-    ended = swf_bridge("check", **LISTS, SWF_BRIDGE_POLLERS="101", SWF_BRIDGE_KEEPALIVE="30")
+    ended = swf_bridge("check", **LISTS, SWF_BRIDGE_POLLERS="101")
     assert ended.code == 0
     assert [line for line in ended.out.splitlines() if line.startswith("!")] == [
         "! task list demo/images: more pollers than tasks that may be in flight",
-        "! SWF_BRIDGE_KEEPALIVE: has no effect in this release",
     ]
 
 
