@@ -120,7 +120,8 @@ def perform(cast: Cast, orders: Sequence[Order], timeout: float) -> int:
 
 
 def drive(cast: Cast, orders: Sequence[Order], timeout: float) -> list[str]:
-    """Submit at an even pace, request the cancellations, until all is closed or time is up.
+    """Submit at an even pace, request the cancellations, until all is closed, time is up
+    or the daemon ends.
 
     Returns the ids of the tasks in the order of `orders`.
     """
@@ -136,7 +137,8 @@ def drive(cast: Cast, orders: Sequence[Order], timeout: float) -> list[str]:
                 endless.add(ids[-1])
         cancel_what_beats(cast, endless)
         counts = cast.swf.counts()
-        done = (len(ids) == len(orders) and counts["open"] == 0) or elapsed > timeout
+        closed = len(ids) == len(orders) and counts["open"] == 0
+        done = closed or elapsed > timeout or cast.daemon_has_ended()
         progress.show(counts, last=done)
         if done:
             return ids

@@ -69,6 +69,10 @@ class Cast:
                 env = self._environment(AMQP_URL=self._node.url())
                 self._keeper.spawn([WORKER, kind], env=env, output="workers")
 
+    def daemon_has_ended(self) -> bool:
+        """Whether it was started and does not run any more."""
+        return self.daemon is not None and self.daemon.poll() is not None
+
     def drain_daemon(self, seconds: float = 15.0) -> int | None:
         """SIGTERM; the exit code of the daemon, or None where it took longer."""
         assert self.daemon is not None
