@@ -48,3 +48,14 @@ class Rejected(BadReply):
         super().__init__(code, detail)
         self.token = token
         self.reason = reason
+
+
+class Declined(Exception):
+    """What an operator asks for cannot be done: tell them so, and do nothing.
+
+    ``code`` is ``usage`` where the command is wrong, ``not-found``, ``busy`` or ``stopping``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code

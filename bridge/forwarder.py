@@ -93,16 +93,41 @@ class Forwarder:
     ) -> None:
         """Publish the task; try again, or fail it back, where no queue takes it."""
         key = self._routing_key.of(task)
-        message = task_message(
-            task, body, exchange=self._exchange, routing_key=key, reply_to=self._reply_to
-        )
         done = partial(self._published, task, key, attempt)
-        self._publisher.publish(self._trace(task, message), done, alone=alone)
+        self._publisher.publish(self._message(task, body, key), done, alone=alone)
+
+    def republish(
+        self, task: ActivityTask, body: bytes, told: Callable[[Fate, str], object]
+    ) -> None:
+        """Publish a task once more that was confirmed before; whatever comes of it is told.
+
+        Nothing is tried again and nothing failed back: ``told``, which must not block, is called
+        on the publisher's thread with the fate and the reason.
+        """
+        key = self._routing_key.of(task)
+
+        def done(receipt: Receipt) -> None:
+            self._metrics.count(m.PUBLISHES, task.domain, task.task_list, receipt.fate.value)
+            confirmed = receipt.fate is Fate.CONFIRMED
+            told(receipt.fate, "" if confirmed else _why(receipt, key, self._exchange))
+
+        self._publisher.publish(self._message(task, body, key), done)
 
     def resume(self) -> None:
         """Hand over what an earlier life of the daemon owes."""
         for entry in self._journal.owed():
             self.forward(entry.task, entry.body)
+
+    @property
+    def unroutable(self) -> dict[str, float]:
+        """Routing keys that no queue takes, with the seconds since."""
+        return {key: outage.seconds for key, outage in list(self._unroutable.items())}
+
+    def _message(self, task: ActivityTask, body: bytes, key: str) -> Message:
+        message = task_message(
+            task, body, exchange=self._exchange, routing_key=key, reply_to=self._reply_to
+        )
+        return self._trace(task, message)
 
     # --- what became of a publish; on the publisher's thread ---
 
@@ -161,4 +186,6 @@ class Forwarder:
 def _why(receipt: Receipt, key: str, exchange: str) -> str:
     if receipt.fate is Fate.REFUSED:
         return f"RabbitMQ refuses routing key {key}: {receipt.detail}"
+    if receipt.fate is Fate.NACKED:
+        return f"a queue that is bound for routing key {key} is full or failing"
     return f"no queue is bound to exchange {exchange} for routing key {key}"

@@ -7,7 +7,8 @@
 Beside the flow stand the timer, heartbeats and keepalive, the reconciler, demand, and the report.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from bridge import metrics as m
@@ -15,18 +16,22 @@ from bridge import telemetry
 from bridge.amqp import Tls
 from bridge.broker import Connection
 from bridge.consumer import Consumer, Delivery, Outcome
+from bridge.control import ControlServer, Errand
 from bridge.demand import Demand, Wanted
+from bridge.errands import TaskErrands
 from bridge.forwarder import Forwarder
 from bridge.heartbeats import Heartbeats
 from bridge.instances import Instances
 from bridge.journal import Journal
 from bridge.keepalive import Keepalive
+from bridge.letters import LetterErrands
 from bridge.message import Message
 from bridge.metrics import Metrics
 from bridge.poller import Poller, Source
 from bridge.publisher import Publisher
 from bridge.reconciler import Reconciler
 from bridge.report import Report
+from bridge.request import Answers, Request
 from bridge.responder import Hand, Responder, Work
 from bridge.routing import RoutingKey
 from bridge.settings import Settings, TaskList
@@ -35,6 +40,7 @@ from bridge.swf import Swf
 from bridge.task import ActivityTask
 from bridge.timer import Timer
 from bridge.topology import Topology
+from bridge.visit import Visit
 from bridge.window import Label, Window
 
 HEARTBEAT_THREADS = 2
@@ -70,6 +76,7 @@ class Parts:
             responders=settings.responders + HEARTBEAT_THREADS,
             read_timeout=settings.read_timeout,
             observe=_observe_into(self.metrics),
+            way=settings.swf_client,
         )
         self.window = Window({_label(each): each.max_in_flight for each in settings.task_lists})
         self.journal = Journal(settings.journal, settled=self.window.release)
@@ -110,8 +117,10 @@ class Parts:
             journal=self.journal,
             consumer=self.consumer,
             connections=self.connections,
+            unroutable=lambda: self.forwarder.unroutable,
         )
         self.status = StatusServer(settings.http, self.report) if settings.http else None
+        self.control = ControlServer(settings.control, self._errands())
 
     @property
     def connections(self) -> list[Connection]:
@@ -121,7 +130,7 @@ class Parts:
 
     @property
     def all(self) -> list[Part]:
-        """Every part but the status server, the sink first."""
+        """Every part but the servers, the sink first."""
         back: list[Part] = [self.publisher, self.timer, *self.responders, self.consumer]
         demand: list[Part] = [self.demand] if self.demand.gates else []
         return [*back, self.reconciler, *demand, *self.pollers]
@@ -255,6 +264,47 @@ class Parts:
     def _hand_over(self, task: ActivityTask, body: bytes) -> None:
         self.forwarder.forward(task, body)
         self.keepalive.watch(task)
+
+    # --- what operators ask ---
+
+    def _errands(self) -> Mapping[str, Errand]:
+        settings = self.settings
+        tasks = TaskErrands(
+            self.journal,
+            self.swf,
+            self.instances,
+            self.metrics,
+            self.forwarder.republish,
+            broker_ready=self.publisher.ready.is_set,
+            routing_key=self._routing_key.of,
+            halted=lambda: self.report.stopping,
+        )
+        letters = LetterErrands(
+            partial(
+                Visit,
+                settings.amqp_urls,
+                self._tls,
+                settings.dead_letter_queue,
+                declare=settings.declare,
+            ),
+            self.publisher,
+            reply_queue=settings.reply_queue,
+            halted=lambda: self.report.stopping,
+        )
+        return {
+            "status": self._tell_status,
+            "tasks list": tasks.list_tasks,
+            "tasks show": tasks.show_task,
+            "tasks republish": tasks.republish,
+            "tasks fail": tasks.fail,
+            "dead list": letters.list_letters,
+            "dead show": letters.show_letter,
+            "dead replay": letters.replay,
+            "dead drop": letters.drop,
+        }
+
+    def _tell_status(self, _request: Request) -> Answers:
+        yield {"result": self.report.snapshot()}
 
 
 def _label(task_list: TaskList) -> Label:

@@ -6,10 +6,10 @@ Nothing here asks a peer: it is read off the parts as they stand.
 import platform
 import time
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from bridge import __version__
+from bridge import __version__, snapshot
 from bridge import metrics as m
 from bridge.broker import Connection
 from bridge.consumer import Consumer
@@ -44,7 +44,13 @@ class Report:
         journal: Journal,
         consumer: Consumer,
         connections: Sequence[Connection],
+        unroutable: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
+        self.stopping = False
+        """Whether the daemon drains."""
+        self.last_errors = snapshot.LastErrors()
+        self._started = time.time()
+        self._unroutable = unroutable
         self._metrics = metrics
         self._parts = parts
         self._sources = sources
@@ -86,6 +92,23 @@ class Report:
     def metrics(self) -> Metrics:
         """Every count."""
         return self._metrics
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that an operator wants to see at once (``bridge/snapshot.py``)."""
+        return snapshot.take(
+            self._metrics,
+            started=self._started,
+            stopping=self.stopping,
+            checks={**self.livez(), **self.readyz()},
+            sources=self._sources,
+            pollers=self._pollers,
+            window=self._window,
+            journal=self._journal,
+            consumer=self._consumer,
+            connections=self._connections,
+            unroutable=self._unroutable(),
+            last_errors=self.last_errors,
+        )
 
     def _read_gauges(self) -> None:
         gauge, sources, connections = self._metrics.gauge, self._sources, self._connections

@@ -6,9 +6,9 @@ import sys
 from typing import NoReturn
 
 from bridge import __version__
-from bridge.cli import check, config, local, run
+from bridge.cli import check, config, dead, local, run, status, tasks
 
-COMMANDS = (run, check, config, local)
+COMMANDS = (run, check, config, status, tasks, dead, local)
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,0 +1,186 @@
+"""The commands' side of the control socket (``bridge/control.py`` has the protocol).
+
+It needs no settings: a command works from an operator's shell that has none of the daemon's.
+"""
+
+import argparse
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bridge.cli.text import printable
+
+RUN = Path("/run/swf-bridge")
+TIMEOUT = 60.0
+"""Seconds within which the daemon says something; under long work it does each second."""
+PLAIN_PROGRESS = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
+INTERRUPTED = 130
+EXIT_CODES = {
+    "usage": os.EX_USAGE,
+    "unavailable": os.EX_UNAVAILABLE,
+    "busy": os.EX_UNAVAILABLE,
+    "stopping": os.EX_UNAVAILABLE,
+}
+"""By the daemon's error code; any other is 70."""
+
+Json = dict[str, Any]
+
+
+class Failed(Exception):
+    """The command cannot be carried out: print the sentence and exit with ``code``."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options by which a daemon is found."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--instance", metavar="NAME", type=_instance,
+        help="the daemon that runs as swf-bridge@NAME.service",
+    )  # fmt: skip
+    which.add_argument(
+        "--control", metavar="PATH", type=Path,
+        help="its control socket (default: $SWF_BRIDGE_CONTROL, else"
+        " /run/swf-bridge/control.sock, else swf-bridge.sock here)",
+    )  # fmt: skip
+
+
+def command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Make a command of ``run``: what cannot be done is told in a sentence, without a traceback."""
+
+    def guarded(args: argparse.Namespace) -> int:
+        try:
+            return run(args)
+        except Failed as error:
+            print(f"swf-bridge: {printable(error)}", file=sys.stderr)
+            return error.code
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+    return guarded
+
+
+def socket_path(args: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the daemon that is meant listens, by the same rules as its settings."""
+    if args.control:
+        return Path(args.control)
+    if args.instance:
+        return RUN / str(args.instance) / "control.sock"
+    if given := environ.get("SWF_BRIDGE_CONTROL"):
+        return Path(given)
+    if runtime := environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
+        return Path(runtime, "control.sock")
+    if journal := environ.get("SWF_BRIDGE_JOURNAL"):
+        return Path(journal).parent / f"{Path(journal).stem}.sock"
+    installed = RUN / "control.sock"
+    return installed if _may_be_there(installed) else Path("swf-bridge.sock")
+
+
+def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]:
+    """Have the daemon carry out the command; yield its rows, then ``{"result": …}``.
+
+    Progress goes to standard error. Raises Failed.
+    """
+    path = socket_path(args)
+    request = {"command": name, **{k: v for k, v in fields.items() if v not in (None, (), [])}}
+    progress = Progress()
+    try:
+        with _connect(path) as connection, connection.makefile("rb") as answers:
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            for line in answers:
+                answer = json.loads(line)
+                if "progress" in answer:
+                    progress.show(answer["progress"])
+                    continue
+                progress.clear()
+                if "error" in answer:
+                    code = EXIT_CODES.get(answer["error"], os.EX_SOFTWARE)
+                    raise Failed(code, answer["message"])
+                yield answer
+                if "result" in answer:
+                    return
+    except TimeoutError:
+        raise Failed(os.EX_UNAVAILABLE, f"the daemon at {path} does not answer") from None
+    except (ConnectionError, ValueError):
+        pass
+    finally:
+        progress.clear()
+    raise Failed(os.EX_UNAVAILABLE, f"the daemon at {path} ended before its answer did")
+
+
+def result(args: argparse.Namespace, name: str, **fields: object) -> Json:
+    """Have the daemon carry out a command that has no rows."""
+    answers = list(ask(args, name, **fields))
+    found: Json = answers[-1]["result"]
+    return found
+
+
+class Progress:
+    """How far the daemon is: one line rewritten on a terminal, a plain one now and then elsewhere.
+
+    It goes to standard error.
+    """
+
+    def __init__(self) -> None:
+        self._rewrites = sys.stderr.isatty()
+        self._shown = False
+        self._next = time.monotonic() + PLAIN_PROGRESS
+
+    def show(self, progress: Json) -> None:
+        """Show it, if it is time to."""
+        text = f"{progress['done']} of {progress['total']}"
+        if self._rewrites:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            self._shown = True
+        elif time.monotonic() >= self._next:
+            print(text, file=sys.stderr, flush=True)
+            self._next = time.monotonic() + PLAIN_PROGRESS
+
+    def clear(self) -> None:
+        """Leave the line free for what comes next."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._shown = False
+
+
+def _connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(TIMEOUT)
+    try:
+        connection.connect(os.fspath(path))
+    except PermissionError:
+        connection.close()
+        sentence = f"no permission to use {path}: be root, or the user that the daemon runs as"
+        raise Failed(os.EX_UNAVAILABLE, sentence) from None
+    except OSError as error:
+        connection.close()
+        sentence = f"no daemon answers at {path} ({error.strerror or error}); --instance or"
+        more = " --control names another"
+        raise Failed(os.EX_UNAVAILABLE, sentence + more) from None
+    return connection
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether the file stands, or stands where this user may not look."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _instance(text: str) -> str:
+    if not text or "/" in text or text in (".", ".."):
+        raise argparse.ArgumentTypeError(f"{text!r} is no instance of a unit")
+    return text

@@ -1,0 +1,72 @@
+"""What an operator's command asks of the daemon: one JSON object, read field by field. Pure."""
+
+import json
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from bridge.errors import Declined
+
+Json = dict[str, Any]
+Answers = Generator[Json, None, None]
+"""Rows, words of progress, and last the result; closed in the middle where the client goes."""
+
+
+class Request:
+    """The fields of one request; each reader raises Declined for a value of another type.
+
+    A field that is absent or null was not given.
+    """
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = fields
+
+    def __repr__(self) -> str:
+        return f"<Request {self._fields.get('command')}>"
+
+    @classmethod
+    def decode(cls, line: bytes) -> "Request":
+        """Read a line of the control socket. Raises Declined."""
+        try:
+            fields = json.loads(line)
+        except (ValueError, RecursionError):
+            raise Declined("usage", "the request is not JSON") from None
+        if not isinstance(fields, dict):
+            raise Declined("usage", "the request is no JSON object")
+        return cls(fields)
+
+    def text(self, name: str) -> str:
+        """A string; empty where none was given."""
+        return str(self._of(name, str, ""))
+
+    def flag(self, name: str) -> bool:
+        """Whether the flag is set."""
+        return bool(self._of(name, bool, False))
+
+    def count(self, name: str) -> int | None:
+        """A whole number from 1 up."""
+        value = self._of(name, int, None)
+        if value is not None and (isinstance(value, bool) or value < 1):
+            raise Declined("usage", f"{name} must be a number from 1 up")
+        return None if value is None else int(value)
+
+    def seconds(self, name: str) -> float | None:
+        """A span of time."""
+        value = self._of(name, (int, float), None)
+        if value is not None and (isinstance(value, bool) or not 0 <= value < float("inf")):
+            raise Declined("usage", f"{name} must be a number of seconds")
+        return None if value is None else float(value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of strings."""
+        values = self._of(name, list, [])
+        if not all(isinstance(each, str) for each in values):
+            raise Declined("usage", f"{name} must be a list of strings")
+        return tuple(values)
+
+    def _of(self, name: str, kind: type | tuple[type, ...], absent: Any) -> Any:
+        value = self._fields.get(name)
+        if value is None:
+            return absent
+        if not isinstance(value, kind):
+            raise Declined("usage", f"{name} is of the wrong type")
+        return value
