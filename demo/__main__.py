@@ -89,9 +89,7 @@ def play(args: argparse.Namespace) -> int:
                 stay(cast, node)
         if cast.daemon is not None:
             ended = cast.drain_daemon()
-            print(
-                "demo: the bridge", "did not drain" if ended is None else f"drained: exit {ended}"
-            )
+            print("demo: the bridge", "drained" if ended == 0 else f"did not drain: exit {ended}")
             code = code or int(ended != 0)
     return code
 

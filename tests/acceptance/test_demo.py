@@ -51,7 +51,7 @@ def test_every_task_of_the_demo_closes_as_it_should_and_nothing_is_left(folder: 
     assert "all 20 tasks closed as they should" in output
     all_types = output.splitlines()[[line[:3] for line in output.splitlines()].index("all")].split()
     assert all_types[1:6] == ["20", "17", "2", "1", "0"], "completed, failed, canceled, other"
-    assert "drained: exit 0" in output
+    assert "the bridge drained" in output
     assert "\r" not in output, "a line was rewritten where there is no terminal"
     assert_nothing_is_left(folder)
 

@@ -8,7 +8,7 @@ from demo.tasks import plan
 
 
 def as_ledger(state: str, **members: Any) -> dict[str, Any]:
-    task = {"state": state, "result": None, "reason": None, "heartbeats": []}
+    task: dict[str, Any] = {"state": state, "result": None, "reason": None, "heartbeats": []}
     return task | {"scheduledAt": 10.0, "closedAt": 10.5} | members
 
 
@@ -45,7 +45,7 @@ def test_the_table_counts_what_is_still_open_as_other_and_not_as_expected() -> N
     orders = plan(2)
     ended = as_ledger("completed", result=orders[0].result)
     last = table(orders, [ended, as_ledger("started", closedAt=None)]).splitlines()[-1].split()
-    assert last == "all 2 1 0 0 1 1 of 2 500 ms 500 ms".split()
+    assert last == ["all", "2", "1", "0", "0", "1", "1", "of", "2", "500", "ms", "500", "ms"]
 
 
 @pytest.mark.parametrize("terminal", [True, False])
