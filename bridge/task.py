@@ -65,11 +65,11 @@ class Reply:
     """What a worker says of a task; the token alone names the task."""
 
     token: str
+    task: str = field(init=False, compare=False)
+    """The id of the task that is meant."""
 
-    @property
-    def task(self) -> str:
-        """The id of the task that is meant."""
-        return task_id(self.token)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task", task_id(self.token))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.task}>"
