@@ -50,6 +50,8 @@ class Later:
 
     seconds: float
     reason: str = ""
+    here: bool = False
+    """However long it was kept: the tail of the queue would not have it just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +203,14 @@ class Consumer(Connection):
         match outcome:
             case Ack():
                 self._ready.add(delivery.tag)
-            case Later(seconds):
-                self._hold(delivery, seconds)
+            case Later(seconds, here=here):
+                self._hold(delivery, seconds, here=here)
             case Park(code, detail):
                 self._park(delivery, code, detail)
 
-    def _hold(self, delivery: Delivery, seconds: float) -> None:
+    def _hold(self, delivery: Delivery, seconds: float, *, here: bool) -> None:
         now = time.monotonic()
-        if now - delivery.since > HELD_FOR:
+        if now - delivery.since > HELD_FOR and not here:
             self._to_the_tail(delivery)
             return
         self._held[delivery.tag] = delivery
@@ -243,7 +245,7 @@ class Consumer(Connection):
         else:
             extra = {"reason": receipt.detail, "code": code}
             log.error("reply.not_published", extra=extra)
-            self.settle(delivery, Later(UNPARKED_RETRY, receipt.detail))
+            self.settle(delivery, Later(UNPARKED_RETRY, receipt.detail, here=True))
 
     def _tick(self) -> None:
         self._hand_on_due()
