@@ -1,9 +1,11 @@
 """Processes and a folder that do not outlive their owner, however it ends."""
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,11 +17,12 @@ from typing import IO, Self
 # folder away.
 _SCRIPT = """
 trap '' HUP INT TERM PIPE
-folder=$(mktemp -d -t "$1XXXXXX") && echo "$folder" && read -r _
+mkdir -m 700 -- "$1" || exit
+echo made && read -r _
 exec setsid --fork sh -c '
   kill -s KILL -- "-$1"
   for _ in 1 2 3 4 5 6 7 8 9; do rm -rf -- "$2" && break; sleep 0.2; done
-' sh $$ "$folder"
+' sh $$ "$1"
 """
 
 
@@ -34,19 +37,18 @@ class Keeper:
 
     def __init__(self, prefix: str) -> None:
         self._spawned: list[subprocess.Popen[bytes]] = []
+        self.folder = Path(tempfile.gettempdir(), f"{prefix}{secrets.token_hex(4)}")
         self._leader = subprocess.Popen(  # noqa: S603
-            ["/bin/sh", "-c", _SCRIPT, "keeper", prefix],
+            ["/bin/sh", "-c", _SCRIPT, "keeper", str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             process_group=0,
         )
         assert self._leader.stdout is not None
-        name = self._leader.stdout.readline().decode().rstrip("\n")
-        self.folder = Path(name)
-        if not name:
+        if not self._leader.stdout.readline():
             self._leader.wait()
             self._close_pipes()
-            raise OSError(f"no temporary folder {prefix}* can be made")
+            raise OSError(f"{self.folder} cannot be made")
 
     def spawn(
         self,

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -66,6 +67,17 @@ def test_the_end_of_a_keeper_ends_its_processes_and_its_folder() -> None:
 
 
 def test_a_keeper_without_a_place_for_its_folder_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", "/nowhere")
-    with pytest.raises(OSError, match="no temporary folder kept-"):
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(OSError, match=r"/nowhere/kept-.* cannot be made"):
         Keeper("kept-")
+
+
+def test_a_folder_that_is_there_already_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("secrets.token_hex", lambda _: "taken")
+    (tmp_path / "kept-taken").mkdir()
+    with pytest.raises(OSError, match="cannot be made"):
+        Keeper("kept-")
+    assert (tmp_path / "kept-taken").is_dir()
