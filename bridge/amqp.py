@@ -12,7 +12,13 @@ from typing import Any
 
 import pika
 import pika.data
+from pika.adapters.utils.connection_workflow import (
+    AMQPConnectionWorkflowFailed,
+    AMQPConnectorPhaseErrorBase,
+    AMQPConnectorStackTimeout,
+)
 from pika.credentials import ExternalCredentials
+from pika.exceptions import AMQPConnectionError, ChannelClosed, ConnectionClosed
 from pika.spec import BasicProperties
 
 from bridge.message import UNDECODABLE_HEADERS, Message
@@ -69,6 +75,38 @@ def from_pika(properties: BasicProperties) -> dict[str, Any]:
     """The properties that are set, by their names in AMQP; headers are always there."""
     given = {name: getattr(properties, name) for name in _PROPERTIES}
     return {**{k: v for k, v in given.items() if v is not None}, "headers": given["headers"] or {}}
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong, from the bottom of the errors that pika wraps around it; one line."""
+    inner: BaseException | None = error
+    while inner is not None:
+        error, inner = inner, _wrapped(inner)
+    match error:
+        case ConnectionClosed() | ChannelClosed():
+            text = f"{error.reply_code} {error.reply_text}"
+        case AMQPConnectorStackTimeout():
+            text = "no answer within the time to connect"
+        case ssl.SSLError():
+            text = str(error).rpartition(" (_ssl.c")[0] or str(error)
+        case OSError():
+            text = error.strerror or str(error)
+        case _:
+            text = str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _wrapped(error: BaseException) -> BaseException | None:
+    match error:
+        case AMQPConnectionWorkflowFailed():
+            found = error.exceptions[-1]
+        case AMQPConnectorPhaseErrorBase():
+            found = error.exception
+        case AMQPConnectionError(args=(inner,)):
+            found = inner
+        case _:
+            return None
+    return found if isinstance(found, BaseException) else None
 
 
 # --- pika's tables --------------------------------------------------------------------------------

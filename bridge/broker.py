@@ -13,13 +13,14 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pika
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
-from bridge.amqp import Tls, parameters
+from bridge.amqp import Tls, cause, parameters
 from bridge.backoff import Backoff
 from bridge.outage import Outage
 from bridge.topology import Binding, Exchange, Item, Queue
@@ -75,6 +76,7 @@ class Connection(ABC):
         self.moved = time.monotonic()
         self.outage = Outage(log, "broker.lost", "broker.connected", connection=name)
         self._addresses = [partial(parameters, url, tls, name) for url in urls]
+        self._hosts = [urlsplit(url).netloc.rpartition("@")[2] for url in urls]
         self._items = tuple(items)
         self._declare = declare
         self._warned: set[str] = set()
@@ -127,10 +129,11 @@ class Connection(ABC):
         """Keep the connection up until asked to stop."""
         while not self._stopping.is_set():
             self._live(self._addresses[self._lives % len(self._addresses)])
-            self._lives += 1
             if not self._stopping.is_set():
-                self.outage.begin(self._error or "connection closed")
+                why = cause(self._error) if self._error else "connection closed"
+                self.outage.begin(why, address=self._hosts[self._lives % len(self._hosts)])
                 self._pause(self._backoff.next())
+            self._lives += 1
 
     # --- one life of the connection ---
 
