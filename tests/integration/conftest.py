@@ -12,9 +12,11 @@ from bridge.topology import Topology
 
 
 @pytest.fixture(autouse=True)
-def quiet_pika(caplog: pytest.LogCaptureFixture) -> None:
+def quiet_pika() -> Iterator[None]:
     """As in the daemon: it logs each failure to connect seven times over."""
-    caplog.set_level(logging.CRITICAL, "pika")
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    yield
+    logging.getLogger("pika").setLevel(logging.NOTSET)
 
 
 @pytest.fixture

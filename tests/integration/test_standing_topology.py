@@ -1,0 +1,154 @@
+"""What stands in RabbitMQ after a start, and what is said where it cannot."""
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from brokers import Vhost
+from running import Receipts, Running, await_that, consumer, numbered, publisher
+from worker import Worker
+
+from bridge import broker
+from bridge.publisher import Fate
+from bridge.topology import Topology
+
+
+@pytest.fixture
+def limited(vhost: Vhost) -> Iterator[str]:
+    """The name of a user without any permission yet."""
+    name = f"user-{vhost.name}"
+    vhost.api.add_user(name, "a password")
+    yield name
+    vhost.api.delete_user(name)
+
+
+def url_of(vhost: Vhost, user: str) -> str:
+    scheme, _, rest = vhost.url.partition("://")
+    return f"{scheme}://{user}:{quote('a password')}@{rest.rpartition('@')[2]}"
+
+
+def start_both(running: Running, url: str, topology: Topology, *, declare: bool = True) -> None:
+    sending = publisher(url, topology, declare=declare)
+    running.start(sending)
+    running.start(consumer(url, topology, lambda delivery: None, sending.publish, declare=declare))
+
+
+def test_everything_of_the_contract_is_declared_with_its_arguments(
+    vhost: Vhost, topology: Topology, running: Running
+) -> None:
+    start_both(running, vhost.url, topology)
+    queues = {each["name"]: each for each in vhost.api.call("GET", f"queues/{vhost.name}")}
+    quorum = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+    assert {name: each["arguments"] for name, each in queues.items()} == {
+        "swf.replies": quorum,
+        "swf.replies.dead": quorum,
+        "swf.undeliverable": quorum,
+        "swf.bridge.test": {"x-expires": 86_400_000},
+    }
+    assert all(each["durable"] for each in queues.values())
+    exchanges = vhost.api.call("GET", f"exchanges/{vhost.name}")
+    ours = {e["name"]: (e["type"], e["durable"]) for e in exchanges if "swf." in e["name"]}
+    assert ours == {
+        "swf.activities": ("topic", True),
+        "swf.cancellations": ("topic", True),
+        "swf.undeliverable": ("fanout", True),
+        "swf.replies.notices": ("fanout", True),
+    }
+    bindings = vhost.api.call("GET", f"bindings/{vhost.name}")
+    assert {(b["source"], b["destination"]) for b in bindings if b["source"]} == {
+        ("swf.undeliverable", "swf.undeliverable"),
+        ("swf.replies.notices", "swf.bridge.test"),
+    }
+
+
+def test_a_queue_that_exists_with_other_arguments_is_used_with_a_warning(
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    worker: Worker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker.queue("swf.replies", bind=None, max_length=1000)
+    start_both(running, vhost.url, topology)
+    differs = [record for record in caplog.records if record.getMessage() == "topology.differs"]
+    assert {vars(record)["item"] for record in differs} == {"queue swf.replies"}
+
+
+def test_without_the_permission_to_configure_what_stands_is_used(
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    limited: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    start_both(running, vhost.url, topology)
+    running.stop()
+    vhost.api.set_permissions(limited, configure="^$", vhost=vhost.name)
+    start_both(running, url_of(vhost, limited), topology)
+    warned = {vars(r)["item"] for r in caplog.records if r.getMessage() == "topology.not_permitted"}
+    assert "exchange swf.activities" in warned
+    assert "queue swf.replies" in warned
+
+
+@pytest.mark.parametrize("declare", [True, False])
+def test_what_is_missing_and_may_not_be_declared_is_named(
+    vhost: Vhost, topology: Topology, running: Running, limited: str, declare: bool
+) -> None:
+    vhost.api.set_permissions(limited, configure="^$" if declare else ".*", vhost=vhost.name)
+    part = publisher(url_of(vhost, limited), topology, declare=declare)
+    running.start(part, await_ready=False)
+    await_that(lambda: "exchange swf.activities is missing" in part.outage.error)
+    assert not part.ready.is_set()
+
+
+def test_what_was_missing_is_found_once_it_stands(
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker, "BACKOFF_CAP", 0.3)
+    part = publisher(vhost.url, topology, declare=False)
+    running.start(part, await_ready=False)
+    await_that(lambda: "exchange swf.cancellations is missing" in part.outage.error)
+    worker.channel.exchange_declare("swf.cancellations", "topic", durable=True)
+    worker.channel.exchange_declare("swf.replies.notices", "fanout", durable=True)
+    worker.queue("swf.replies", bind=None)
+    worker.queue("swf.replies.dead", bind=None)
+    await_that(part.ready.is_set)
+    assert not part.outage.error
+
+
+def test_a_wrong_password_is_told_and_tried_again_seldom(
+    vhost: Vhost, topology: Topology, running: Running, limited: str
+) -> None:
+    part = publisher(url_of(vhost, limited).replace("a%20password", "another"), topology)
+    running.start(part, await_ready=False)
+    await_that(lambda: bool(part.outage.error))
+    assert "another" not in part.outage.error
+    assert not part.ready.is_set()
+
+
+def test_a_key_that_may_not_be_published_is_refused_and_others_go_on(
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    worker: Worker,
+    limited: str,
+) -> None:
+    worker.queue("work", bind="#")
+    vhost.api.set_permissions(limited, vhost=vhost.name)
+    allowed = {"exchange": "swf.activities", "write": "^work", "read": ".*"}
+    vhost.api.call("PUT", f"topic-permissions/{vhost.name}/{limited}", allowed)
+    part = publisher(url_of(vhost, limited), topology)
+    running.start(part)
+    receipts = Receipts()
+    for number in range(60):
+        key = "denied" if number % 20 == 3 else "work"
+        part.publish(numbered(number, key), receipts.done(number))
+    receipts.wait(60)
+    refused = [n for n, each in receipts.by_number.items() if each.fate is Fate.REFUSED]
+    assert sorted(refused) == [3, 23, 43]
+    assert "403" in receipts.by_number[3].detail
+    assert {int(taken.body) for taken in worker.take_all()} == set(range(60)) - {3, 23, 43}
