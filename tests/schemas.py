@@ -1,0 +1,31 @@
+"""The contract as files: the JSON Schemas of config/schemas and their examples."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+CONFIG = Path(__file__).parents[1] / "config"
+FOLDER = CONFIG / "schemas"
+NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
+
+
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((FOLDER / f"{name}.json").read_text()))
+
+
+def examples(kind: str, *names: str) -> list[tuple[str, str, Any]]:
+    """Schema, name and value of each example that is `valid` or `invalid`."""
+    found = []
+    for name in names or NAMES:
+        for what, value in json.loads((FOLDER / "examples" / f"{name}.json").read_text())[
+            kind
+        ].items():
+            found.append((name, what, value))
+    return found
+
+
+def assert_valid(name: str, value: Any) -> None:
+    errors = [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(value)]
+    assert not errors, f"not a {name}: {errors}"
