@@ -20,7 +20,7 @@ from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
-from bridge.amqp import Tls, cause, parameters
+from bridge.amqp import SelectConnection, Tls, cause, parameters
 from bridge.backoff import Backoff
 from bridge.outage import Outage
 from bridge.topology import Binding, Exchange, Item, Queue
@@ -144,7 +144,7 @@ class Connection(ABC):
         loop = self._loop = IOLoop()
         try:
             # A host without an address, a bad certificate, … : not all are errors of AMQP.
-            self._connection = pika.SelectConnection(
+            self._connection = SelectConnection(
                 address(),
                 on_open_callback=self._guarded(self._on_open),
                 on_open_error_callback=self._guarded(self._on_closed),
