@@ -65,7 +65,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="make demo ARGS=…", description=__doc__)
     parser.add_argument("--tasks", type=int, default=200, metavar="N")
-    parser.add_argument("--timeout", type=float, default=90.0, metavar="SECONDS")
+    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS")
     parser.add_argument("--stay", action="store_true", help="keep it running after the table")
     parser.add_argument("--without-daemon", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -130,7 +130,7 @@ def drive(cast: Cast, orders: Sequence[Order], timeout: float) -> list[str]:
     while True:
         elapsed = time.monotonic() - begun
         for order in orders[len(ids) : int(elapsed * PACE) + 1]:
-            ids.append(cast.swf.submit(order.name, order.version, order.input, start_to_close=60))
+            ids.append(cast.swf.submit(order.name, order.version, order.input, start_to_close=300))
             if order.to_cancel:
                 endless.add(ids[-1])
         cancel_what_beats(cast, endless)
