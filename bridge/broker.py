@@ -194,7 +194,8 @@ class Connection(ABC):
         except Exception:  # noqa: BLE001 - pika's own state does not matter any more
             log.debug("broker.abort_failed", extra={"connection": self.name})
         if self._loop is not None:
-            self._loop.stop()
+            # Not at once: pika closes the socket in a callback of its own, which comes before.
+            self._loop.add_callback_threadsafe(self._loop.stop)
 
     def _on_open(self, connection: Any) -> None:
         connection.add_on_connection_blocked_callback(self._guarded(self._on_blocked))
