@@ -25,7 +25,7 @@ PREFETCH_MOST = 65_535
 OUTSTANDING = 64
 """Replays on their way to a confirm at once."""
 CONFIRM_TIMEOUT = 20.0
-IDLE = 3.0
+IDLE = 5.0
 """Seconds without a letter after which no more is expected: another consumer has them."""
 RETURN_TRIES = 100
 RETURN_STEP = 0.02

@@ -1,0 +1,202 @@
+"""The errands at the dead letters, on a real RabbitMQ and a publisher that the test speaks for."""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from brokers import Vhost
+from running import await_that
+from worker import DEAD, Worker
+
+from bridge import visit
+from bridge.amqp import Tls
+from bridge.errors import Declined, Unavailable
+from bridge.letters import LetterErrands
+from bridge.message import Message
+from bridge.publisher import Done, Fate, Receipt
+from bridge.request import Request
+from bridge.topology import QUORUM
+from bridge.visit import Visit
+
+MANY = 300
+
+
+class Said:
+    """A publisher that gives each message the receipt that the test says; None: none at all."""
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()
+        self.ready.set()
+        self.fate: Callable[[Message], Fate | None] = lambda message: Fate.CONFIRMED
+        self.messages: list[Message] = []
+
+    def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
+        self.messages.append(message)
+        fate = self.fate(message)
+        if fate is not None:
+            receipt = Receipt(fate, "" if fate is Fate.CONFIRMED else "as the test says")
+            threading.Thread(target=done, args=(receipt,)).start()
+
+
+@pytest.fixture
+def publisher() -> Said:
+    return Said()
+
+
+@pytest.fixture
+def letters(vhost: Vhost, publisher: Said) -> LetterErrands:
+    make = partial(Visit, [vhost.url], Tls(), DEAD, declare=True)
+    return LetterErrands(make, publisher, reply_queue="swf.replies", halted=lambda: False)
+
+
+@pytest.fixture
+def dead(worker: Worker) -> Worker:
+    """A queue with many letters, in order."""
+    worker.channel.queue_declare(DEAD, durable=True, arguments=dict(QUORUM))
+    for n in range(MANY):
+        headers = {"swf-bridge-error": "not-json", "swf-bridge-error-detail": "no", "mine": n}
+        worker.channel.basic_publish("", DEAD, b"letter %d" % n, properties(n, headers))
+    assert worker.until(lambda: worker.ready(DEAD) == MANY)
+    return worker
+
+
+def properties(n: int, headers: dict[str, Any]) -> Any:
+    import pika
+
+    return pika.BasicProperties(delivery_mode=2, message_id=f"m{n}", headers=headers, priority=3)
+
+
+def carry_out(errand: Callable[[Request], Any], **fields: Any) -> tuple[list[Any], Any]:
+    """Rows and result."""
+    answers = [each for each in errand(Request(fields)) if "progress" not in each]
+    return [each["row"] for each in answers[:-1]], answers[-1]["result"]
+
+
+def test_letters_are_seen_in_their_order_again_and_again(
+    letters: LetterErrands, dead: Worker
+) -> None:
+    for deliveries in range(3):
+        rows, told = carry_out(letters.list_letters)
+        assert [row["messageId"] for row in rows] == [f"m{n}" for n in range(MANY)]
+        assert {row["deliveries"] for row in rows} == {deliveries}
+        assert told == {"letters": MANY, "seen": MANY, "shown": MANY}
+
+
+def test_with_a_limit_the_letters_behind_are_not_touched(
+    letters: LetterErrands, dead: Worker
+) -> None:
+    carry_out(letters.list_letters, limit=5)
+    rows, _ = carry_out(letters.list_letters)
+    assert [row["deliveries"] for row in rows] == [1] * 5 + [0] * (MANY - 5)
+
+
+def test_an_empty_queue_and_one_that_is_missing_hold_no_letters(
+    letters: LetterErrands, worker: Worker
+) -> None:
+    for _ in range(2):
+        rows, told = carry_out(letters.list_letters)
+        assert (rows, told["letters"]) == ([], 0)
+    with pytest.raises(Declined, match="no dead letter 1"):
+        carry_out(letters.show_letter, id="1")
+
+
+def test_a_replayed_letter_is_the_reply_as_its_worker_sent_it(
+    letters: LetterErrands, dead: Worker, publisher: Said
+) -> None:
+    _, told = carry_out(letters.replay, all=True)
+    assert (told["matched"], told["confirmed"]) == (MANY, MANY)
+    assert [each.body for each in publisher.messages] == [b"letter %d" % n for n in range(MANY)]
+    first = publisher.messages[0]
+    assert (first.exchange, first.routing_key, first.mandatory) == ("", "swf.replies", True)
+    assert first.properties["headers"] == {"mine": 0}
+    assert first.properties["priority"] == 3
+    assert first.properties["delivery_mode"] == 2
+    assert dead.ready(DEAD) == 0
+
+
+@pytest.mark.parametrize("fate", [Fate.NACKED, Fate.UNROUTABLE, Fate.REFUSED])
+def test_a_letter_that_the_reply_queue_does_not_take_stays_a_letter(
+    letters: LetterErrands, dead: Worker, publisher: Said, fate: Fate
+) -> None:
+    publisher.fate = lambda message: fate if message.body.endswith(b"7") else Fate.CONFIRMED
+    _, told = carry_out(letters.replay, all=True)
+    assert told[fate.value] == MANY // 10
+    assert told["confirmed"] == MANY - MANY // 10
+    assert told["reasons"] == {"as the test says": MANY // 10}
+    rows, _ = carry_out(letters.list_letters)
+    assert [row["messageId"] for row in rows] == [f"m{n}" for n in range(7, MANY, 10)]
+
+
+def test_a_letter_whose_confirm_never_comes_stays_a_letter(
+    letters: LetterErrands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visit, "CONFIRM_TIMEOUT", 1.0)
+    publisher.fate = lambda message: None if message.body == b"letter 3" else Fate.CONFIRMED
+    with pytest.raises(Unavailable, match="no confirm"):
+        carry_out(letters.replay, all=True, limit=10)
+    await_that(lambda: dead.ready(DEAD) >= MANY - 9)
+    rows, _ = carry_out(letters.list_letters)
+    assert "m3" in [row["messageId"] for row in rows]
+
+
+def test_a_command_that_is_broken_off_loses_no_letter(
+    letters: LetterErrands, dead: Worker, publisher: Said
+) -> None:
+    publisher.fate = lambda message: None
+    answers = letters.replay(Request({"all": True}))
+    assert "progress" in next(answers)
+    answers.close()
+    await_that(lambda: dead.ready(DEAD) == MANY)
+
+
+def test_one_command_at_a_time_is_at_the_letters(
+    letters: LetterErrands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.letters.LEAVE_TIMEOUT", 0.2)
+    publisher.fate = lambda message: None
+    first = letters.replay(Request({"all": True}))
+    next(first)
+    with pytest.raises(Declined) as busy:
+        carry_out(letters.list_letters)
+    assert busy.value.code == "busy"
+    first.close()
+
+
+def test_a_stopping_daemon_leaves_the_letters_alone(
+    vhost: Vhost, dead: Worker, publisher: Said
+) -> None:
+    make = partial(Visit, [vhost.url], Tls(), DEAD, declare=True)
+    letters = LetterErrands(make, publisher, reply_queue="swf.replies", halted=lambda: True)
+    publisher.fate = lambda message: None
+    with pytest.raises(Declined) as stopping:
+        carry_out(letters.replay, all=True)
+    assert stopping.value.code == "stopping"
+    await_that(lambda: dead.ready(DEAD) == MANY)
+
+
+def test_headers_that_cannot_be_decoded_and_odd_properties_are_borne(
+    letters: LetterErrands, dead: Worker
+) -> None:
+    dead.channel.queue_purge(DEAD)
+    import pika
+
+    dead.channel.basic_publish(
+        "", DEAD, b"\xff\xfe",
+        pika.BasicProperties(headers={"x-delivery-count": "many", "swf-bridge-error": 7},
+                             timestamp=1_700_000_000_000, correlation_id="é" * 100),
+    )  # fmt: skip
+    assert dead.until(lambda: dead.ready(DEAD) == 1)
+    (row,), _ = carry_out(letters.list_letters)
+    assert (row["code"], row["messageId"], row["task"]) == ("7", None, "")
+    assert row["sentAt"] == 1_700_000_000
+    _, whole = carry_out(letters.show_letter, id="1", payload=True)
+    assert whole["bodyBase64"] == "//4="
+
+
+def test_no_broker_is_told_as_such(publisher: Said) -> None:
+    make = partial(Visit, ["amqp://guest:guest@127.0.0.1:1/"], Tls(), DEAD, declare=True)
+    letters = LetterErrands(make, publisher, reply_queue="swf.replies", halted=lambda: False)
+    with pytest.raises(Unavailable, match="RabbitMQ"):
+        carry_out(letters.list_letters)
