@@ -204,14 +204,17 @@ class Connection(ABC):
 
     def _steps(self) -> Steps:
         yield from self._stand(self._items)
+        yield from self._channel_steps()
+        if self._lives:
+            self.reconnects += 1
+
+    def _channel_steps(self) -> Steps:
         self._channel = yield from self._open_channel()
         self._channel.add_on_close_callback(self._guarded(self._on_channel_closed))
         yield from self._setup()
 
     def _set_up(self) -> None:
         self.moved = self._ready_at = time.monotonic()
-        if self._lives:
-            self.reconnects += 1
         self.outage.end()
         if not self._stopping.is_set():
             self.ready.set()
@@ -253,6 +256,11 @@ class Connection(ABC):
         # Simpler than to mend the channel, and as quick: everything is set up anew.
         if self._connection.is_open:
             self._abort(error)
+
+    def _renew_channel(self) -> None:
+        """Set up a new channel on the same connection, after the loss of the one before."""
+        self._channel = None
+        Run(self, self._channel_steps(), self._set_up).go()
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         self.blocked = True
@@ -347,6 +355,7 @@ class Run:
         try:
             step = resume(value)
         except StopIteration:
+            self._channel = None  # from now on its close is no answer to a step
             self._finished()
             return
         except (Missing, ChannelClosedByBroker, TimeoutError) as error:

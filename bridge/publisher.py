@@ -32,6 +32,9 @@ CONFIRM_TIMEOUT = 20.0
 """
 
 
+_NOT_FOUND = 404
+
+
 class Fate(Enum):
     """What became of a publish."""
 
@@ -190,6 +193,18 @@ class Publisher(Connection):
         for item in self._on_the_way.values():
             item.sent_at = now
         super()._on_unblocked(connection, frame)
+
+    def _on_channel_closed(self, channel: Any, error: BaseException) -> None:
+        """What one message may not do must not cost the others a connection.
+
+        A missing exchange (404) is declared with the next connection.
+        """
+        forbidden = isinstance(error, ChannelClosedByBroker) and error.reply_code != _NOT_FOUND
+        if forbidden and self._connection.is_open:
+            self._lost(error)
+            self._renew_channel()
+        else:
+            super()._on_channel_closed(channel, error)
 
     def _lost(self, error: BaseException | None) -> None:
         """Publish again what has no outcome: one by one, where RabbitMQ closed over one of them."""
