@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bridge.cli import parser
 from bridge.errors import ConfigError, PartFailed
+from bridge.logs import print_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
         sys.stdout.flush()
     except ConfigError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
+        print_errors(*error.problems)
         return os.EX_CONFIG
     except PartFailed as error:
-        print(f"swf-bridge: {error}", file=sys.stderr)
+        print_errors(f"swf-bridge: {error}")
         return os.EX_SOFTWARE
     except BrokenPipeError:
         # The reader has left (… | head). Nobody is there to be told, nor for the flush at exit.

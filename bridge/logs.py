@@ -53,6 +53,12 @@ def configure_logging(level: str = "INFO", format: Format = "auto") -> None:  # 
     _catch_uncaught()
 
 
+def print_errors(*lines: str) -> None:
+    """Say on standard error why a command ends; the journal takes each line for an error."""
+    prefix = "<3>" if _is_journal(2) else ""
+    sys.stderr.writelines(f"{prefix}{line}\n" for line in lines)
+
+
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
     """Return what the caller gave as ``extra``, redacted and fit for JSON."""
     given = {key: value for key, value in vars(record).items() if key not in _OWN}
