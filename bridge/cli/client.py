@@ -4,6 +4,7 @@ It needs no settings: a command works from an operator's shell that has none of 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import socket
@@ -95,7 +96,8 @@ def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]
     progress = Progress()
     try:
         with _connect(path) as connection, connection.makefile("rb") as answers:
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # turned away; the answer tells why
+                connection.sendall(json.dumps(request).encode() + b"\n")
             for line in answers:
                 answer = json.loads(line)
                 if "progress" in answer:
