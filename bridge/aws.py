@@ -94,7 +94,10 @@ def make_client(*, connections: int = 10, read_timeout: float = ANSWER_TIMEOUT) 
     )
     try:
         core = botocore.session.Session(session_vars={"region": region})
-        return boto3.Session(botocore_session=core).client("swf", config=config)
+        client = boto3.Session(botocore_session=core).client("swf", config=config)
+        if not client.meta.region_name:  # a variable that is there and empty
+            raise NoRegionError
+        return client
     except NoRegionError:
         raise ConfigError(["AWS_REGION: is not set, and no profile names a region"]) from None
     except ProfileNotFound as error:
@@ -129,7 +132,7 @@ class Boto3:
         except NoCredentialsError as error:
             self._renew(held, client)
             raise Unavailable("NoCredentialsError", str(error)) from None
-        except (BotoCoreError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - botocore trips over garbage in many ways
             raise Unavailable(type(error).__name__, _without_values(str(error))) from None
         return answer
 

@@ -278,7 +278,7 @@ def _decoded(status: int, body: bytes) -> Mapping[str, Any]:
     """The answer. Raises the error that it tells, and Unavailable for what SWF did not write."""
     try:
         answer = json.loads(body) if body else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise Unavailable("GarbledAnswer" if status < 300 else str(status), "no JSON object")

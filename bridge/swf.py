@@ -34,6 +34,9 @@ _CLOSE_EVENTS = {
     "WorkflowExecutionTimedOut": "workflow timed out",
 }
 
+_GARBLED = (KeyError, TypeError, AttributeError)
+"""What reading an answer raises that is not shaped as SWF shapes it."""
+
 Observe = Callable[[str, str, float], None]
 """Told of each call: the operation, ``ok`` or the error's code, and the seconds it took."""
 
@@ -77,7 +80,7 @@ class Swf:
             return None
         try:
             return _task(answer, domain, task_list)
-        except (KeyError, TypeError) as error:
+        except _GARBLED as error:
             raise Unavailable("GarbledAnswer", f"a task without {error}") from error
 
     def respond(self, reply: Reply) -> None:
@@ -129,11 +132,14 @@ class Swf:
                 return "execution unknown"
             except BadReply as error:
                 raise Refused(error.code, error.detail) from None
-            for event in answer.get("events", ()):
-                if event["eventId"] <= started_event_id:
-                    return None
-                if how := _closes(event, started_event_id):
-                    return how
+            try:
+                for event in answer.get("events", ()):
+                    if event["eventId"] <= started_event_id:
+                        return None
+                    if how := _closes(event, started_event_id):
+                        return how
+            except _GARBLED as error:
+                raise Unavailable("GarbledAnswer", f"an event without {error}") from error
             if not answer.get("nextPageToken"):
                 return None
             page = {"nextPageToken": answer["nextPageToken"]}

@@ -36,7 +36,7 @@ HOMES = {
     "boto3": {"aws"},
     "botocore": {"aws", "curl"},
     "pycurl": {"curl"},
-    "pika": {"amqp", "broker"},
+    "pika": {"amqp", "broker", "publisher"},
     "sqlite3": {"journal", "journalfile"},
     "sentry_sdk": {"telemetry"},
     "prometheus_client": {"exposition"},
