@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock clean setup-python setup-broker
+.PHONY: help demo test check lock install uninstall clean setup-python setup-broker
 BIN := .venv/bin
 ARGS :=
 
@@ -21,6 +21,12 @@ check: setup-python ## Lint, format, types, known vulnerabilities
 
 lock: setup-python ## Newest versions that pyproject.toml allows, into both locks
 	$(BIN)/python tools/lock.py
+
+install: ## The service into PREFIX=/opt/swf-bridge, new or upgraded, with its units; as root
+	@tools/install
+
+uninstall: ## Take it away again, but for settings and journals
+	@tools/uninstall
 
 clean: ## Take away what the set-up and the tools made here
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

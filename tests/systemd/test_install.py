@@ -1,0 +1,88 @@
+"""`make install`, `make uninstall`: what stands where, and what an upgrade must not touch."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import staging
+from staging import ROOT
+
+UNITS = "usr/local/lib/systemd/system"
+
+
+def versions(environment: Path) -> set[str]:
+    names = environment.glob("lib/python3*/site-packages/*.dist-info")
+    return {name.name.removesuffix(".dist-info").lower().replace("_", "-") for name in names}
+
+
+def test_the_environment_holds_what_is_locked_and_nothing_else(installed: Path) -> None:
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    locked = {line.split(" ")[0].replace("==", "-") for line in lock if "==" in line}
+    found = versions(installed / "opt/swf-bridge")
+    own = {each for each in found if each.startswith("swf-bridge-")}
+    assert len(own) == 1
+    assert found - own == {each.lower().replace("_", "-") for each in locked}
+    commands = {path.name for path in (installed / "opt/swf-bridge/bin").iterdir()}
+    assert {name for name in commands if not name.startswith("python")} == {"swf-bridge"}
+
+
+def test_nothing_of_it_names_the_folder_in_which_it_was_made(installed: Path) -> None:
+    found = subprocess.run(
+        ["grep", "--recursive", "--files-with-matches", str(installed), installed],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == ""
+
+
+def test_the_first_settings_are_the_example_and_only_root_reads_them(installed: Path) -> None:
+    settings = installed / "etc/swf-bridge/bridge.env"
+    assert settings.read_text() == (ROOT / "config/bridge.env.example").read_text()
+    assert settings.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_upgrade_replaces_environment_and_units_and_leaves_settings_and_journal(
+    installed: Path,
+) -> None:
+    assert not (installed / staging.LEFT_BEHIND).exists()
+    for unit in (ROOT / "systemd").glob("*.service"):
+        assert (installed / UNITS / unit.name).read_text() == unit.read_text()
+    for kept in (staging.SETTINGS, staging.JOURNAL):
+        assert (installed / kept).read_text() == "ours"
+        assert (installed / kept).stat().st_mode & 0o777 == 0o640
+
+
+def test_installed_again_nothing_changes_and_nothing_is_built(installed: Path) -> None:
+    settings = installed / "etc/swf-bridge/bridge.env"
+    example = settings.read_text()
+    settings.write_text("AWS_REGION=eu-west-1\n")
+    before = (installed / "opt/swf-bridge").stat()
+    staging.stage(installed)
+    after = (installed / "opt/swf-bridge").stat()
+    assert (after.st_ino, after.st_mtime) == (before.st_ino, before.st_mtime)
+    assert settings.read_text() == "AWS_REGION=eu-west-1\n"
+    settings.write_text(example)
+
+
+def test_what_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "usr/local").mkdir(parents=True)
+    for target in ("install", "uninstall"):
+        done = staging.make(target, tmp_path, PREFIX="/usr/local")
+        assert done.returncode != 0
+        assert "it stays untouched" in done.stderr
+    assert (tmp_path / "usr/local").is_dir()
+
+
+def test_uninstalled_it_leaves_settings_and_journal_alone(installed: Path, tmp_path: Path) -> None:
+    def ignore(folder: str, names: list[str]) -> list[str]:
+        return ["site-packages"] if folder.endswith("python3.11") else []
+
+    shutil.copytree(installed, tmp_path, symlinks=True, dirs_exist_ok=True, ignore=ignore)
+    assert staging.make("uninstall", tmp_path).returncode == 0
+    left = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    kept = {"bridge.env", "bridge.env.example", "credentials.conf.example"}
+    assert left == {Path("etc/swf-bridge") / name for name in kept} | {
+        Path(staging.SETTINGS),
+        Path(staging.JOURNAL),
+    }
