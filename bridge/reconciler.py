@@ -71,6 +71,7 @@ class Reconciler:
         self._in_flight_timeout = in_flight_timeout
         self._asked: dict[Label | None, int] = {}
         """How far the rounds have come, by the list they were held for."""
+        self._rounds = 0
         self._next_round = self.moved + ROUND
         self._stopping = threading.Event()
 
@@ -82,12 +83,17 @@ class Reconciler:
         while not self._stopping.wait(TICK):
             self.moved = now = time.monotonic()
             self.expire()
-            full = next(filter(self._window.full, self._labels), None)
+            full = self._next_full()
             if full is not None:
                 self._next_round = min(self._next_round, now + ROUND_WHEN_FULL)
             if now >= self._next_round:
                 freed = self.ask(full)
                 self._next_round = now + (ROUND_WHEN_FULL if freed else ROUND)
+
+    def _next_full(self) -> Label | None:
+        """A list whose window is full; each in its turn, however many are."""
+        full = list(filter(self._window.full, self._labels))
+        return full[self._rounds % len(full)] if full else None
 
     def stop(self) -> None:
         """Begin no new round."""
@@ -98,6 +104,7 @@ class Reconciler:
 
         How many slots it freed.
         """
+        self._rounds += 1
         young = YOUNG if full is None else YOUNG_WHEN_FULL
         candidates = self._journal.handed_over(
             before=time.time() - young,

@@ -130,8 +130,7 @@ class Responder:
         if not isinstance(work, Delivery):
             work()
         elif work.queue == self._topology.notice_queue:
-            self._instances.heard(work.body)
-            self._settle(work, Ack())
+            self._settle(work, self._guarded(work, partial(self._hear, work)))
         else:
             self._take(work)
 
@@ -153,6 +152,10 @@ class Responder:
         while turn:
             self._settle(turn[0], self._guarded(turn[0], partial(self._respond, *turn)))
             turn = self._turns.end(turn[1])
+
+    def _hear(self, delivery: Delivery) -> Outcome:
+        self._instances.heard(delivery.body)
+        return Ack()
 
     def _guarded(self, delivery: Delivery, answer: Callable[[], Outcome]) -> Outcome:
         """The outcome, whatever SWF or the reply do."""
@@ -244,6 +247,10 @@ class Responder:
             return
         except (TaskClosed, BadReply) as error:
             extra["error"] = str(error)
+        except Exception:
+            log.exception("task.fail_back_unexpected", extra=extra)
+            again(FAIL_BACK_RETRY)
+            return
         if held := self._instances.settled(reply.task):
             self._metrics.count(m.TASKS_FAILED_BACK, held.domain, held.task_list)
         log.warning("task.failed_back", extra=extra)

@@ -5,16 +5,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.amqp import to_pika
 from bridge.consumer import Delivery
-from bridge.message import ATTEMPT_HEADER, Message
+from bridge.instances import Instances
+from bridge.journal import Journal
+from bridge.message import ATTEMPT_HEADER, NOTICE_TYPE, Message, decode_notice, encode_task
+from bridge.metrics import Metrics
 from bridge.publisher import Done, Fate, Receipt
+from bridge.routing import RoutingKey
 from bridge.task import ActivityTask
 from bridge.topology import Topology
+from bridge.window import Window
 
 LABEL = ("demo", "list")
 TOPOLOGY = Topology(
@@ -118,3 +124,75 @@ def aws(endpoint: str, **variables: str) -> Iterator[None]:
         for name, value in given.items():
             patch.setenv(name, value)
         yield
+
+
+class ScriptedSwf:
+    """An SWF that answers each call with what the test wrote down for it: a value or an error."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self._script: dict[str, list[Any]] = {}
+
+    def will(self, call: str, *answers: Any) -> None:
+        """The next answers to `call`; without any it answers None."""
+        self._script.setdefault(call, []).extend(answers)
+
+    def _answer(self, call: str, given: Any) -> Any:
+        self.calls.append((call, given))
+        answers = self._script.get(call)
+        answer = answers.pop(0) if answers else None
+        if callable(answer):
+            answer = answer()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def poll(self, domain: str, task_list: str) -> Any:
+        return self._answer("poll", (domain, task_list))
+
+    def respond(self, reply: Any) -> None:
+        self._answer("respond", reply)
+
+    def heartbeat(self, token: str, details: str | None) -> bool:
+        return bool(self._answer("heartbeat", (token, details)))
+
+    def closed(self, domain: str, workflow_id: str, run_id: str, event: int) -> Any:
+        return self._answer("closed", (domain, workflow_id, run_id, event))
+
+
+class Bench:
+    """A journal, a window, metrics and instances as the daemon joins them, over a recorder."""
+
+    def __init__(self, path: Path, *, limit: int = 4) -> None:
+        self.window = Window({LABEL: limit})
+        self.journal = Journal(path, settled=self.window.release, lock_timeout=0)
+        self.publisher = Recorder()
+        self.metrics = Metrics()
+        self.swf = ScriptedSwf()
+        self.instances = Instances(
+            self.journal,
+            self.publisher,
+            self.metrics,
+            topology=TOPOLOGY,
+            routing_key=RoutingKey("{name}.{version}"),
+        )
+
+    def hold(self, token: str = "token-1", *, published: bool = True, **fields: Any) -> Any:
+        """A task in hand, as if a poll had brought it."""
+        task = a_task(token, **fields)
+        assert self.window.acquire(LABEL, 0)
+        self.window.fill(LABEL, task.id)
+        self.journal.record(task, encode_task(task))
+        if published:
+            self.journal.published(task.id)
+            self.journal.flush()
+        return task
+
+    @property
+    def in_flight(self) -> int:
+        return self.window.in_flight(LABEL)
+
+    def notices(self) -> list[tuple[str, str]]:
+        """What was told to the other instances."""
+        found = [decode_notice(each.body) for each in self.publisher.of(NOTICE_TYPE)]
+        return [(what, task) for what, task, _ in found]

@@ -1,0 +1,307 @@
+"""After a delivery every path gives an outcome, whatever SWF or the worker do."""
+
+import json
+import logging
+import threading
+
+import pytest
+from bridge_parts import LABEL, TOPOLOGY, a_delivery, until
+
+from bridge import metrics as m
+from bridge.consumer import Ack, Later, Park
+from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
+from bridge.message import notice
+from bridge.responder import NOT_REQUESTED, Responder, Turns
+from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
+
+INVALID = BadReply("token-invalid", "Invalid token")
+REFUSED = Rejected("refused-by-swf", "no", token="token-1", reason="reply refused by SWF: no")
+
+
+class Beats:
+    def __init__(self):
+        self.taken = []
+
+    def take(self, delivery, beat):
+        self.taken.append((delivery, beat))
+
+
+@pytest.fixture
+def responder(bench):
+    found = Responder(
+        bench.swf,
+        bench.instances,
+        bench.metrics,
+        topology=TOPOLOGY,
+        settle=lambda delivery, outcome: found.outcomes.append((delivery, outcome)),
+        heartbeats=Beats(),
+    )
+    found.outcomes = []
+    return found
+
+
+def a_reply(status="completed", token="token-1", properties=None, **fields):
+    body = json.dumps({"taskToken": token, "status": status, **fields}).encode()
+    return a_delivery(body, **(properties or {}))
+
+
+def outcome(responder, delivery):
+    responder.handle(delivery)
+    ((settled, found),) = responder.outcomes
+    assert settled is delivery
+    responder.outcomes.clear()
+    assert len(responder._turns) == 0
+    return found
+
+
+def replies(bench, status):
+    return bench.metrics.value(m.REPLIES, status)
+
+
+# --- what closes a task ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("delivery", "reply"),
+    [
+        (a_reply(result="r"), Completed("token-1", "r")),
+        (a_reply("failed", reason="r", details="d"), Failed("token-1", "r", "d")),
+        (a_reply("canceled", details="d"), Canceled("token-1", "d")),
+    ],
+)
+def test_a_reply_closes_its_task_and_gives_slot_and_row_back(bench, responder, delivery, reply):
+    task = bench.hold()
+    assert outcome(responder, delivery) == Ack()
+    assert bench.swf.calls == [("respond", reply)]
+    assert bench.journal.get(task.id) is None
+    assert bench.in_flight == 0
+    assert bench.notices() == []
+
+
+def test_a_reply_to_the_task_of_another_instance_is_told_to_it(bench, responder):
+    assert outcome(responder, a_reply(token="theirs")) == Ack()
+    assert bench.notices() == [("settled", task_id("theirs"))]
+
+
+def test_the_second_reply_is_a_duplicate_and_one_too_late_is_late(bench, responder, caplog):
+    caplog.set_level(logging.INFO)
+    bench.hold()
+    outcome(responder, a_reply())
+    bench.swf.will("respond", TaskClosed("x"), TaskClosed("x"))
+    assert outcome(responder, a_reply()) == Ack()
+    assert replies(bench, "duplicate") == 1
+
+    bench.hold("late", polled_at=1.0)
+    assert outcome(responder, a_reply(token="late")) == Ack()
+    assert replies(bench, "late") == 1
+    assert bench.in_flight == 0
+    (late,) = [each for each in caplog.records if each.message == "reply.late"]
+    assert late.levelname == "WARNING"
+    assert late.age > 1_000_000
+
+
+@pytest.mark.parametrize("timestamp", [None, 0, 2**63, 1_700_000_000])
+def test_the_age_of_a_late_reply_bears_any_timestamp(bench, responder, timestamp):
+    bench.swf.will("respond", TaskClosed("x"))
+    properties = {} if timestamp is None else {"timestamp": timestamp}
+    assert outcome(responder, a_reply(properties=properties)) == Ack()
+
+
+# --- what cannot be accepted -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"{}", b"[" * 9_999])
+def test_what_is_no_reply_is_parked_without_a_word_to_swf(bench, responder, body):
+    assert isinstance(outcome(responder, a_delivery(body)), Park)
+    assert bench.swf.calls == []
+    assert replies(bench, "dead_lettered") == 1
+
+
+def test_a_result_that_is_too_large_fails_the_task_and_is_parked(bench, responder):
+    bench.hold()
+    found = outcome(responder, a_reply(result="x" * 32_769))
+    assert (found.code, bench.in_flight) == ("result-too-large", 0)
+    ((_, failed),) = bench.swf.calls
+    assert isinstance(failed, Failed)
+    assert "32769" in failed.reason
+
+
+def test_a_token_that_swf_calls_invalid_is_parked(bench, responder):
+    bench.swf.will("respond", INVALID)
+    assert outcome(responder, a_reply()) == Park("token-invalid", "Invalid token")
+
+
+def test_a_refusal_fails_the_task_and_is_parked(bench, responder):
+    bench.hold()
+    bench.swf.will("respond", REFUSED)
+    assert outcome(responder, a_reply()) == Park("refused-by-swf", "no")
+    assert bench.swf.calls[1] == ("respond", Failed("token-1", REFUSED.reason))
+    assert bench.in_flight == 0
+
+
+@pytest.mark.parametrize("second", [TaskClosed("x"), INVALID, REFUSED])
+def test_a_refusal_whose_task_cannot_be_failed_is_parked_too(bench, responder, second):
+    bench.swf.will("respond", REFUSED, second)
+    assert outcome(responder, a_reply()) == Park("refused-by-swf", "no")
+
+
+# --- what may be accepted later ----------------------------------------------------------------
+
+ERRORS = [Unavailable("ThrottlingException"), Refused("AccessDenied"), KeyError("x"), OSError()]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_what_swf_cannot_take_now_is_kept_for_later(bench, responder, error):
+    bench.hold()
+    bench.swf.will("respond", error)
+    found = outcome(responder, a_reply())
+    assert isinstance(found, Later)
+    assert 0 < found.seconds <= 60
+    assert bench.in_flight == 1
+    assert outcome(responder, a_reply()) == Ack()
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize("large", [True, False])
+def test_a_task_that_cannot_be_failed_now_keeps_its_reply(bench, responder, error, large):
+    bench.swf.will("respond", *([] if large else [REFUSED]), error)
+    found = outcome(responder, a_reply(result="x" * 32_769 if large else "r"))
+    assert isinstance(found, Later)
+
+
+def test_a_damaged_journal_ends_the_part(bench, responder):
+    bench.swf.will("respond", PartFailed("damaged"))
+    with pytest.raises(PartFailed):
+        responder.handle(a_reply())
+
+
+# --- canceled ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refusal", [TaskClosed("x"), REFUSED, Refused("NotPermitted")])
+def test_canceled_without_a_request_fails_a_task_that_is_open(bench, responder, refusal):
+    bench.hold()
+    bench.swf.will("respond", refusal)
+    bench.swf.will("heartbeat", False)
+    assert outcome(responder, a_reply("canceled", details="d")) == Ack()
+    assert bench.swf.calls[-1] == ("respond", Failed("token-1", NOT_REQUESTED, "d"))
+    assert bench.in_flight == 0
+
+
+def test_canceled_for_a_task_that_is_closed_is_late(bench, responder):
+    bench.hold()
+    bench.swf.will("respond", TaskClosed("x"))
+    bench.swf.will("heartbeat", TaskClosed("x"))
+    assert outcome(responder, a_reply("canceled")) == Ack()
+    assert replies(bench, "late") == 1
+    assert bench.in_flight == 0
+
+
+def test_canceled_while_swf_is_away_is_kept(bench, responder):
+    bench.swf.will("respond", TaskClosed("x"))
+    bench.swf.will("heartbeat", Unavailable("ThrottlingException"))
+    assert isinstance(outcome(responder, a_reply("canceled")), Later)
+
+
+# --- the rest ----------------------------------------------------------------------------------
+
+
+def test_a_heartbeat_is_left_to_those_who_answer_heartbeats(bench, responder):
+    delivery = a_reply("heartbeat", details="d")
+    responder.handle(delivery)
+    assert responder._heartbeats.taken == [(delivery, Heartbeat("token-1", "d"))]
+    assert responder.outcomes == []
+
+
+def test_a_task_that_came_back_undelivered_is_failed_with_the_reason(bench, responder):
+    task = bench.hold()
+    body = bench.journal.get(task.id).body
+    death = [{"reason": "rejected", "queue": "work", "count": 1}]
+    delivery = a_delivery(body, queue=TOPOLOGY.undeliverable, headers={"x-death": death})
+    assert outcome(responder, delivery) == Ack()
+    ((_, failed),) = bench.swf.calls
+    assert failed.reason == "undeliverable: rejected in queue work, count 1"
+    assert bench.in_flight == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b'{"notice":"settled","task":"\\ud800","from":1}'])
+def test_a_notice_that_is_none_is_done_with(responder, body):
+    assert outcome(responder, a_delivery(body, queue=TOPOLOGY.notice_queue)) == Ack()
+
+
+def test_a_notice_frees_the_slot_of_a_task_in_hand(bench, responder):
+    task = bench.hold()
+    message = notice("settled", task.id, "another", exchange="x")
+    assert outcome(responder, a_delivery(message.body, queue=TOPOLOGY.notice_queue)) == Ack()
+    assert bench.in_flight == 0
+
+
+# --- the bridge's own failures -----------------------------------------------------------------
+
+
+def give_back(responder, token="token-1"):
+    again = []
+    responder.fail_back(Failed(token, "no worker"), again.append)
+    responder.handle(responder.work.get_nowait())
+    return again
+
+
+@pytest.mark.parametrize("answer", [None, TaskClosed("x"), INVALID])
+def test_a_task_that_is_failed_back_is_in_hand_no_more(bench, responder, answer):
+    bench.hold(published=False)
+    bench.swf.will("respond", answer)
+    assert give_back(responder) == []
+    assert bench.in_flight == 0
+    assert bench.metrics.value(m.TASKS_FAILED_BACK, *LABEL) == 1
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_task_that_cannot_be_failed_back_now_is_owed_on(bench, responder, error):
+    bench.hold(published=False)
+    bench.swf.will("respond", error)
+    assert len(give_back(responder)) == 1
+    assert bench.in_flight == 1
+
+
+# --- turns -------------------------------------------------------------------------------------
+
+
+def test_replies_of_one_task_are_handled_one_at_a_time_and_in_order(bench, responder):
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold():
+        entered.set()
+        leave.wait(10)
+
+    bench.hold()
+    bench.swf.will("respond", hold)
+    first, second, third, other = (
+        a_reply(result="1"),
+        a_reply(result="2"),
+        a_reply("failed", reason="3"),
+        a_reply(token="other"),
+    )
+    thread = threading.Thread(target=responder.handle, args=(first,))
+    thread.start()
+    assert entered.wait(10)
+    responder.handle(second)
+    responder.handle(third)
+    responder.handle(other)
+    assert [delivery for delivery, _ in responder.outcomes] == [other]
+    leave.set()
+    thread.join(10)
+    until(lambda: len(responder.outcomes) == 4)
+    assert [delivery for delivery, _ in responder.outcomes] == [other, first, second, third]
+    assert len(responder._turns) == 0
+
+
+def test_a_turn_ends_with_the_last_reply():
+    turns = Turns()
+    one, two = Completed("t", "1"), Completed("t", "2")
+    delivery = a_reply()
+    assert turns.begin(delivery, one)
+    assert not turns.begin(delivery, two)
+    assert turns.begin(delivery, Completed("other"))
+    assert turns.end(one) == (delivery, two)
+    assert turns.end(two) is None
+    assert turns.begin(delivery, one)
