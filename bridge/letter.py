@@ -9,6 +9,7 @@ from typing import Any
 
 from bridge.errors import BadReply, Declined, Rejected
 from bridge.message import (
+    ATTEMPT_HEADER,
     DETAIL_HEADER,
     ERROR_HEADER,
     TOKEN_HEADER,
@@ -98,7 +99,7 @@ class Letter:
 
     def reply(self, queue: str) -> Message:
         """The reply as its worker sent it."""
-        ours = (ERROR_HEADER, DETAIL_HEADER, _DELIVERIES_HEADER)
+        ours = (ERROR_HEADER, DETAIL_HEADER, ATTEMPT_HEADER, _DELIVERIES_HEADER)
         headers = {k: v for k, v in self.properties["headers"].items() if k not in ours}
         return to_the_tail(queue, self.body, {**self.properties, "headers": headers})
 

@@ -61,7 +61,7 @@ class LetterErrands:
                 if len(rows) == limit:
                     visit.enough()
 
-        visit = self._visit(see, most=limit if choice == Choice() else None)
+        visit = self._visit(see)
         yield from self._make(visit)
         yield from ({"row": row} for row in rows)
         yield {"result": {"letters": visit.count, "seen": visit.seen, "shown": len(rows)}}
@@ -80,7 +80,7 @@ class LetterErrands:
                 found.append(letter.summary() | whole)
                 visit.enough()
 
-        yield from self._make(self._visit(see, most=int(name) if is_position else None))
+        yield from self._make(self._visit(see))
         if not found:
             raise Declined("not-found", f"no dead letter {name}")
         yield {"result": found[0]}

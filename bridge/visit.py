@@ -1,9 +1,9 @@
 """One visit to the dead-letter queue, on a connection and a thread of its own.
 
-The letters are consumed without an acknowledgement, by one consumer, and come back to the queue in
-their order when its channel is closed (several consumers, or ``basic.get``, would shuffle them:
-RabbitMQ 3.10). RabbitMQ counts that as one delivery of each (``x-delivery-count``), against the
-limit of 1,000,000 with which the bridge declares the queue.
+The letters are consumed without an acknowledgement, all by one consumer, and come back to the queue
+in their order when its channel is closed (several consumers, ``basic.get``, or only some of the
+letters would change it: RabbitMQ 3.10). RabbitMQ counts that as one delivery of each
+(``x-delivery-count``), against the limit of 1,000,000 with which the bridge declares the queue.
 """
 
 import time
@@ -50,7 +50,6 @@ class Visit(Connection):
         see: "Callable[[Visit, Letter], object]",
         *,
         declare: bool,
-        most: int | None = None,
     ) -> None:
         super().__init__("dead letters", urls, tls, [Queue(queue, QUORUM)], declare=declare)
         self.count = 0
@@ -62,7 +61,6 @@ class Visit(Connection):
         self.reasons: Counter[str] = Counter()
         self._queue = queue
         self._see = see
-        self._most = most
         self._held = 0
         self._receipts: SimpleQueue[tuple[int, Receipt]] = SimpleQueue()
         self._outstanding = 0
@@ -123,14 +121,14 @@ class Visit(Connection):
         self._arrived = True
         channel = self._channel
         self.count = yield from self._waiting(channel)
-        wanted = self.count if self._most is None else min(self.count, self._most)
-        if not wanted:
-            self._enough = True
+        if not self.count:
             return
+        # All of them, however few are wanted: those that come back are put behind others that
+        # have come back before.
         yield Step(
             "limit the prefetch",
             lambda done: channel.basic_qos(
-                prefetch_count=wanted if wanted <= PREFETCH_MOST else 0, callback=done
+                prefetch_count=self.count if self.count <= PREFETCH_MOST else 0, callback=done
             ),
         )
         on_letter = self._guarded(self._on_letter)
