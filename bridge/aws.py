@@ -1,33 +1,52 @@
-"""AWS: session, region and endpoint as boto3 finds them, its errors as ours, and calls by boto3.
+"""AWS: region, endpoint, credentials as boto3 finds them, its errors as ours, and calls by boto3.
 
 The environment, profiles, roles and endpoints of the AWS SDKs work as everywhere, for this module
 asks boto3 for all of them.
 """
 
 import json
+import os
 import re
 import threading
-from collections.abc import Mapping
-from functools import partial
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import boto3
 import botocore.session
 from botocore import xform_name
 from botocore.config import Config
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    NoCredentialsError,
+    ConfigNotFound,
+    ConfigParseError,
+    InvalidConfigError,
     NoRegionError,
+    PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from bridge.errors import BadReply, ConfigError, Refused, TaskClosed, Unavailable
 
 CONNECT_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 20.0
 """Seconds for everything but a poll, which the service holds for 60."""
+RENEW = 5.0
+"""Seconds between two looks for credentials while there are none."""
+
+_WRONG = (
+    ConfigNotFound,
+    ConfigParseError,
+    InvalidConfigError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+"""What no later look for credentials can heal: a person must mend the configuration."""
 
 _NOT_PERMITTED = {
     "AccessDenied",
@@ -78,26 +97,104 @@ class Caller(Protocol):
         """
 
 
-def make_client(*, connections: int = 10, read_timeout: float = ANSWER_TIMEOUT) -> Any:
-    """A boto3 client for SWF. Raises ConfigError where boto3 cannot make one."""
+class LateCredentials(Credentials):
+    """The session's credentials; looked for again, every RENEW seconds, while there are none.
+
+    Once found, refreshing them is botocore's. Stands in a session in place of its chain of
+    providers, for a client never finds credentials that came after it. Safe for many threads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("", "", method="late")
+        self._lock = threading.Lock()
+        self._found: Credentials | None = None
+        self._why = ("NoCredentialsError", "Unable to locate credentials")
+        self._looked_at = float("-inf")
+
+    def load_credentials(self) -> Credentials:
+        """What a session asks its chain for."""
+        return self
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Key, secret and token for one call. Raises Unavailable, or what a provider raises."""
+        if self._found is None:
+            self.look()
+        if self._found is None:
+            raise Unavailable(*self._why)
+        return self._found.get_frozen_credentials()
+
+    def look(self) -> None:
+        """Look for them, unless they are there or were missing a moment ago. Raises _WRONG."""
+        with self._lock:
+            if self._found is not None or time.monotonic() - self._looked_at < RENEW:
+                return
+            try:
+                self._found = _session().get_credentials()
+            except _WRONG:
+                raise
+            except Exception as error:  # noqa: BLE001 - a provider may run anything, as a process
+                self._why = (type(error).__name__, str(error))
+            finally:
+                self._looked_at = time.monotonic()
+
+
+class Aws:
+    """What boto3 finds in the environment, in profiles and of roles.
+
+    Raises ConfigError for what cannot work. Credentials may come later.
+    """
+
+    def __init__(self) -> None:
+        self.credentials = LateCredentials()
+        with _config_errors():
+            self._core = _session()
+            self.credentials.look()
+        self._core.register_component("credential_provider", self.credentials)
+        self._session = boto3.Session(botocore_session=self._core)
+
+    def make_client(self, *, connections: int = 10, read_timeout: float = ANSWER_TIMEOUT) -> Any:
+        """A boto3 client for SWF. Raises ConfigError."""
+        config = Config(
+            # A retry behind our back polls again while the first may have been given a task.
+            retries={"mode": "standard", "total_max_attempts": 1},
+            max_pool_connections=connections,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=read_timeout,
+            tcp_keepalive=True,
+            parameter_validation=False,
+            user_agent_extra="swf-bridge",
+        )
+        with _config_errors():
+            return self._session.client("swf", config=config)
+
+    def monitored(self) -> bool:
+        """Whether botocore is to report its calls to a monitor, or has plugins of the user's."""
+        return bool(
+            self._core.get_config_variable("csm_enabled")
+            or os.environ.get("BOTOCORE_EXPERIMENTAL__PLUGINS")
+        )
+
+    def authorities(self) -> str:
+        """The file of certificates by which TLS is verified."""
+        own = self._core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+        return str(own or get_cert_path(True))
+
+
+def proxy_for(url: str) -> str:
+    """The proxy that the environment names for ``url``, as botocore has it; else nothing."""
+    return str(get_environ_proxies(url).get(url.partition(":")[0], ""))
+
+
+def _session() -> botocore.session.Session:
     # botocore knows AWS_DEFAULT_REGION alone; every other SDK, and our contract, AWS_REGION.
     region = ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None)
-    config = Config(
-        # A retry behind our back polls again while the first poll may have been given a task.
-        retries={"mode": "standard", "total_max_attempts": 1},
-        max_pool_connections=connections,
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=read_timeout,
-        tcp_keepalive=True,
-        parameter_validation=False,
-        user_agent_extra="swf-bridge",
-    )
+    return botocore.session.Session(session_vars={"region": region})
+
+
+@contextmanager
+def _config_errors() -> Iterator[None]:
     try:
-        core = botocore.session.Session(session_vars={"region": region})
-        client = boto3.Session(botocore_session=core).client("swf", config=config)
-        if not client.meta.region_name:  # a variable that is there and empty
-            raise NoRegionError
-        return client
+        yield
     except NoRegionError:
         raise ConfigError(["AWS_REGION: is not set, and no profile names a region"]) from None
     except ProfileNotFound as error:
@@ -107,46 +204,45 @@ def make_client(*, connections: int = 10, read_timeout: float = ANSWER_TIMEOUT) 
 
 
 class Boto3:
-    """Calls by boto3's client: the way that can all that boto3 can."""
+    """Calls by boto3's client: the way that can all that boto3 can. Raises ConfigError."""
 
-    def __init__(self, *, pollers: int, responders: int, read_timeout: float) -> None:
-        self._make = {
-            True: partial(_guarded_client, connections=pollers, read_timeout=read_timeout),
-            False: partial(_guarded_client, connections=responders),
+    def __init__(
+        self, *, pollers: int, responders: int, read_timeout: float, aws: Aws | None = None
+    ) -> None:
+        aws = aws or Aws()
+        self._clients = {
+            True: aws.make_client(connections=pollers, read_timeout=read_timeout),
+            False: aws.make_client(connections=responders),
         }
-        self._lock = threading.Lock()
-        self._clients = {held: make() for held, make in self._make.items()}
+        for client in self._clients.values():
+            client.meta.events.register("after-call.swf", _refuse_garbage)
+        self.endpoint: str = client.meta.endpoint_url
+        self.region: str = client.meta.region_name
 
     def __repr__(self) -> str:
-        return "<Boto3>"
+        return f"<Boto3 to {self.endpoint}>"
+
+    @property
+    def endpoint(self) -> str:
+        """Where the calls go."""
+        return str(self._clients[False].meta.endpoint_url)
+
+    @property
+    def region(self) -> str:
+        """The region that signs them."""
+        return str(self._clients[False].meta.region_name)
 
     def call(
         self, operation: str, fields: Mapping[str, Any], *, held: bool = False
     ) -> Mapping[str, Any]:
         """As ``Caller`` promises."""
-        client = self._clients[held]
         try:
-            answer: Mapping[str, Any] = getattr(client, xform_name(operation))(**fields)
-        except ClientError as error:
-            raise _client_error(error) from None
-        except NoCredentialsError as error:
-            self._renew(held, client)
-            raise Unavailable("NoCredentialsError", str(error)) from None
-        except Exception as error:  # noqa: BLE001 - botocore trips over garbage in many ways
-            raise Unavailable(type(error).__name__, _without_values(str(error))) from None
+            answer: Mapping[str, Any] = getattr(self._clients[held], xform_name(operation))(
+                **fields
+            )
+        except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything over noise
+            raise error_from(error) from None
         return answer
-
-    def _renew(self, held: bool, client: Any) -> None:
-        """A client never finds credentials that came after it: make it anew for the next call."""
-        with self._lock:
-            if self._clients[held] is client:
-                self._clients[held] = self._make[held]()
-
-
-def _guarded_client(**options: Any) -> Any:
-    client = make_client(**options)
-    client.meta.events.register("after-call.swf", _refuse_garbage)
-    return client
 
 
 def _refuse_garbage(http_response: Any, parsed: Mapping[str, Any], **_: Any) -> None:
@@ -159,7 +255,12 @@ def _refuse_garbage(http_response: Any, parsed: Mapping[str, Any], **_: Any) -> 
         raise ValueError("the answer is no JSON object")
 
 
-def _client_error(error: ClientError) -> Exception:
+def error_from(error: Exception) -> Exception:
+    """What botocore raised, in a call or in getting credentials, as ours."""
+    if isinstance(error, Unavailable):
+        return error
+    if not isinstance(error, ClientError):
+        return Unavailable(type(error).__name__, _without_values(str(error)))
     told = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     return error_for(str(told.get("Code", "")), status, str(told.get("Message", "")))

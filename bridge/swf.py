@@ -6,10 +6,11 @@ Every call is one attempt: whoever calls decides when to try again. Errors come 
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
-from bridge.aws import Boto3, Caller
+from bridge.aws import Aws, Boto3, Caller
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
 from bridge.task import ActivityTask, Canceled, Completed, Failed, Reply
 
@@ -132,23 +133,18 @@ class Swf:
                 return "execution unknown"
             except BadReply as error:
                 raise Refused(error.code, error.detail) from None
-            try:
-                for event in answer.get("events", ()):
-                    if event["eventId"] <= started_event_id:
-                        return None
-                    if how := _closes(event, started_event_id):
-                        return how
-            except _GARBLED as error:
-                raise Unavailable("GarbledAnswer", f"an event without {error}") from error
-            if not answer.get("nextPageToken"):
-                return None
+            with _garbled():
+                how, reached = _closed_on(answer, started_event_id)
+            if reached or not answer.get("nextPageToken"):
+                return how
             page = {"nextPageToken": answer["nextPageToken"]}
         return None
 
     def describe_domain(self, domain: str) -> str:
         """REGISTERED or DEPRECATED (DescribeDomain). Raises as poll."""
         answer = self._ask("DescribeDomain", name=domain)
-        return str(answer["domainInfo"]["status"])
+        with _garbled():
+            return str(answer["domainInfo"]["status"])
 
     def _ask(self, operation: str, *, held: bool = False, **fields: Any) -> Mapping[str, Any]:
         """A call that names no task: what SWF does not know or take is ours to mend."""
@@ -185,6 +181,7 @@ class Swf:
 
 def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> Caller:
     """The cheapest way that can do what the AWS configuration asks for."""
+    aws = Aws()
     if way != "boto3":
         try:
             from bridge.curl import Curl, Impossible  # noqa: PLC0415 - PycURL is an extra
@@ -194,26 +191,58 @@ def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> 
                 raise ConfigError([sentence]) from None
         else:
             try:
-                return Curl(read_timeout=read_timeout, polls=pollers)
+                return Curl(aws, read_timeout=read_timeout, polls=pollers)
             except Impossible as error:
                 log.warning("swf.client_replaced", extra={"by": "boto3", "reason": str(error)})
-    return Boto3(pollers=pollers, responders=responders, read_timeout=read_timeout)
+    return Boto3(pollers=pollers, responders=responders, read_timeout=read_timeout, aws=aws)
+
+
+@contextmanager
+def _garbled() -> Iterator[None]:
+    """An answer of another shape than SWF's is noise, which may be better next time."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError) as error:
+        raise Unavailable("GarbledAnswer", f"not of SWF's shape: {error}") from None
 
 
 def _task(answer: Mapping[str, Any], domain: str, task_list: str) -> ActivityTask:
+    text = answer.get("input")
     return ActivityTask(
-        token=answer["taskToken"],
-        activity_id=answer["activityId"],
-        started_event_id=answer["startedEventId"],
-        workflow_id=answer["workflowExecution"]["workflowId"],
-        run_id=answer["workflowExecution"]["runId"],
-        name=answer["activityType"]["name"],
-        version=answer["activityType"]["version"],
-        input=answer.get("input"),
+        token=_text(answer["taskToken"]),
+        activity_id=_text(answer["activityId"]),
+        started_event_id=_number(answer["startedEventId"]),
+        workflow_id=_text(answer["workflowExecution"]["workflowId"]),
+        run_id=_text(answer["workflowExecution"]["runId"]),
+        name=_text(answer["activityType"]["name"]),
+        version=_text(answer["activityType"]["version"]),
+        input=None if text is None else _text(text),
         domain=domain,
         task_list=task_list,
         polled_at=time.time(),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} for a string")
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{type(value).__name__} for a number")
+    return value
+
+
+def _closed_on(page: Mapping[str, Any], started_event_id: int) -> tuple[str | None, bool]:
+    """How a page of history closes the task, and whether no older page can say more."""
+    for event in page.get("events", ()):
+        if event["eventId"] <= started_event_id:
+            return None, True
+        if how := _closes(event, started_event_id):
+            return how, True
+    return None, False
 
 
 def _closes(event: Mapping[str, Any], started_event_id: int) -> str | None:

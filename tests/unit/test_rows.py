@@ -15,7 +15,7 @@ ROWS = [
         "errors backoff systemd outage timer files redact syntax",
         "task metrics variables journalfile",
         "settings routing message topology exposition request",
-        "aws",
+        "aws polls",
         "curl",
         "swf amqp journal window logs telemetry",
         "broker",
@@ -35,7 +35,7 @@ ROWS = [
 HOMES = {
     "boto3": {"aws"},
     "botocore": {"aws", "curl"},
-    "pycurl": {"curl"},
+    "pycurl": {"curl", "polls"},
     "pika": {"amqp", "broker", "publisher"},
     "sqlite3": {"journal", "journalfile"},
     "sentry_sdk": {"telemetry"},
