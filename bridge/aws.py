@@ -216,8 +216,6 @@ class Boto3:
         }
         for client in self._clients.values():
             client.meta.events.register("after-call.swf", _refuse_garbage)
-        self.endpoint: str = client.meta.endpoint_url
-        self.region: str = client.meta.region_name
 
     def __repr__(self) -> str:
         return f"<Boto3 to {self.endpoint}>"
