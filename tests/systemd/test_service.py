@@ -1,5 +1,6 @@
 """The life of the service in a real systemd, in the whole of its sandbox (contract §7)."""
 
+import json
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -74,6 +75,8 @@ def test_a_task_makes_its_round_trip_in_the_whole_sandbox(
     assert swf.wait_closed(task_id, 10), service.log
     assert swf.task(task_id, payload=True)["result"] == "hello yourself"
     assert until(lambda: service.show("StatusText")[0].startswith("2/2 pollers polling, 0 tasks"))
+    status = json.loads(service.box.run("swf-bridge", "status", "--json").stdout)
+    assert (status["state"], str(status["pid"])) == ("running", service.pid)
     process = service.box.path(f"/proc/{service.pid}/status").read_text()
     assert "NoNewPrivs:\t1" in process
     assert "Seccomp:\t2" in process
@@ -292,4 +295,6 @@ def test_two_instances_live_side_by_side_and_share_nothing(
             for folder in ("/var/lib/private/swf-bridge", "/run/private/swf-bridge"):
                 own = services[name].box.run("ls", f"{root}{folder}").stdout.split()
                 assert own == [name], f"{name} sees {own}, {other} is none of its business"
+            told = services[name].box.run("swf-bridge", "status", "--json", "--instance", name)
+            assert str(json.loads(told.stdout)["pid"]) == services[name].pid
         assert all(service.show("NRestarts") == ("0",) for service in services.values())
