@@ -167,6 +167,17 @@ class Aws:
         with _config_errors():
             return self._session.client("swf", config=config)
 
+    def who(self) -> str:
+        """The ARN of the credentials' owner (STS GetCallerIdentity). Raises Unavailable."""
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=CONNECT_TIMEOUT)
+        try:
+            client = self._session.client("sts", config=config)
+            return str(client.get_caller_identity()["Arn"])
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as for every call
+            raise Unavailable(type(error).__name__, _without_values(str(error))) from None
+
     def monitored(self) -> bool:
         """Whether botocore is to report its calls to a monitor, or has plugins of the user's."""
         return bool(

@@ -79,7 +79,7 @@ class Connection(ABC):
         self._hosts = [urlsplit(url).netloc.rpartition("@")[2] for url in urls]
         self._items = tuple(items)
         self._declare = declare
-        self._warned: set[str] = set()
+        self._warned: set[Item] = set()
         self._stopping = threading.Event()
         self._woken = False
         self._backoff = Backoff(BACKOFF_FIRST, BACKOFF_CAP)
@@ -314,15 +314,15 @@ class Connection(ABC):
         """RabbitMQ closed the channel over ``item``: what that means, and whether to go on."""
         code, text = error.reply_code, error.reply_text
         if code == _NOT_FOUND:
-            raise Missing(f"{_what(item)} is missing and may not be declared")
+            raise Missing(f"{item} is missing and may not be declared")
         if code not in (_FORBIDDEN, _DIFFERS) or (passive and code == _DIFFERS):
             raise error
         if passive and not isinstance(item, Binding):
-            raise Missing(f"not permitted to use {_what(item)}: {text}")
-        if _what(item) not in self._warned:
-            self._warned.add(_what(item))
+            raise Missing(f"not permitted to use {item}: {text}")
+        if item not in self._warned:
+            self._warned.add(item)
             event = "topology.differs" if code == _DIFFERS else "topology.not_permitted"
-            log.warning(event, extra={"item": _what(item), "reason": text})
+            log.warning(event, extra={"item": str(item), "reason": text})
 
 
 class Run:
@@ -379,7 +379,7 @@ class Run:
 
 def _declare(channel: Any, item: Item, *, passive: bool) -> Step:
     verb = "look for" if passive else "declare"
-    what = f"{verb} {_what(item)}"
+    what = f"{verb} {item}"
     match item:
         case Exchange(name, kind):
             return Step(
@@ -400,13 +400,3 @@ def _declare(channel: Any, item: Item, *, passive: bool) -> Step:
             return Step(what, lambda done: done())
         case Binding(queue, exchange):
             return Step(what, lambda done: channel.queue_bind(queue, exchange, "", callback=done))
-
-
-def _what(item: Item) -> str:
-    match item:
-        case Exchange(name):
-            return f"exchange {name}"
-        case Queue(name):
-            return f"queue {name}"
-        case Binding(queue, exchange):
-            return f"binding of queue {queue} to exchange {exchange}"

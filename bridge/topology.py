@@ -1,5 +1,6 @@
 """What the bridge declares in RabbitMQ (contract §4). Pure data; queues of workers are not ours."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,13 +21,19 @@ class Exchange:
     name: str
     kind: str
 
+    def __str__(self) -> str:
+        return f"exchange {self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Queue:
     """A durable queue."""
 
     name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        return f"queue {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,9 @@ class Binding:
 
     queue: str
     exchange: str
+
+    def __str__(self) -> str:
+        return f"binding of queue {self.queue} to exchange {self.exchange}"
 
 
 Item = Exchange | Queue | Binding
@@ -88,3 +98,60 @@ class Topology:
     def queues(self) -> frozenset[str]:
         """The queues that are the bridge's own: nothing that a worker names may go there."""
         return frozenset(item.name for item in self.for_consumer() if isinstance(item, Queue))
+
+
+# --- for operators who declare it themselves ----------------------------------------------------
+
+
+def definitions(topology: Topology, *, vhost: str, user: str) -> dict[str, Any]:
+    """What the bridge needs, as RabbitMQ's definitions file: import it, or apply it with a policy.
+
+    With the permissions of ``user``, who can do no more than the bridge does: it declares nothing
+    but the notice queue of each instance, whose name nobody knows before.
+    """
+    items = dict.fromkeys((*topology.for_publisher(), *topology.for_consumer()))
+    shared = [item for item in items if topology.notice_queue not in str(item)]
+    return {
+        "vhosts": [{"name": vhost}],
+        "permissions": [{"user": user, "vhost": vhost, **permissions(topology)}],
+        "exchanges": [
+            {"name": each.name, "vhost": vhost, "type": each.kind, **_DURABLE}
+            for each in shared
+            if isinstance(each, Exchange)
+        ],
+        "queues": [
+            {"name": each.name, "vhost": vhost, "arguments": dict(each.arguments), **_DURABLE}
+            for each in shared
+            if isinstance(each, Queue)
+        ],
+        "bindings": [
+            {
+                "source": each.exchange,
+                "vhost": vhost,
+                "destination": each.queue,
+                "destination_type": "queue",
+                "routing_key": "",
+                "arguments": {},
+            }
+            for each in shared
+            if isinstance(each, Binding)
+        ],
+    }
+
+
+def permissions(topology: Topology) -> dict[str, str]:
+    """The regular expressions of a user that can do no more than the bridge does."""
+    notices = r"swf\.bridge\..*"
+    exchanges = [topology.exchange, topology.cancel_exchange, topology.notice_exchange]
+    # Dead letters, replies put off and heartbeat answers go through the default exchange.
+    written = [*map(re.escape, [*exchanges, "amq.default"]), notices]
+    queues = [topology.reply_queue, topology.undeliverable, topology.notice_exchange]
+    read = [*map(re.escape, queues), notices]
+    return {
+        "configure": f"^({notices})$",
+        "write": f"^({'|'.join(written)})$",
+        "read": f"^({'|'.join(read)})$",
+    }
+
+
+_DURABLE = {"durable": True, "auto_delete": False}

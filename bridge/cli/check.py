@@ -13,8 +13,15 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "check",
         help="check the settings",
-        description="Check the settings, and exit 78 with a line for each that is wrong."
-        " Nothing is connected to.",
+        description="Check the settings, and exit 78 with a line for each that is wrong.",
+        epilog="Marks: ✓ holds, ✗ wrong, ! to be noted, ? not proven. Exit codes: 0, 78 where"
+        " something is wrong, 69 where a peer cannot be reached.",
+    )
+    parser.add_argument(
+        "--connect",
+        action="store_true",
+        help="ask AWS and RabbitMQ too: credentials, each domain, clock, broker, topology;"
+        " nothing is polled, published or declared",
     )
     parser.set_defaults(run=run)
 
@@ -23,9 +30,24 @@ def run(args: argparse.Namespace) -> int:
     """Print a line for each thing checked; wrong settings raise ``ConfigError``."""
     from bridge.settings import Settings  # noqa: PLC0415 — slow to load
 
-    for mark, line in _findings(Settings.load()):
+    settings = Settings.load()
+    for mark, line in _findings(settings):
         print(mark, line)
-    return 0
+    if not args.connect:
+        print("? credentials, region, SWF domains, RabbitMQ: not tried; --connect tries them")
+        return 0
+    return _connect(settings)
+
+
+def _connect(settings: "Settings") -> int:
+    """Print what the peers say; the exit code."""
+    from bridge.preflight import look  # noqa: PLC0415 — slow to load
+
+    worst = 0
+    for mark, text in look(settings):
+        print(mark.sign, text, flush=True)
+        worst = max(worst, mark.exit_code)
+    return worst
 
 
 def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
@@ -40,4 +62,3 @@ def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
     yield "✓", f"RabbitMQ: {shown['amqp_url']}"
     for field in ("journal", "control", "http"):
         yield "✓", f"{field}: {shown[field]}"
-    yield "?", "credentials, region, SWF domains, RabbitMQ: not tried"

@@ -11,7 +11,7 @@ def test_check_tells_what_it_checked_and_what_it_did_not_try():
         "✓ journal: swf-bridge.db",
         "✓ control: swf-bridge.sock",
         "✓ http: 127.0.0.1:9464",
-        "? credentials, region, SWF domains, RabbitMQ: not tried",
+        "? credentials, region, SWF domains, RabbitMQ: not tried; --connect tries them",
     ]
 
 

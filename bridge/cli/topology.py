@@ -1,0 +1,44 @@
+"""``swf-bridge topology``: what the bridge needs in RabbitMQ, printed or declared."""
+
+import argparse
+import json
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "topology",
+        help="print what the bridge needs in RabbitMQ, or declare it",
+        description="Print RabbitMQ definitions (for rabbitmqctl import_definitions) of the"
+        " exchanges and queues that the settings name, with the permissions of a user that can do"
+        " no more than the bridge does. Create that user first: rabbitmqctl add_user NAME.",
+    )
+    parser.add_argument("--user", default="swf-bridge", help="whose permissions: %(default)s")
+    parser.add_argument("--vhost", help="the vhost; by default that of SWF_BRIDGE_AMQP_URL")
+    parser.add_argument(
+        "--apply",
+        action="store_true",
+        help="declare the exchanges and queues with the login of SWF_BRIDGE_AMQP_URL;"
+        " users and permissions are not touched",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or declare; 69 where RabbitMQ cannot be reached."""
+    from bridge import preflight  # noqa: PLC0415 — slow to load
+    from bridge.settings import Settings  # noqa: PLC0415
+    from bridge.topology import definitions  # noqa: PLC0415
+
+    settings = Settings.load()
+    if args.apply:
+        worst = 0
+        for mark, text in preflight.declare(settings):
+            print(mark.sign, text)
+            worst = max(worst, mark.exit_code)
+        return worst
+    vhost = args.vhost or preflight.vhost_of(settings)
+    told = definitions(preflight.topology_of(settings), vhost=vhost, user=args.user)
+    print(json.dumps(told, indent=2))
+    return 0
