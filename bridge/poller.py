@@ -171,12 +171,10 @@ class Poller:
         finally:
             if task is None:
                 self._window.give_back(label)
+        if task is not None:
+            self._take(task)  # first of all: until it is recorded, it is nowhere
         self._answered("task" if task else "empty")
-        if task is None:
-            return PACE - (time.monotonic() - started)
-        with self._scope(task):
-            self._take(task)
-        return 0.0
+        return 0.0 if task else PACE - (time.monotonic() - started)
 
     def _take(self, task: ActivityTask) -> None:
         self._window.fill(self._source.label, task.id)
@@ -184,7 +182,8 @@ class Poller:
         try:
             self._journal.record(task, body)
         finally:
-            self._hand_over(task, body)
+            with self._scope(task):
+                self._hand_over(task, body)
         self._metrics.count(m.TASKS_POLLED, *self._source.label)
         log.debug("task.polled", extra={"task": task.id, "activity": task.name})
 

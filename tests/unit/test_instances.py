@@ -1,0 +1,94 @@
+"""Who holds a task hears what becomes of it, and tells its worker once."""
+
+import json
+
+import pytest
+from bridge_parts import LABEL, TOPOLOGY
+
+from bridge import metrics as m
+from bridge.message import CANCELLATION_TYPE, notice
+from bridge.publisher import Fate
+from bridge.task import task_id
+
+THEIRS = task_id("theirs")
+
+
+def hear(bench, what, task, sender="another"):
+    bench.instances.heard(notice(what, task, sender, exchange="x").body)
+
+
+def test_a_task_in_hand_that_is_settled_is_told_to_nobody(bench):
+    task = bench.hold(polled_at=5.0)
+    assert bench.instances.settled(task.id).polled_at == 5.0
+    assert bench.instances.settled_before(task.id)
+    assert bench.in_flight == 0
+    assert bench.notices() == []
+
+
+def test_a_task_that_another_holds_is_told_to_all(bench):
+    assert bench.instances.settled(THEIRS) is None
+    assert bench.instances.released(THEIRS, "closed") is None
+    assert bench.notices() == [("settled", THEIRS)] * 2
+    assert {each.exchange for each in bench.publisher.messages} == {TOPOLOGY.notice_exchange}
+    assert bench.instances.settled_before(THEIRS)
+
+
+def test_a_release_is_counted_by_its_reason_and_not_taken_for_a_settlement(bench):
+    task = bench.hold()
+    assert bench.instances.released(task.id, "timed out")
+    assert bench.metrics.value(m.SLOTS_RELEASED, *LABEL, "timed out") == 1
+    assert not bench.instances.settled_before(task.id)
+    assert bench.in_flight == 0
+
+
+def test_a_notice_of_another_frees_the_slot_once(bench):
+    task = bench.hold()
+    for _ in range(3):
+        hear(bench, "settled", task.id)
+    assert bench.in_flight == 0
+    reason = "settled by another instance"
+    assert bench.metrics.value(m.SLOTS_RELEASED, *LABEL, reason) == 1
+    assert bench.instances.settled_before(task.id)
+    assert bench.notices() == []
+
+
+@pytest.mark.parametrize("what", ["settled", "cancel", "spoke", "whatever"])
+def test_a_notice_of_its_own_or_of_a_task_elsewhere_changes_nothing(bench, what):
+    task = bench.hold()
+    hear(bench, what, task.id, sender=TOPOLOGY.instance)
+    hear(bench, what, THEIRS)
+    assert bench.in_flight == 1
+    assert bench.publisher.messages == []
+
+
+def test_a_cancel_request_is_told_to_the_worker_once_under_the_tasks_key(bench):
+    task = bench.hold()
+    bench.instances.cancel_requested(task.id)
+    hear(bench, "cancel", task.id)
+    (message,) = bench.publisher.of(CANCELLATION_TYPE)
+    assert (message.exchange, message.routing_key) == ("swf.cancellations", "Greeter.say.1.0")
+    assert json.loads(message.body) == {"taskToken": "token-1", "cancelRequested": True}
+    assert bench.metrics.value(m.CANCEL_NOTICES, *LABEL) == 1
+
+
+def test_a_cancel_request_of_anothers_task_is_told_to_its_holder(bench):
+    bench.instances.cancel_requested(THEIRS)
+    assert bench.notices() == [("cancel", THEIRS)]
+
+
+def test_a_workers_first_word_is_told_to_the_holder(bench):
+    task = bench.hold()
+    heard = []
+    bench.instances.worker_spoke = heard.append
+    bench.instances.spoke(task.id)
+    bench.instances.spoke(THEIRS)
+    assert bench.notices() == [("spoke", THEIRS)]
+    hear(bench, "spoke", task.id)
+    assert heard == [task.id]
+
+
+@pytest.mark.parametrize("fate", Fate)
+def test_nobody_waits_for_the_receipt_of_a_notice(bench, fate):
+    bench.instances.settled(THEIRS)
+    bench.publisher.receipt(fate)
+    assert bench.publisher.sent == []
