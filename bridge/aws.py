@@ -165,7 +165,10 @@ class Aws:
             user_agent_extra="swf-bridge",
         )
         with _config_errors():
-            return self._session.client("swf", config=config)
+            client = self._session.client("swf", config=config)
+            if not client.meta.region_name:  # a variable that is there and empty
+                raise NoRegionError
+        return client
 
     def who(self) -> str:
         """The ARN of the credentials' owner (STS GetCallerIdentity). Raises Unavailable."""

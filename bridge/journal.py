@@ -298,9 +298,10 @@ class Journal:
 
     def _remove_later(self, task_id: str, *, remember: bool) -> list[tuple[str, str, float]]:
         """What the disk still holds of a task that is settled; nothing, where it was before."""
-        if task_id in self._unremoved:
+        before = self._unremoved.get(task_id)
+        self._unremoved[task_id] = remember or bool(before)
+        if before is not None:
             return []
-        self._unremoved[task_id] = remember
         return self._read("SELECT domain, task_list, polled_at FROM task WHERE id = ?", task_id)
 
     def _as_confirmed(self, entry: Entry) -> Entry:

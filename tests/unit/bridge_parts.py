@@ -80,7 +80,7 @@ class Recorder:
         try:
             b"".join(to_pika(message, "attempt-1", ATTEMPT_HEADER).encode())
             assert len(message.routing_key.encode()) <= 255
-        except (TypeError, ValueError, AssertionError, RecursionError, OverflowError) as error:
+        except Exception as error:
             done(Receipt(Fate.REFUSED, f"cannot be encoded: {type(error).__name__}"))
             return
         self.messages.append(message)

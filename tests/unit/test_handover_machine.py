@@ -263,5 +263,5 @@ class HandOver(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-HandOver.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
+HandOver.TestCase.settings = settings(max_examples=80, stateful_step_count=30)
 TestHandOver = HandOver.TestCase

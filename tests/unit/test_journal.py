@@ -469,6 +469,18 @@ def test_a_task_settled_without_the_disk_is_in_hand_no_more(journal, disk):
     assert journal.was_settled(task.id)
 
 
+def test_a_task_that_closed_without_us_and_is_then_answered_is_settled_also_without_the_disk(
+    journal, disk
+):
+    (task,) = record(journal, "one")
+    disk.fail()
+    record(journal, "two", **BIG)
+    assert journal.settle(task.id, remember=False)
+    assert not journal.was_settled(task.id)
+    assert journal.settle(task.id) is None
+    assert journal.was_settled(task.id)
+
+
 def test_what_waits_for_the_disk_is_written_in_order(journal, disk):
     disk.fail()
     one, two = record(journal, "one", "two", **BIG)
