@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import selectors
 import socket
 import stat
 import threading
@@ -54,6 +55,8 @@ class ControlServer:
         self._errands = errands
         self._free = threading.BoundedSemaphore(CLIENTS)
         self._stopping = threading.Event()
+        self._wakes, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
         self._listener = _listen(path)
         self._inode = os.stat(path).st_ino
 
@@ -62,19 +65,13 @@ class ControlServer:
 
     def run(self) -> None:
         """Serve until asked to stop; commands under way are not waited for."""
-        self._listener.settimeout(TICK)
-        with self._listener:
+        with self._listener, self._wakes, self._waker, selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._wakes, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 self.moved = time.monotonic()
-                try:
-                    client, _ = self._listener.accept()
-                except TimeoutError:
-                    continue
-                except OSError as error:  # also the way out: stop shuts the listener down
-                    if not self._stopping.wait(TICK):
-                        log.warning("control.failing", extra={"error": str(error)})
-                    continue
-                self._admit(client)
+                if selector.select(TICK) and not self._stopping.is_set():
+                    self._accept()
 
     def stop(self) -> None:
         """Take no more commands, and take the socket away."""
@@ -85,7 +82,18 @@ class ControlServer:
             if os.stat(self.path).st_ino == self._inode:
                 self.path.unlink()
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+            self._waker.send(b"x")
+
+    def _accept(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except BlockingIOError:  # it has left again
+            return
+        except OSError as error:
+            log.warning("control.failing", extra={"error": str(error)})
+            self._stopping.wait(TICK)  # no descriptor is free, say: not again at once
+            return
+        self._admit(client)
 
     def _admit(self, client: socket.socket) -> None:
         if not self._free.acquire(blocking=False):
@@ -164,6 +172,7 @@ def _listen(path: Path) -> socket.socket:
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(os.fspath(path))
         listener.listen(CLIENTS)
+        listener.setblocking(False)
     except OSError as error:
         listener.close()
         sentence = f"SWF_BRIDGE_CONTROL: cannot listen on {path}: {error.strerror}"
