@@ -80,6 +80,7 @@ class Connection(ABC):
         self._items = tuple(items)
         self._declare = declare
         self._warned: set[Item] = set()
+        self._greeted = False
         self._stopping = threading.Event()
         self._woken = False
         self._backoff = Backoff(BACKOFF_FIRST, BACKOFF_CAP)
@@ -215,7 +216,9 @@ class Connection(ABC):
 
     def _set_up(self) -> None:
         self.moved = self._ready_at = time.monotonic()
-        self.outage.end()
+        if self.outage.end() is None and not self._greeted:
+            log.info("broker.connected", extra={"connection": self.name})
+        self._greeted = True
         if not self._stopping.is_set():
             self.ready.set()
         self._on_wake()
@@ -322,7 +325,9 @@ class Connection(ABC):
         if item not in self._warned:
             self._warned.add(item)
             event = "topology.differs" if code == _DIFFERS else "topology.not_permitted"
-            log.warning(event, extra={"item": str(item), "reason": text})
+            # Where an operator declares, the bridge may not: that is as it should be.
+            level = logging.WARNING if code == _DIFFERS else logging.INFO
+            log.log(level, event, extra={"item": str(item), "reason": text})
 
 
 class Run:

@@ -224,7 +224,7 @@ class Consumer(Connection):
     def _to_the_tail(self, delivery: Delivery) -> None:
         message = to_the_tail(delivery.queue, delivery.body, delivery.properties)
         log.debug("reply.requeued", extra={"queue": delivery.queue})
-        self._publish(message, partial(self._published, delivery, ""))
+        self._publish(message, partial(self._published, delivery, None))
 
     def _park(self, delivery: Delivery, code: str, detail: str) -> None:
         queue, properties = self._dead_letter_queue, delivery.properties
@@ -233,17 +233,18 @@ class Consumer(Connection):
         except RecursionError:
             bare = {**properties, "headers": {UNDECODABLE_HEADERS: "nested"}}
             message = dead_letter(queue, delivery.body, bare, code, detail)
-        self._publish(message, partial(self._published, delivery, code))
+        self._publish(message, partial(self._published, delivery, Park(code, detail)))
 
-    def _published(self, delivery: Delivery, code: str, receipt: Receipt) -> None:
+    def _published(self, delivery: Delivery, parked: Park | None, receipt: Receipt) -> None:
         """On the publisher's thread: the copy stands in its queue, or it has to be tried again."""
         if receipt.fate is Fate.CONFIRMED:
-            if code:
-                log.warning("reply.dead_lettered", extra={"code": code})
-                self._parked(code)
+            if parked is not None:
+                extra = {"code": parked.code, "reason": parked.detail}
+                log.warning("reply.dead_lettered", extra=extra)
+                self._parked(parked.code)
             self.settle(delivery, Ack())
         else:
-            extra = {"reason": receipt.detail, "code": code}
+            extra = {"reason": receipt.detail, "code": parked.code if parked else ""}
             log.error("reply.not_published", extra=extra)
             self.settle(delivery, Later(UNPARKED_RETRY, receipt.detail, here=True))
 

@@ -83,10 +83,11 @@ class Forwarder:
         self._reply_to = reply_to
         self._unroutable_timeout = unroutable_timeout
         self._trace = trace
-        self._unroutable: dict[str, Outage] = {}
+        self._waiting: dict[str, tuple[Outage, set[str]]] = {}
+        """By routing key, on the publisher's thread: the tasks that no queue takes."""
 
     def __repr__(self) -> str:
-        return f"<Forwarder to {self._exchange}, {len(self._unroutable)} keys without a queue>"
+        return f"<Forwarder to {self._exchange}, {len(self._waiting)} keys without a queue>"
 
     def forward(
         self, task: ActivityTask, body: bytes, *, attempt: int = 0, alone: bool = False
@@ -119,9 +120,10 @@ class Forwarder:
             self.forward(entry.task, entry.body)
 
     @property
-    def unroutable(self) -> dict[str, float]:
-        """Routing keys that no queue takes, with the seconds since."""
-        return {key: outage.seconds for key, outage in list(self._unroutable.items())}
+    def unroutable(self) -> dict[str, tuple[float, str]]:
+        """Routing keys that no queue takes, with the seconds since, and why."""
+        waiting = list(self._waiting.items())
+        return {key: (outage.seconds, outage.error) for key, (outage, _) in waiting}
 
     def _message(self, task: ActivityTask, body: bytes, key: str) -> Message:
         message = task_message(
@@ -138,6 +140,7 @@ class Forwarder:
             case Fate.CONFIRMED:
                 self._confirmed(task, key, receipt)
             case Fate.NACKED:
+                self._wait(task, key, _why(receipt, key, self._exchange))
                 self._again(task.id, attempt)
             case Fate.UNROUTABLE | Fate.REFUSED:
                 self._unrouted(task, key, attempt, receipt)
@@ -146,25 +149,38 @@ class Forwarder:
         self._journal.published(task.id)
         self._metrics.count(m.TASKS_PUBLISHED, task.domain, task.task_list)
         self._metrics.observe(m.PUBLISH_CONFIRM, receipt.seconds)
-        if self._unroutable and (outage := self._unroutable.pop(key, None)):
-            outage.end()
+        if self._waiting:
+            self._waits_no_more(task.id, key)
         log.debug("task.published", extra={"task": task.id, "key": key})
 
     def _unrouted(self, task: ActivityTask, key: str, attempt: int, receipt: Receipt) -> None:
         waited = time.time() - task.polled_at
         why = _why(receipt, key, self._exchange)
-        self._outage(key).begin(why, task=task.id)
+        self._wait(task, key, why)
         if waited >= self._unroutable_timeout:
             reason = cut(f"no worker could be reached: {why}", REASON_LIMIT)
+            self._waits_no_more(task.id, key)
             self._give_back(Failed(task.token, reason, f"routing key: {key}"))
         else:
             alone = receipt.fate is Fate.REFUSED
             self._again(task.id, attempt, self._unroutable_timeout - waited, alone=alone)
 
-    def _outage(self, key: str) -> Outage:
-        if key not in self._unroutable:
-            self._unroutable[key] = Outage(log, "task.unroutable", "task.routable", key=key)
-        return self._unroutable[key]
+    def _wait(self, task: ActivityTask, key: str, why: str) -> None:
+        """The task waits, with others of its key, until a queue takes them."""
+        if key not in self._waiting:
+            outage = Outage(log, "task.unroutable", "task.routable", key=key)
+            self._waiting[key] = (outage, set())
+        outage, tasks = self._waiting[key]
+        tasks.add(task.id)
+        outage.begin(why, task=task.id)
+
+    def _waits_no_more(self, task_id: str, key: str) -> None:
+        if key in self._waiting:
+            outage, tasks = self._waiting[key]
+            tasks.discard(task_id)
+            if not tasks:
+                outage.end()
+                del self._waiting[key]
 
     def _again(
         self, task_id: str, attempt: int, at_most: float = RETRY_CAP, *, alone: bool = False

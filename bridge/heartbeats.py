@@ -58,7 +58,7 @@ class Heartbeats:
         self._instances = instances
         self._publisher = publisher
         self._metrics = metrics
-        self._own_queues = topology.queues()
+        self._topology = topology
         self._later = later
         self._settle = settle
         self._lock = threading.Lock()
@@ -127,7 +127,7 @@ class Heartbeats:
         reply_to = delivery.properties.get("reply_to")
         if not isinstance(reply_to, str) or not reply_to:
             return
-        if reply_to in self._own_queues:
+        if self._topology.is_ours(reply_to):
             log.warning("heartbeat.not_answered", extra={"task": beat.task, "queue": reply_to})
             return
         correlation_id = delivery.properties.get("correlation_id")

@@ -14,6 +14,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -100,7 +101,9 @@ class Journal:
         *,
         settled: Callable[[str], object] = lambda task_id: None,
         lock_timeout: float = LOCK_TIMEOUT,
+        observe: Callable[[float], object] = lambda seconds: None,
     ) -> None:
+        self._observe = observe
         self.path = path
         self.writable = threading.Event()
         self._settled = settled
@@ -335,6 +338,7 @@ class Journal:
     def _write_all(self) -> None:
         """One transaction for all that wait now; they stay where it fails. Under the lock."""
         writes = list(self._waiting)
+        started = time.monotonic()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for write in writes:
@@ -352,6 +356,7 @@ class Journal:
             self._waiting.popleft()
             self._unwritten.pop(write.task_id, None)
             self._unremoved.pop(write.task_id, None)
+        self._observe(time.monotonic() - started)
         self._back()
 
     def _lost(self, error: sqlite3.Error) -> None:

@@ -52,6 +52,7 @@ def lock_file(path: Path, timeout: float) -> int:
     except OSError as error:
         raise _unusable(path, error) from None
     deadline = time.monotonic() + timeout
+    told = False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +61,9 @@ def lock_file(path: Path, timeout: float) -> int:
             if time.monotonic() >= deadline:
                 os.close(lock)
                 raise PartFailed(f"another process holds the journal {path}") from None
-        log.warning("journal.held", extra={"path": str(path), "seconds": timeout})
+        if not told:
+            told = True
+            log.warning("journal.held", extra={"path": str(path), "seconds": timeout})
         time.sleep(min(1.0, timeout))
 
 

@@ -79,7 +79,11 @@ class Parts:
             way=settings.swf_client,
         )
         self.window = Window({_label(each): each.max_in_flight for each in settings.task_lists})
-        self.journal = Journal(settings.journal, settled=self.window.release)
+        self.journal = Journal(
+            settings.journal,
+            settled=self.window.release,
+            observe=partial(self.metrics.observe, m.JOURNAL_COMMIT),
+        )
         for task_id, domain, task_list in self.journal.labels():
             self.window.hold((domain, task_list), task_id)
         self._routing_key = RoutingKey(settings.routing_key)
@@ -117,6 +121,7 @@ class Parts:
             journal=self.journal,
             consumer=self.consumer,
             connections=self.connections,
+            answers=self.responder.outage,
             unroutable=lambda: self.forwarder.unroutable,
         )
         self.status = StatusServer(settings.http, self.report) if settings.http else None

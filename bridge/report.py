@@ -13,8 +13,9 @@ from bridge import __version__, snapshot
 from bridge import metrics as m
 from bridge.broker import Connection
 from bridge.consumer import Consumer
-from bridge.journal import Journal
+from bridge.journal import Journal, Standing
 from bridge.metrics import Metrics
+from bridge.outage import Outage
 from bridge.poller import Poller, Source
 from bridge.status import Check
 from bridge.window import Window
@@ -44,13 +45,15 @@ class Report:
         journal: Journal,
         consumer: Consumer,
         connections: Sequence[Connection],
-        unroutable: Callable[[], Mapping[str, float]] = dict,
+        answers: Outage,
+        unroutable: Callable[[], Mapping[str, tuple[float, str]]] = dict,
     ) -> None:
         self.stopping = False
         """Whether the daemon drains."""
         self.last_errors = snapshot.LastErrors()
         self._started = time.time()
         self._unroutable = unroutable
+        self._answers = answers
         self._metrics = metrics
         self._parts = parts
         self._sources = sources
@@ -84,6 +87,7 @@ class Report:
         checks = {f"broker {each.name}": _connected(each) for each in self._connections}
         writable = self._journal.writable.is_set()
         checks["journal"] = Check(writable, "writable" if writable else "cannot be written")
+        checks["answers"] = Check(not self._answers.error, self._answers.error or "taken by SWF")
         for source in self._sources:
             error = source.refused.error or source.failing.error
             checks[f"polls {'/'.join(source.label)}"] = Check(not error, error or "answered")
@@ -121,9 +125,17 @@ class Report:
         gauge(m.REPLIES_HELD, lambda: self._consumer.held)
         gauge(m.BROKER_CONNECTED, lambda: {(c.name,): c.ready.is_set() for c in connections})
         gauge(m.BROKER_BLOCKED, lambda: {(c.name,): c.blocked for c in connections})
+        gauge(m.BROKER_RECONNECTS, lambda: {(c.name,): c.reconnects for c in connections})
+        gauge(m.TASKS_UNCONFIRMED, lambda: self._standing(lambda stands: stands.owed))
+        gauge(m.OLDEST_TASK, lambda: self._standing(lambda stands: time.time() - stands.oldest))
         gauge(m.JOURNAL_WRITABLE, journal.writable.is_set)
         gauge(m.JOURNAL_SIZE, journal.size)
         gauge(m.THREAD_PROGRESS, self._progress)
+
+    def _standing(self, of: Callable[[Standing], float]) -> dict[tuple[str, ...], float]:
+        told: dict[tuple[str, ...], float] = {source.label: 0.0 for source in self._sources}
+        told.update((label, of(each)) for label, each in self._journal.standing().items())
+        return told
 
     def _pollers_by_state(self) -> dict[tuple[str, ...], float]:
         states = Counter((*poller.label, _word(poller.state)) for poller in self._pollers)

@@ -20,6 +20,7 @@ from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, U
 from bridge.instances import Instances
 from bridge.message import decode_reply, decode_undeliverable
 from bridge.metrics import Metrics
+from bridge.outage import Outage
 from bridge.task import Canceled, Completed, Failed, Heartbeat, Reply
 from bridge.topology import Topology
 
@@ -101,6 +102,8 @@ class Responder:
         heard: Callable[[str], object] = lambda task_id: None,
     ) -> None:
         self.work: SimpleQueue[Work] = SimpleQueue()
+        self.outage = Outage(log, "answers.failing", "answers.back")
+        """Whether SWF takes answers."""
         self._swf = swf
         self._instances = instances
         self._metrics = metrics
@@ -160,10 +163,11 @@ class Responder:
     def _guarded(self, delivery: Delivery, answer: Callable[[], Outcome]) -> Outcome:
         """The outcome, whatever SWF or the reply do."""
         try:
-            return answer()
+            outcome = answer()
         except BadReply as error:
             return self._guarded(delivery, partial(self._bad, error))
         except Unavailable as error:
+            self.outage.begin(error)
             self._metrics.count(m.REPLIES, "later")
             return put_off(delivery, error)
         except PartFailed:
@@ -171,6 +175,8 @@ class Responder:
         except Exception as error:
             log.exception("reply.unexpected", extra={"error": type(error).__name__})
             return put_off(delivery, Unavailable(type(error).__name__))
+        self.outage.end()
+        return outcome
 
     def _respond(self, delivery: Delivery, reply: Reply) -> Outcome:
         try:
@@ -242,10 +248,14 @@ class Responder:
         try:
             self._swf.respond(reply)
         except Unavailable as error:
-            log.warning("task.fail_back_later", extra={**extra, "error": str(error)})
+            self.outage.begin(error)
+            log.debug("task.fail_back_later", extra={**extra, "error": str(error)})
             again(FAIL_BACK_RETRY)
             return
-        except (TaskClosed, BadReply) as error:
+        except TaskClosed:
+            self._instances.released(reply.task, "closed in SWF")
+            return
+        except BadReply as error:
             extra["error"] = str(error)
         except Exception:
             log.exception("task.fail_back_unexpected", extra=extra)

@@ -66,7 +66,7 @@ def take(
     journal: Journal,
     consumer: Consumer,
     connections: Sequence[Connection],
-    unroutable: Mapping[str, float],
+    unroutable: Mapping[str, tuple[float, str]],
     last_errors: LastErrors,
 ) -> Json:
     """The daemon as it stands; asks no peer, and the journal two short questions."""
@@ -96,7 +96,10 @@ def take(
             *(_list(each, pollers, window, standing, counts) for each in sources),
             *_left_over(sources, standing),
         ],
-        "unroutable": dict(list(unroutable.items())[:UNROUTABLE_SHOWN]),
+        "unroutable": [
+            {"key": key, "seconds": round(seconds, 1), "reason": redact(why)}
+            for key, (seconds, why) in list(unroutable.items())[:UNROUTABLE_SHOWN]
+        ],
         "replies": {"held": consumer.held, "outcomes": counts.by_label(m.REPLIES)},
         "deadLetters": {"sinceStart": sum(codes.values()), "codes": codes},
         "lastErrors": last_errors.entries(),

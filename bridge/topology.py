@@ -11,6 +11,9 @@ DELIVERY_LIMIT = 1_000_000
 NOTICES_EXPIRE = 24 * 60 * 60 * 1000
 """Milliseconds after which the notice queue of an instance that is gone is deleted."""
 
+NOTICE_QUEUES = "swf.bridge."
+"""How the names of the instances' notice queues begin."""
+
 QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
 
 
@@ -70,7 +73,7 @@ class Topology:
     @property
     def notice_queue(self) -> str:
         """Where this instance hears of its tasks from the others, also while it was away."""
-        return f"swf.bridge.{self.instance}"
+        return f"{NOTICE_QUEUES}{self.instance}"
 
     def for_publisher(self) -> tuple[Item, ...]:
         """What must stand before a task goes out: a task names the reply queue."""
@@ -95,9 +98,10 @@ class Topology:
             Binding(self.notice_queue, self.notice_exchange),
         )
 
-    def queues(self) -> frozenset[str]:
-        """The queues that are the bridge's own: nothing that a worker names may go there."""
-        return frozenset(item.name for item in self.for_consumer() if isinstance(item, Queue))
+    def is_ours(self, queue: str) -> bool:
+        """Whether a bridge declares the queue: nothing that a worker names may go there."""
+        ours = (self.reply_queue, self.dead_letter_queue, self.undeliverable)
+        return queue in ours or queue.startswith(NOTICE_QUEUES)
 
 
 # --- for operators who declare it themselves ----------------------------------------------------
@@ -141,11 +145,16 @@ def definitions(topology: Topology, *, vhost: str, user: str) -> dict[str, Any]:
 
 def permissions(topology: Topology) -> dict[str, str]:
     """The regular expressions of a user that can do no more than the bridge does."""
-    notices = r"swf\.bridge\..*"
+    notices = re.escape(NOTICE_QUEUES) + ".*"
     exchanges = [topology.exchange, topology.cancel_exchange, topology.notice_exchange]
     # Dead letters, replies put off and heartbeat answers go through the default exchange.
     written = [*map(re.escape, [*exchanges, "amq.default"]), notices]
-    queues = [topology.reply_queue, topology.undeliverable, topology.notice_exchange]
+    queues = [
+        topology.reply_queue,
+        topology.dead_letter_queue,
+        topology.undeliverable,
+        topology.notice_exchange,
+    ]
     read = [*map(re.escape, queues), notices]
     return {
         "configure": f"^({notices})$",

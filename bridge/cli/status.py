@@ -116,8 +116,8 @@ def _rate(row: Row, status: Row, before: Row) -> str:
 
 def _tail(status: Row) -> Iterator[str]:
     yield ""
-    for key, waited in status["unroutable"].items():
-        yield f"no queue is bound for routing key {key}, for {span(waited)}"
+    for each in status["unroutable"]:
+        yield f"{each['reason']}, for {span(each['seconds'])}"
     outcomes = status["replies"]["outcomes"]
     counted = ", ".join(f"{name} {times}" for name, times in outcomes.items() if times)
     yield f"replies   {status['replies']['held']} held; since start: {counted or 'none'}"
