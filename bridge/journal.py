@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bridge.errors import PartFailed
-from bridge.journalfile import FORGET_SETTLED, files, lock_file, open_database
+from bridge.journalfile import FORGET_SETTLED, SETTLED_KEPT, files, lock_file, open_database
 from bridge.message import decode_task
 from bridge.task import ActivityTask
 
@@ -110,8 +110,10 @@ class Journal:
         self._waiting: deque[_Write] = deque()
         self._unwritten: dict[str, Entry] = {}
         """Tasks whose record waits for the disk."""
-        self._unremoved: dict[str, bool] = {}
-        """Tasks settled while it waits, and whether to remember them."""
+        self._unremoved: set[str] = set()
+        """Tasks settled while the disk takes nothing."""
+        self._remembered: dict[str, None] = {}
+        """The last settled tasks, as the file has them, the oldest first."""
         self._confirmed: dict[str, None] = {}
         self._settlements = 0
         self._lock = threading.Lock()
@@ -123,6 +125,7 @@ class Journal:
             raise
         (self.instance,) = self._db.execute("SELECT id FROM instance").fetchone()
         (self._inherited,) = self._db.execute("SELECT ifnull(max(seq), 0) FROM task").fetchone()
+        self._remembered.update(self._db.execute("SELECT id, NULL FROM settled ORDER BY seq"))
         self.writable.set()
 
     def __repr__(self) -> str:
@@ -163,12 +166,14 @@ class Journal:
                 "DELETE FROM task WHERE id = ? RETURNING domain, task_list, polled_at", (task_id,)
             ).fetchall()
             if remember:
-                db.execute("INSERT OR REPLACE INTO settled (id) VALUES (?)", (task_id,))
-            self._forget_settled(db)
+                db.execute("INSERT INTO settled (id) VALUES (?)", (task_id,))
+                self._forget_settled(db)
 
         entry = self._unwritten.get(task_id)
         if not self._commit(_Write(apply, task_id)):
-            rows = self._remove_later(task_id, remember=remember)
+            rows = self._remove_later(task_id)
+        if remember:
+            self._remember(task_id)
         self._unwritten.pop(task_id, None)
         self._confirmed.pop(task_id, None)
         self._settled(task_id)
@@ -201,9 +206,7 @@ class Journal:
 
     def was_settled(self, task_id: str) -> bool:
         """Whether this journal settled the task, as far as it remembers (``SETTLED_KEPT``)."""
-        if self._unremoved.get(task_id):
-            return True
-        return bool(self._read("SELECT 1 FROM settled WHERE id = ?", task_id))
+        return task_id in self._remembered
 
     def tasks(self, where: str = "TRUE") -> Iterator[Entry]:
         """Every task in hand, the oldest first; ``where`` is a condition of this module's SQL."""
@@ -299,17 +302,22 @@ class Journal:
 
         self._commit(_Write(apply))
 
-    def _remove_later(self, task_id: str, *, remember: bool) -> list[tuple[str, str, float]]:
+    def _remove_later(self, task_id: str) -> list[tuple[str, str, float]]:
         """What the disk still holds of a task that is settled; nothing, where it was before."""
-        before = self._unremoved.get(task_id)
-        self._unremoved[task_id] = remember or bool(before)
-        if before is not None:
+        if task_id in self._unremoved:
             return []
+        self._unremoved.add(task_id)
         return self._read("SELECT domain, task_list, polled_at FROM task WHERE id = ?", task_id)
 
     def _as_confirmed(self, entry: Entry) -> Entry:
         """With the confirm that is not written yet."""
         return replace(entry, published=True) if entry.task.id in self._confirmed else entry
+
+    def _remember(self, task_id: str) -> None:
+        with self._lock:
+            self._remembered[task_id] = None
+            if len(self._remembered) > SETTLED_KEPT:
+                del self._remembered[next(iter(self._remembered))]
 
     def _forget_settled(self, db: sqlite3.Connection) -> None:
         """Forget the oldest settled tasks, a thousand at a time. Inside a transaction."""
@@ -355,7 +363,7 @@ class Journal:
             write.done = True
             self._waiting.popleft()
             self._unwritten.pop(write.task_id, None)
-            self._unremoved.pop(write.task_id, None)
+            self._unremoved.discard(write.task_id)
         self._observe(time.monotonic() - started)
         self._back()
 

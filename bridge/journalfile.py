@@ -27,8 +27,7 @@ CREATE TABLE task (
     first_word INTEGER NOT NULL DEFAULT 0,
     cancel_noticed INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX task_owed ON task (seq) WHERE NOT published;
-CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);
 """
 SETTLED_KEPT = 20_000
 """So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
