@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,8 @@ Label = tuple[str, str]
 """A task list: its domain and its name."""
 
 PAGE = 500
+FORGET_EVERY = 1000
+"""Settlements between two clearings of those that are too old to remember."""
 LOCK_TIMEOUT = 30.0
 
 
@@ -64,6 +66,13 @@ class Entry:
     cancel_noticed: bool
 
 
+_RECORD = (
+    "INSERT INTO task (id, domain, task_list, polled_at, body) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO NOTHING"
+)
+_SETTLE = "INSERT INTO settled (id) VALUES (?)"  # a trigger removes the task
+_REMOVE = "DELETE FROM task WHERE id = ?"
+_IN_HAND = "SELECT id, domain, task_list, polled_at FROM task ORDER BY seq"
 _ENTRY = "body, polled_at, published, first_word, cancel_noticed"
 
 
@@ -73,14 +82,20 @@ def _entry(row: tuple[bytes, float, int, int, int]) -> Entry:
 
 
 class _Write:
-    """A change that waits for its commit; ``task_id`` where it records or settles a task."""
+    """A statement that waits for its commit; ``task_id`` where it records or settles a task."""
 
-    __slots__ = ("apply", "done", "task_id")
+    __slots__ = ("done", "rows", "statement", "task_id")
 
-    def __init__(self, apply: Callable[[sqlite3.Connection], object], task_id: str = "") -> None:
-        self.apply = apply
+    def __init__(self, statement: str, *rows: tuple[object, ...], task_id: str = "") -> None:
+        self.statement = statement
+        self.rows = rows
         self.task_id = task_id
         self.done = False
+
+    def apply(self, db: sqlite3.Connection) -> None:
+        """Execute the statement for each of its rows."""
+        for row in self.rows:
+            db.execute(self.statement, row)
 
 
 class Journal:
@@ -110,8 +125,8 @@ class Journal:
         self._waiting: deque[_Write] = deque()
         self._unwritten: dict[str, Entry] = {}
         """Tasks whose record waits for the disk."""
-        self._unremoved: set[str] = set()
-        """Tasks settled while the disk takes nothing."""
+        self._in_hand: dict[str, InHand] = {}
+        """Every task in hand; the disk may be behind."""
         self._remembered: dict[str, None] = {}
         """The last settled tasks, as the file has them, the oldest first."""
         self._confirmed: dict[str, None] = {}
@@ -125,6 +140,8 @@ class Journal:
             raise
         (self.instance,) = self._db.execute("SELECT id FROM instance").fetchone()
         (self._inherited,) = self._db.execute("SELECT ifnull(max(seq), 0) FROM task").fetchone()
+        for task_id, *what in self._db.execute(_IN_HAND):
+            self._in_hand[task_id] = InHand(*what)
         self._remembered.update(self._db.execute("SELECT id, NULL FROM settled ORDER BY seq"))
         self.writable.set()
 
@@ -136,16 +153,9 @@ class Journal:
     def record(self, task: ActivityTask, body: bytes) -> None:
         """A poll brought this task: from now on it is owed to a worker or back to SWF."""
         row = (task.id, task.domain, task.task_list, task.polled_at, body)
-
-        def apply(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT INTO task (id, domain, task_list, polled_at, body) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO NOTHING",
-                row,
-            )
-
         self._unwritten[task.id] = Entry(task, body, False, False, False)
-        self._commit(_Write(apply, task.id))
+        self._in_hand[task.id] = InHand(task.domain, task.task_list, task.polled_at)
+        self._commit(_Write(_RECORD, row, task_id=task.id))
 
     def published(self, task_id: str) -> None:
         """RabbitMQ has confirmed the task; written at the next ``flush``.
@@ -159,27 +169,16 @@ class Journal:
 
         A task that the bridge closed is remembered, to know a second reply for what it is.
         """
-        rows: list[tuple[str, str, float]] = []
-
-        def apply(db: sqlite3.Connection) -> None:
-            rows[:] = db.execute(
-                "DELETE FROM task WHERE id = ? RETURNING domain, task_list, polled_at", (task_id,)
-            ).fetchall()
-            if remember:
-                db.execute("INSERT INTO settled (id) VALUES (?)", (task_id,))
-                self._forget_settled(db)
-
-        entry = self._unwritten.get(task_id)
-        if not self._commit(_Write(apply, task_id)):
-            rows = self._remove_later(task_id)
+        held = self._in_hand.pop(task_id, None)
         if remember:
             self._remember(task_id)
+        if remember or held is not None:
+            settle = _SETTLE if remember else _REMOVE
+            self._commit(_Write(settle, (task_id,), task_id=task_id))
         self._unwritten.pop(task_id, None)
         self._confirmed.pop(task_id, None)
         self._settled(task_id)
-        if entry is not None:
-            return InHand(entry.task.domain, entry.task.task_list, entry.task.polled_at)
-        return InHand(*rows[0]) if rows else None
+        return held
 
     def first_word(self, task_id: str) -> None:
         """A worker has spoken of the task."""
@@ -199,7 +198,7 @@ class Journal:
         """The task, if it is in hand."""
         if entry := self._unwritten.get(task_id):
             return entry
-        if task_id in self._unremoved:
+        if task_id not in self._in_hand:
             return None
         rows = self._read(f"SELECT {_ENTRY} FROM task WHERE id = ?", task_id)  # noqa: S608
         return self._as_confirmed(_entry(rows[0])) if rows else None
@@ -219,7 +218,9 @@ class Journal:
             )
             for seq, *row in rows:
                 last = seq
-                yield self._as_confirmed(_entry(tuple(row)))
+                entry = self._as_confirmed(_entry(tuple(row)))
+                if entry.task.id in self._in_hand:
+                    yield entry
             if len(rows) < PAGE:
                 return
 
@@ -247,20 +248,18 @@ class Journal:
         return list(itertools.takewhile(lambda each: each[1].task.polled_at < before, entries))
 
     def labels(self) -> list[tuple[str, str, str]]:
-        """The id, domain and task list of every task in hand, without their bodies."""
-        return self._read("SELECT id, domain, task_list FROM task ORDER BY seq")
+        """The id, domain and task list of every task in hand."""
+        return [(task_id, *held[:2]) for task_id, held in list(self._in_hand.items())]
 
     def standing(self) -> dict[Label, Standing]:
         """How the tasks in hand stand, by task list; reads no bodies."""
-        found = self._read(
-            "SELECT domain, task_list, count(*), min(polled_at) FROM task GROUP BY 1, 2"
-        )
-        rows = self._read("SELECT domain, task_list, id FROM task WHERE NOT published")
-        owed = Counter((domain, name) for domain, name, each in rows if each not in self._confirmed)
-        return {
-            (domain, name): Standing(tasks, owed[domain, name], oldest)
-            for domain, name, tasks, oldest in found
-        }
+        published = {each for (each,) in self._read("SELECT id FROM task WHERE published")}
+        found: dict[Label, Standing] = {}
+        for task_id, (domain, name, polled_at) in list(self._in_hand.items()):
+            tasks, owed, oldest = found.get((domain, name), Standing(0, 0, polled_at))
+            owed += task_id not in published and task_id not in self._confirmed
+            found[domain, name] = Standing(tasks + 1, owed, min(oldest, polled_at))
+        return found
 
     def size(self) -> int:
         """Bytes on disk, with the write-ahead log."""
@@ -272,11 +271,10 @@ class Journal:
         """Write what waits; whether the disk took it. Call it about once a second."""
         ids = [(each,) for each in list(self._confirmed)]
         if ids:
-
-            def apply(db: sqlite3.Connection) -> None:
-                db.executemany("UPDATE task SET published = 1 WHERE id = ?", ids)
-
-            self._waiting.append(_Write(apply))
+            self._waiting.append(_Write("UPDATE task SET published = 1 WHERE id = ?", *ids))
+        if self._settlements >= FORGET_EVERY:
+            self._settlements = 0
+            self._waiting.append(_Write(FORGET_SETTLED, ()))
         with self._lock:
             if self._waiting:
                 self._write_all()
@@ -296,18 +294,7 @@ class Journal:
             if entry := self._unwritten.get(task_id):
                 marked: dict[str, Any] = {column: True}
                 self._unwritten[task_id] = replace(entry, **marked)
-
-        def apply(db: sqlite3.Connection) -> None:
-            db.execute(f"UPDATE task SET {column} = 1 WHERE id = ?", (task_id,))  # noqa: S608
-
-        self._commit(_Write(apply))
-
-    def _remove_later(self, task_id: str) -> list[tuple[str, str, float]]:
-        """What the disk still holds of a task that is settled; nothing, where it was before."""
-        if task_id in self._unremoved:
-            return []
-        self._unremoved.add(task_id)
-        return self._read("SELECT domain, task_list, polled_at FROM task WHERE id = ?", task_id)
+        self._commit(_Write(f"UPDATE task SET {column} = 1 WHERE id = ?", (task_id,)))  # noqa: S608
 
     def _as_confirmed(self, entry: Entry) -> Entry:
         """With the confirm that is not written yet."""
@@ -315,15 +302,10 @@ class Journal:
 
     def _remember(self, task_id: str) -> None:
         with self._lock:
+            self._settlements += 1
             self._remembered[task_id] = None
             if len(self._remembered) > SETTLED_KEPT:
                 del self._remembered[next(iter(self._remembered))]
-
-    def _forget_settled(self, db: sqlite3.Connection) -> None:
-        """Forget the oldest settled tasks, a thousand at a time. Inside a transaction."""
-        self._settlements += 1
-        if self._settlements % 1000 == 0:
-            db.execute(FORGET_SETTLED)
 
     def _read(self, query: str, *values: object) -> list[Any]:
         with self._lock:
@@ -347,11 +329,14 @@ class Journal:
         """One transaction for all that wait now; they stay where it fails. Under the lock."""
         writes = list(self._waiting)
         started = time.monotonic()
+        alone = len(writes) == 1 and len(writes[0].rows) == 1  # a statement is a transaction
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            if not alone:
+                self._db.execute("BEGIN IMMEDIATE")
             for write in writes:
                 write.apply(self._db)
-            self._db.execute("COMMIT")
+            if not alone:
+                self._db.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
@@ -363,7 +348,6 @@ class Journal:
             write.done = True
             self._waiting.popleft()
             self._unwritten.pop(write.task_id, None)
-            self._unremoved.discard(write.task_id)
         self._observe(time.monotonic() - started)
         self._back()
 

@@ -28,6 +28,7 @@ CREATE TABLE task (
     cancel_noticed INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);
+CREATE TRIGGER settle AFTER INSERT ON settled BEGIN DELETE FROM task WHERE id = NEW.id; END;
 """
 SETTLED_KEPT = 20_000
 """So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
