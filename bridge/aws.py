@@ -201,7 +201,9 @@ def proxy_for(url: str) -> str:
 
 def _session() -> botocore.session.Session:
     # botocore knows AWS_DEFAULT_REGION alone; every other SDK, and our contract, AWS_REGION.
-    region = ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None)
+    # An empty one counts as unset.
+    names = [name for name in ("AWS_REGION", "AWS_DEFAULT_REGION") if os.environ.get(name)]
+    region = ("region", names, None, None)
     return botocore.session.Session(session_vars={"region": region})
 
 

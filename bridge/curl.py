@@ -27,12 +27,8 @@ OLDEST = (8, 0)
 """The libcurl from which on its signatures are taken for right."""
 
 TARGET = "SimpleWorkflowService"
-_HEADERS = (
-    "Content-Type: application/x-amz-json-1.0",
-    f"User-Agent: swf-bridge/{__version__} {pycurl.version.split()[0]}",
-    "Accept:",
-    "Expect:",
-)
+USER_AGENT = f"swf-bridge/{__version__} {pycurl.version.split()[0]}"
+_HEADERS = ("Content-Type: application/x-amz-json-1.0", "Accept:", "Expect:")
 
 
 class Impossible(Exception):
@@ -99,6 +95,8 @@ class Curl:
             (pycurl.POST, 1),
             (pycurl.AWS_SIGV4, self._sign),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            # Not among the headers, which are signed: proxies may change this one.
+            (pycurl.USERAGENT, USER_AGENT),
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_KEEPALIVE, 1),
             (pycurl.CONNECTTIMEOUT_MS, int(CONNECT_TIMEOUT * 1000)),

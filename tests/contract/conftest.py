@@ -1,12 +1,20 @@
 """Two SWFs for one suite: moto's server, and the local one; a new domain for each test."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import pytest
 from moto.server import ThreadedMotoServer
 from sides import LocalSide, MotoSide, Side
 
 from bridge.local import LocalSwf
+from bridge.swf import Swf, Way
+
+PYCURL = find_spec("pycurl") is not None
+MakeSwf = Callable[..., Swf]
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +37,43 @@ def side(request: pytest.FixtureRequest) -> Side:
     found: Side = request.getfixturevalue(f"{request.param}_side")
     found.start_over()
     return found
+
+
+@pytest.fixture(autouse=True)
+def aws_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An AWS configuration of these tests alone: nothing of the machine's, static credentials."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+
+
+@pytest.fixture(
+    params=[
+        "boto3",
+        pytest.param("curl", marks=pytest.mark.skipif(not PYCURL, reason="PycURL is not there")),
+    ]
+)
+def way(request: pytest.FixtureRequest) -> Way:
+    """Both ways to call SWF."""
+    found: Way = request.param
+    return found
+
+
+@pytest.fixture
+def make_swf(monkeypatch: pytest.MonkeyPatch) -> MakeSwf:
+    """Makes a Swf for an endpoint, by one way; without one for what the environment names."""
+
+    def make(way: Way, endpoint: str | None = None, **options: Any) -> Swf:
+        if endpoint is not None:
+            monkeypatch.setenv("AWS_ENDPOINT_URL_SWF", endpoint)
+        given = {"identity": "contract", "pollers": 4, "responders": 4, "read_timeout": 10.0}
+        return Swf(way=way, **{**given, **options})
+
+    return make
