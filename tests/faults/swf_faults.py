@@ -1,0 +1,48 @@
+"""What SWF, the network before it and the account do to the bridge: `bridge.local.faults`."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .registry import SWF, fault
+
+if TYPE_CHECKING:
+    from .bench import Bench
+
+SHARE = 0.5
+"""Of all calls, polls and answers alike."""
+
+KINDS = (
+    "internal",
+    "unavailable",
+    "throttled",
+    "limit-exceeded",
+    "expired-token",
+    "access-denied",
+    "not-permitted",
+    "html",
+    "garbage",
+    "half-body",
+    "cut-before",
+    "cut-after",
+)
+
+
+def _answers(kind: str) -> None:
+    def body(bench: "Bench") -> Iterator[None]:
+        rule = bench.swf.faults.add(kind, probability=SHARE, seed=bench.seed)
+        yield
+        bench.swf.faults.remove(rule)
+
+    body.__name__ = f"swf_{kind.replace('-', '_')}"
+    fault(SWF)(body)
+
+
+for _kind in KINDS:
+    _answers(_kind)
+
+
+@fault(SWF)
+def swf_slow(bench: "Bench") -> Iterator[None]:
+    rule = bench.swf.faults.add("slow", delay=1.0)
+    yield
+    bench.swf.faults.remove(rule)

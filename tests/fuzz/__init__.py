@@ -1,0 +1,1 @@
+"""The fuzzer: whatever a worker could send, decoded, answered for, and encoded as a dead letter."""

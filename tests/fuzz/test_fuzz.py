@@ -1,0 +1,133 @@
+"""A few thousand cases of the fuzzer, and some through a real RabbitMQ; `make fuzz` has more."""
+
+import struct
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import pika
+import pika.exceptions
+import pytest
+from brokers import Vhost
+from processes import until
+
+from bridge.amqp import Tls
+from bridge.broker import Connection
+from bridge.consumer import Ack, Consumer, Delivery, Park
+from bridge.errors import BadReply
+from bridge.message import decode_reply
+from bridge.publisher import Publisher
+from bridge.topology import Topology
+
+from . import amqp_tables as amqp
+from .case import Case
+
+CASES = 4000
+SENT = 400
+
+
+@pytest.mark.parametrize("first", range(0, CASES, 1000))
+def test_nothing_that_a_worker_sends_raises(first: int) -> None:
+    for number in range(first, first + 1000):
+        try:
+            Case.of(number).run()
+        except Exception as error:
+            raise AssertionError(f"case {number}") from error
+
+
+def test_the_cases_are_many_kinds_of_replies_and_dead_letters() -> None:
+    assert len({Case.of(number).run() for number in range(1000)}) >= 10
+
+
+@pytest.mark.parametrize(
+    ("header", "taken"),
+    [
+        (struct.pack(">H", 0), True),
+        (struct.pack(">H", 1 << amqp.HEADERS) + amqp.long(b"\x01nt\x01"), True),
+        (struct.pack(">H", 1 << amqp.HEADERS) + amqp.long(b"\x01nt"), False),
+        (struct.pack(">H", 1 << amqp.HEADERS) + amqp.long(b"\x01n?\x01"), False),
+        (struct.pack(">H", 1 << amqp.HEADERS) + amqp.deep(b"F", 5000), True),
+        (struct.pack(">H", 1 << amqp.TIMESTAMP) + bytes(7), False),
+        (struct.pack(">H", 0) + b"more", False),
+    ],
+)
+def test_a_content_header_is_judged_as_rabbitmq_does(header: bytes, taken: bool) -> None:
+    assert amqp.accepts(header) is taken
+
+
+class Raw(pika.BasicProperties):
+    """Properties whose content header was encoded elsewhere."""
+
+    def __init__(self, header: bytes) -> None:
+        super().__init__()
+        self._header = header
+
+    def encode(self) -> list[bytes]:
+        return [self._header]
+
+
+@contextmanager
+def running(part: Connection) -> Iterator[None]:
+    thread = threading.Thread(target=part.run, daemon=True)
+    thread.start()
+    assert part.ready.wait(30)
+    yield
+    part.stop()
+    thread.join(15)
+    assert not thread.is_alive()
+
+
+def send(url: str, cases: Iterable[Case]) -> int:
+    """How many of them RabbitMQ took; it closes the connection over those that it does not."""
+    taken = 0
+    connection = None
+    for case in cases:
+        if connection is None or connection.is_closed:
+            connection = pika.BlockingConnection(pika.URLParameters(url))
+            channel = connection.channel()
+            channel.confirm_delivery()
+        try:
+            channel.basic_publish("", "replies", case.body, Raw(case.header))
+            taken += 1
+        except pika.exceptions.AMQPError:
+            if connection.is_open:
+                connection.close()
+    return taken
+
+
+def test_through_a_real_broker_the_consumer_survives_every_case(vhost: Vhost) -> None:
+    """Each message that RabbitMQ takes is acknowledged or becomes a dead letter, on one life of
+    both connections.
+    """
+    topology = Topology("tasks", "cancels", "replies", "dead", "undeliverable", "fuzz")
+    got: list[Delivery] = []
+    publisher = Publisher([vhost.url], Tls(), topology.for_publisher(), declare=True)
+
+    def deliver(delivery: Delivery) -> None:
+        got.append(delivery)
+        try:
+            decode_reply(delivery.body, delivery.properties["headers"])
+        except BadReply as error:
+            consumer.settle(delivery, Park(error.code, error.detail))
+        else:
+            consumer.settle(delivery, Ack())
+
+    consumer = Consumer(
+        [vhost.url],
+        Tls(),
+        topology.for_consumer(),
+        declare=True,
+        queues=("replies",),
+        dead_letter_queue="dead",
+        deliver=deliver,
+        publish=publisher.publish,
+    )
+    with running(publisher), running(consumer):
+        sent = send(vhost.url, map(Case.of, range(SENT)))
+        assert until(lambda: len(got) >= sent and not consumer.unsettled, 60)
+        assert consumer.reconnects == publisher.reconnects == 0
+    assert sent > SENT / 4
+    assert len(got) == sent
+    with pika.BlockingConnection(pika.URLParameters(vhost.url)) as connection:
+        queue = connection.channel().queue_declare("replies", passive=True)
+        assert queue.method.message_count == 0
