@@ -89,9 +89,13 @@ class Daemon:
         log.info("daemon.draining", extra={"seconds": self._drain_timeout})
         self._notifier.stopping()
         parts.report.stopping = True
-        self._drain()
-        log.info("daemon.stopped", extra={"left": len(self._parts.journal.labels())})
-        self._parts.journal.close()
+        try:
+            self._drain()
+            log.info("daemon.stopped", extra={"left": len(parts.journal.labels())})
+            parts.journal.close()
+        except Exception:
+            log.critical("drain.failed", exc_info=True)
+            failed = True
         telemetry.flush(SENTRY_FLUSH)
         return EXIT_FAILED if failed else EXIT_STOPPED
 

@@ -67,6 +67,18 @@ class Instances:
         """Whether this instance settled the task before."""
         return self._journal.was_settled(task_id)
 
+    def what_is(self, task_id: str) -> dict[str, str]:
+        """The fields by which a log line names the task; none where it is not in hand here."""
+        if not task_id or (entry := self._journal.get(task_id)) is None:
+            return {}
+        task = entry.task
+        return {
+            "task": task.id,
+            "domain": task.domain,
+            "task_list": task.task_list,
+            "activity": task.name,
+        }
+
     def settled(self, task_id: str) -> InHand | None:
         """We have closed the task in SWF: its holder lets it go. What it was, where that is us."""
         return self._closed(task_id, remember=True)

@@ -153,14 +153,18 @@ class Responder:
             log.warning("task.undeliverable", extra={"task": reply.task, "reason": reply.reason})
         turn = (delivery, reply) if self._turns.begin(delivery, reply) else None
         while turn:
-            self._settle(turn[0], self._guarded(turn[0], partial(self._respond, *turn)))
+            delivery, reply = turn
+            answer = partial(self._respond, delivery, reply)
+            self._settle(delivery, self._guarded(delivery, answer, reply.task))
             turn = self._turns.end(turn[1])
 
     def _hear(self, delivery: Delivery) -> Outcome:
         self._instances.heard(delivery.body)
         return Ack()
 
-    def _guarded(self, delivery: Delivery, answer: Callable[[], Outcome]) -> Outcome:
+    def _guarded(
+        self, delivery: Delivery, answer: Callable[[], Outcome], task_id: str = ""
+    ) -> Outcome:
         """The outcome, whatever SWF or the reply do."""
         try:
             outcome = answer()
@@ -173,7 +177,8 @@ class Responder:
         except PartFailed:
             raise
         except Exception as error:
-            log.exception("reply.unexpected", extra={"error": type(error).__name__})
+            of = self._instances.what_is(task_id)
+            log.exception("reply.unexpected", extra={"error": type(error).__name__, **of})
             return put_off(delivery, Unavailable(type(error).__name__))
         self.outage.end()
         return outcome

@@ -26,6 +26,9 @@ REFILL = 60.0
 KINDS = 500
 """Kinds of events told apart; all further ones share one budget."""
 
+_TAGS = "_swf_bridge_tags"
+_TAG_OF_FIELD = {"domain": "domain", "task_list": "task_list", "activity": "activity_type"}
+
 _sdk: ModuleType | None = None
 _tracing = False
 _NOTHING: AbstractContextManager[None] = nullcontext()
@@ -120,13 +123,17 @@ def process_span(
 
 @contextmanager
 def _task_scope(sdk: ModuleType, domain: str, task_list: str, activity: str) -> Iterator[None]:
+    tags = {"domain": domain, "task_list": task_list}
+    if activity:
+        tags["activity_type"] = activity
     with sdk.isolation_scope() as scope:
         scope.clear_breadcrumbs()
-        scope.set_tag("domain", domain)
-        scope.set_tag("task_list", task_list)
-        if activity:
-            scope.set_tag("activity_type", activity)
-        yield
+        scope.set_tags(tags)
+        try:
+            yield
+        except Exception as error:
+            setattr(error, _TAGS, tags)  # whoever logs it has left the scope, and the thread too
+            raise
 
 
 @contextmanager
@@ -168,13 +175,20 @@ def _before_send(budget: "_Budget", event: "Event", hint: "Hint") -> "Event | No
     record: logging.LogRecord | None = hint.get("log_record")
     if record is not None and not (record.name.startswith("bridge") and record.exc_info):
         return None
-    error = (hint.get("exc_info") or (None,))[0]
-    dropped = budget.take((getattr(error, "__name__", ""), record.msg if record else ""))
+    kind, error, _ = hint.get("exc_info") or (None, None, None)
+    dropped = budget.take((getattr(kind, "__name__", ""), record.msg if record else ""))
     if dropped is None:
         return None
     if dropped:
         event["extra"] = {**event.get("extra", {}), "dropped_before": dropped}
+    event["tags"] = {**event.get("tags", {}), **_tags(record), **getattr(error, _TAGS, {})}
     return _redacted(event)
+
+
+def _tags(record: logging.LogRecord | None) -> dict[str, str]:
+    """The fields of a log line that name a task's list and type."""
+    fields = vars(record) if record else {}
+    return {tag: str(fields[name]) for name, tag in _TAG_OF_FIELD.items() if name in fields}
 
 
 def _redacted(event: "Event") -> "Event":
