@@ -88,6 +88,8 @@ class Connection(ABC):
         self._loop: IOLoop | None = None
         self._connection: Any = None
         self._channel: Any = None
+        self._stands = False
+        """Whether the channel is set up: what is sent before has no number to be confirmed by."""
         self._error: BaseException | None = None
 
     def __repr__(self) -> str:
@@ -141,6 +143,7 @@ class Connection(ABC):
     def _live(self, address: Callable[[], pika.connection.Parameters]) -> None:
         """From connecting to the loss, whatever its cause."""
         self._error = self._channel = self._connection = None
+        self._stands = False
         self._woken = False
         loop = self._loop = IOLoop()
         try:
@@ -219,13 +222,14 @@ class Connection(ABC):
         if self.outage.end() is None and not self._greeted:
             log.info("broker.connected", extra={"connection": self.name})
         self._greeted = True
-        if not self._stopping.is_set():
+        self._stands = True
+        if not self._stopping.is_set() and not self.blocked:
             self.ready.set()
         self._on_wake()
 
     def _on_wake(self) -> None:
         self._woken = False
-        if self._channel is not None and self._channel.is_open:
+        if self._stands and self._channel.is_open:
             self._work()
         if self._stopping.is_set():
             self._close()
@@ -263,6 +267,7 @@ class Connection(ABC):
     def _renew_channel(self) -> None:
         """Set up a new channel on the same connection, after the loss of the one before."""
         self._channel = None
+        self._stands = False
         Run(self, self._channel_steps(), self._set_up).go()
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
@@ -274,7 +279,8 @@ class Connection(ABC):
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self.blocked = False
         log.warning("broker.unblocked", extra={"connection": self.name})
-        self._set_up()
+        if self._stands:
+            self._set_up()
 
     @staticmethod
     def closed_over(error: BaseException | None) -> str:

@@ -152,6 +152,22 @@ def test_a_message_that_cannot_be_sent_is_refused_and_no_other(
     assert set(range(21)) - {10} == set(stored(worker))
 
 
+def test_what_is_handed_over_while_a_channel_is_set_up_is_confirmed_as_soon_as_it_stands(
+    part: Publisher, worker: Worker
+) -> None:
+    worker.queue("work", bind="work")
+    receipts = Receipts()
+    closes_the_channel = Message("", "work", b"", {"expiration": "abc"})
+    for number in range(300):
+        message = numbered(number) if number % 3 else closes_the_channel
+        part.publish(message, receipts.done(number))
+        if number % 10 == 0:
+            await_that(lambda before=number: len(receipts.by_number) >= before - 5)
+    receipts.wait(300, 10)
+    assert receipts.fates() == {Fate.CONFIRMED: 200, Fate.REFUSED: 100}
+    assert set(stored(worker)) == {number for number in range(300) if number % 3}
+
+
 # --- what breaks under traffic ---
 
 
