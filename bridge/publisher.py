@@ -19,7 +19,7 @@ from pika.exceptions import ChannelClosedByBroker
 from bridge.amqp import Tls, to_pika
 from bridge.broker import Connection, Step, Steps
 from bridge.message import ATTEMPT_HEADER, Message
-from bridge.topology import Item
+from bridge.topology import Exchange, Item
 
 log = logging.getLogger(__name__)
 
@@ -214,15 +214,15 @@ class Publisher(Connection):
         closed = self.closed_over(error)
         # A connection also ends for reasons of RabbitMQ's own: who is to blame shows alone.
         proven = isinstance(error, ChannelClosedByBroker) or all(item.alone for item in suspects)
-        if closed and proven and len(suspects) == 1 and not _ours_is_missing(error, suspects[0]):
+        if closed and proven and len(suspects) == 1 and not self._is_mended(error, suspects[0]):
             self._resolve(suspects[0], Fate.REFUSED, closed)
             return
         for item in suspects:
             item.alone = item.alone or bool(closed)
         self._outbox.extendleft(reversed(suspects))
 
-
-def _ours_is_missing(error: BaseException | None, item: _Item) -> bool:
-    """Whether the exchange was deleted: that is mended by the next setup, not by the message."""
-    missing = isinstance(error, ChannelClosedByBroker) and error.reply_code == _NOT_FOUND
-    return missing and item.message.exchange != ""
+    def _is_mended(self, error: BaseException | None, item: _Item) -> bool:
+        """Whether the message's exchange was deleted, which the next setup declares again."""
+        missing = isinstance(error, ChannelClosedByBroker) and error.reply_code == _NOT_FOUND
+        declared = (each.name for each in self._items if isinstance(each, Exchange))
+        return missing and item.message.exchange in declared

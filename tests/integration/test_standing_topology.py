@@ -1,5 +1,6 @@
 """What stands in RabbitMQ after a start, and what is said where it cannot."""
 
+import logging
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -83,6 +84,7 @@ def test_without_the_permission_to_configure_what_stands_is_used(
 ) -> None:
     start_both(running, vhost.url, topology)
     running.stop()
+    caplog.set_level(logging.INFO, logger="bridge")
     vhost.api.set_permissions(limited, configure="^$", vhost=vhost.name)
     start_both(running, url_of(vhost, limited), topology)
     warned = {vars(r)["item"] for r in caplog.records if r.getMessage() == "topology.not_permitted"}

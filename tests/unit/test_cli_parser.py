@@ -39,7 +39,7 @@ def test_a_wrong_command_line_exits_64_with_the_usage_and_one_line(args, capsys)
 def test_no_command_at_all_exits_64_with_the_help(capsys):
     assert main([]) == 64
     said = capsys.readouterr().err
-    assert all(f"\n    {name} " in said for name in COMMANDS)
+    assert all(f"\n    {name}" in said for name in COMMANDS)
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
