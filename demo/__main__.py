@@ -25,7 +25,7 @@ PACE = 20.0
 STAYING = """
 Everything keeps running until Ctrl-C. From another terminal:
 
-  {command} local submit Text.upcase 'hello' --wait --endpoint {endpoint}
+  {command} local submit Text.echo 'hello' --wait --endpoint {endpoint}
   {command} local submit Order.check '{{"order": 1, "amount": -5}}' --wait --endpoint {endpoint}
   {command} local list --limit 10 --endpoint {endpoint}
 

@@ -15,8 +15,9 @@ from bridge.local.keeper import Keeper
 from bridge.local.rabbitmq import RabbitNode, free_ports
 
 SWF_BRIDGE = os.fspath(Path(sys.executable).with_name("swf-bridge"))
-WORKER = Path(__file__).with_name("worker.sh")
-WORKERS = {"upcase": 3, "check": 2, "encode": 6}
+WORKER = Path(__file__).parents[1] / "examples/shell/worker.sh"
+WORKERS = {"Text.echo.1.0": 3, "Order.check.1.0": 2, "Video.encode.2.0": 6}
+"""By routing key."""
 HOLD = 2.0
 """Seconds for which the demo's SWF holds a poll: a drain waits for the polls to end."""
 
@@ -64,10 +65,10 @@ class Cast:
 
     def start_workers(self) -> None:
         """Several `worker.sh` for each type of activity; each takes one task at a time."""
-        for kind, count in WORKERS.items():
+        for key, count in WORKERS.items():
             for _ in range(count):
                 env = self._environment(AMQP_URL=self._node.url())
-                self._keeper.spawn([WORKER, kind], env=env, output="workers")
+                self._keeper.spawn([WORKER, key], env=env, output="workers")
 
     def daemon_has_ended(self) -> bool:
         """Whether it was started and does not run any more."""

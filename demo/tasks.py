@@ -45,7 +45,7 @@ def _order(number: int) -> Order:
     if kind in (2, 5, 8):
         return _check(number, 0 if kind == 5 else 10 * number)
     text = f"tâche {number}"
-    return Order("Text.upcase", "1.0", text, "completed", result=f"TâCHE {number}")
+    return Order("Text.echo", "1.0", text, "completed", result=text)
 
 
 def _check(number: int, amount: int) -> Order:

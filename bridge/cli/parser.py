@@ -6,9 +6,9 @@ import sys
 from typing import NoReturn
 
 from bridge import __version__
-from bridge.cli import check, config, dead, local, run, status, tasks
+from bridge.cli import check, config, conformance, dead, local, run, status, tasks, topology
 
-COMMANDS = (run, check, config, status, tasks, dead, local)
+COMMANDS = (run, check, config, status, tasks, dead, topology, local, conformance)
 
 
 class Parser(argparse.ArgumentParser):

@@ -28,10 +28,10 @@ def test_the_plan_has_three_types_and_every_outcome() -> None:
 
 
 def test_a_task_with_another_result_or_end_did_not_close_as_it_should() -> None:
-    upcase = plan(1)[0]
-    assert upcase.closed_as_it_should(as_ledger("completed", result=upcase.result))
-    assert not upcase.closed_as_it_should(as_ledger("completed", result="something else"))
-    assert not upcase.closed_as_it_should(as_ledger("timed-out"))
+    echo = plan(1)[0]
+    assert echo.closed_as_it_should(as_ledger("completed", result=echo.result))
+    assert not echo.closed_as_it_should(as_ledger("completed", result="something else"))
+    assert not echo.closed_as_it_should(as_ledger("timed-out"))
 
 
 def test_a_cancelled_task_has_to_have_beaten() -> None:

@@ -1,0 +1,116 @@
+"""``swf-bridge conformance``: whether a worker keeps the contract."""
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bridge.conformance.report import Finding
+    from bridge.conformance.trial import Plan, Role
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "conformance",
+        help="try a worker against the contract",
+        description="Try one worker against the contract, with the bridge and an SWF of its own:"
+        " a mark for each check, and for each that fails what was expected, what came, and where"
+        " it stands. Without --broker a private RabbitMQ is started. Exit 70 where a check fails.",
+    )
+    parser.add_argument(
+        "--worker", metavar="COMMAND",
+        help="start this worker, one process of it; it finds AMQP_URL, REPLY_QUEUE and QUEUE in"
+        " its environment, and is ended and started again by some of the checks",
+    )  # fmt: skip
+    parser.add_argument(
+        "--broker", metavar="URL",
+        help="use this RabbitMQ, in a vhost where no bridge runs; needed without --worker",
+    )  # fmt: skip
+    parser.add_argument(
+        "--queue", metavar="NAME", help="declare and bind this queue, for a worker that does not"
+    )
+    for name, what in (
+        ("echo", "gives back its input (default Text.echo@1.0)"),
+        ("fail", 'fails (default Order.check@1.0={"order": 7, "amount": -5})'),
+        ("slow", 'takes 3 to 6 s and beats (default Video.encode@2.0={"steps": 15})'),
+    ):
+        none = "" if name == "echo" else "; none: it has no such activity"
+        parser.add_argument(
+            f"--{name}", metavar="NAME@VERSION[=INPUT]", help=f"the activity that {what}{none}"
+        )
+    parser.add_argument(
+        "--heartbeat", metavar="SECONDS", type=float, help="time-out of --slow (default 2)"
+    )
+    parser.add_argument(
+        "--patience", metavar="SECONDS", type=float, help="for all that is not slow (default 10)"
+    )
+    parser.add_argument("--skip", metavar="CHECK", action="append", default=[], help="leave it out")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit's XML")
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each check")
+    parser.set_defaults(run=run, usage_error=parser.error)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Try the worker; 69 where there is no broker."""
+    from bridge.conformance import report  # noqa: PLC0415 — slow to load
+    from bridge.conformance import run as trial  # noqa: PLC0415
+    from bridge.conformance.amqp import BrokerAway  # noqa: PLC0415
+    from bridge.conformance.checks import CHECKS  # noqa: PLC0415
+    from bridge.local.daemon import DaemonError  # noqa: PLC0415
+    from bridge.local.rabbitmq import NodeError, RabbitNode  # noqa: PLC0415
+
+    if not (args.worker or args.broker):
+        args.usage_error("want --worker COMMAND, or --broker URL with a worker that runs there")
+    if unknown := set(args.skip) - {check.name for check in CHECKS}:
+        args.usage_error(f"no check {', '.join(unknown)}")
+    plan = _plan(args)
+
+    def tell(finding: "Finding") -> None:
+        print(report.as_json([finding]) if args.json else report.line(finding), flush=True)
+
+    try:
+        with ExitStack() as ends:
+            url = args.broker or ends.enter_context(RabbitNode()).url()
+            findings = trial.run(
+                url, plan, tell, command=args.worker, queue=args.queue, skip=args.skip
+            )
+    except (BrokerAway, NodeError, DaemonError) as error:
+        print(f"swf-bridge: {error}", file=sys.stderr)
+        return os.EX_UNAVAILABLE
+    except KeyboardInterrupt:
+        return 130
+    if args.junit:
+        report.write_junit(args.junit, findings)
+    if not args.json:
+        print(report.total(findings))
+    return os.EX_SOFTWARE if any(f.mark == report.FAILED for f in findings) else 0
+
+
+def _plan(args: argparse.Namespace) -> "Plan":
+    from bridge.conformance.trial import Plan  # noqa: PLC0415
+
+    given: dict[str, Any] = {}
+    for name in ("echo", "fail", "slow"):
+        text = getattr(args, name)
+        if text == "none" and name != "echo":
+            given[name] = None
+        elif text is not None:
+            given[name] = _role(args, text)
+    for name in ("heartbeat", "patience"):
+        if (seconds := getattr(args, name)) is not None:
+            given[name] = seconds
+    return Plan(**given)
+
+
+def _role(args: argparse.Namespace, text: str) -> "Role":
+    from bridge.conformance.trial import Role  # noqa: PLC0415
+
+    activity, equals, task_input = text.partition("=")
+    name, _, version = activity.partition("@")
+    if not (name and version):
+        args.usage_error(f"{text!r} is not NAME@VERSION[=INPUT]")
+    return Role(name, version, task_input if equals else None)

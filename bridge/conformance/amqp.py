@@ -1,0 +1,166 @@
+"""What a trial does at the broker by itself: hand out a task, look at replies, copy a task.
+
+The only module here with pika. It does not share the daemon's connection: that one reconnects and
+confirms in the background, and a trial wants one thing after the other.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import pika
+from pika.exceptions import AMQPError, UnroutableError
+
+EXCHANGE = "swf.activities"
+DEFAULT_REPLIES = "swf.replies"
+REPLIES = "swf.replies.conformance"
+DEAD_LETTERS = "swf.replies.dead.conformance"
+UNDELIVERABLE = "swf.undeliverable.conformance"
+QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+
+
+class BrokerAway(Exception):
+    """No AMQP connection can be had; the message says why."""
+
+
+class Taken(NamedTuple):
+    """A message taken from a queue."""
+
+    body: bytes
+    properties: pika.BasicProperties
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The JSON object of its body; empty where it is none."""
+        with suppress(ValueError):
+            decoded = json.loads(self.body)
+            return decoded if isinstance(decoded, dict) else {}
+        return {}
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """Its headers."""
+        return self.properties.headers or {}
+
+
+class Broker:
+    """One connection, used by one thread; exchange and queues are declared as the bridge does."""
+
+    def __init__(self, url: str) -> None:
+        parameters = pika.URLParameters(url)
+        parameters.heartbeat = 0  # nothing may read the socket for a while
+        try:
+            self._connection = pika.BlockingConnection(parameters)
+        except (AMQPError, OSError) as error:
+            raise BrokerAway(str(error) or type(error).__name__) from error
+        self._channel = self._connection.channel()
+        self._channel.confirm_delivery()
+        self._channel.exchange_declare(EXCHANGE, "topic", durable=True)
+        for queue in (REPLIES, DEFAULT_REPLIES):
+            self._channel.queue_declare(queue, durable=True, arguments=dict(QUORUM))
+        self._copies = ""
+
+    def close(self) -> None:
+        """Take the trial's own queues away, and end the connection."""
+        with suppress(AMQPError):
+            for queue in (REPLIES, DEAD_LETTERS, UNDELIVERABLE):
+                self._channel.queue_delete(queue)
+            self._channel.exchange_delete(UNDELIVERABLE)
+            self._channel.exchange_delete(f"{REPLIES}.notices")
+            self._connection.close()
+
+    def bind(self, queue: str, keys: Sequence[str]) -> None:
+        """A durable queue for a worker that declares none, bound for these routing keys."""
+        self._channel.queue_declare(queue, durable=True)
+        for key in keys:
+            self._channel.queue_bind(queue, EXCHANGE, key)
+
+    def hand_out(self, name: str, version: str, task_input: str) -> str | None:
+        """Publish a task that SWF knows nothing of; its token, None where no queue is bound."""
+        token = f"conformance {time.time_ns()} " + "x" * 900
+        task_id = hashlib.sha256(token.encode()).hexdigest()[:32]
+        fields = {
+            "taskToken": token,
+            "activityId": "1",
+            "startedEventId": 6,
+            "workflowExecution": {"workflowId": "conformance", "runId": "1"},
+            "activityType": {"name": name, "version": version},
+            "domain": "demo",
+            "taskList": "demo",
+            "input": task_input,
+        }
+        headers = {
+            "swf-task-token": token,
+            "swf-domain": "demo",
+            "swf-task-list": "demo",
+            "swf-activity-id": "1",
+            "swf-workflow-id": "conformance",
+            "swf-run-id": "1",
+            "swf-bridge-attempt": "conformance-1",
+        }
+        properties = pika.BasicProperties(
+            content_type="application/json",
+            delivery_mode=2,
+            type="swf.activity-task.v1",
+            app_id="swf-bridge",
+            message_id=task_id,
+            correlation_id=task_id,
+            reply_to=REPLIES,
+            timestamp=int(time.time()),
+            headers=headers,
+        )
+        body = json.dumps(fields, separators=(",", ":")).encode()
+        key = f"{name}.{version}"
+        try:
+            self._channel.basic_publish(EXCHANGE, key, body, properties, mandatory=True)
+        except UnroutableError:
+            return None
+        return token
+
+    def take(self, queue: str) -> Taken | None:
+        """The next message of a queue, acknowledged; None where there is none now."""
+        method, properties, body = self._channel.basic_get(queue, auto_ack=True)
+        if method is None or properties is None:
+            return None
+        return Taken(body or b"", properties)
+
+    def answer(self, beat: Taken) -> None:
+        """Answer a heartbeat as the bridge would while the task is open."""
+        fields = {"taskToken": _token(beat), "open": True, "cancelRequested": False}
+        self._channel.basic_publish(
+            "",
+            str(beat.properties.reply_to),
+            json.dumps(fields).encode(),
+            pika.BasicProperties(
+                content_type="application/json", correlation_id=beat.properties.correlation_id
+            ),
+        )
+
+    def copy_tasks(self) -> None:
+        """From now on keep a copy of each task message."""
+        self._copies = self._channel.queue_declare("", exclusive=True).method.queue
+        self._channel.queue_bind(self._copies, EXCHANGE, "#")
+
+    def repeat(self, message_id: str, key: str) -> bool:
+        """Publish the task message so named once more; False where it has not been copied."""
+        while copy := self.take(self._copies):
+            if copy.properties.message_id == message_id:
+                self._channel.basic_publish(EXCHANGE, key, copy.body, copy.properties)
+                return True
+        return False
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, and read what the broker has to say meanwhile."""
+        self._connection.sleep(seconds)
+
+
+def _token(message: Taken) -> object:
+    return message.fields.get("taskToken") or message.headers.get("swf-task-token")
+
+
+def status(message: Taken) -> object:
+    """The status that a reply names."""
+    return message.fields.get("status") or message.headers.get("swf-status")

@@ -1,0 +1,213 @@
+"""The checks, in the order in which they are tried. Each returns, or raises Unmet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import takewhile
+
+from bridge.conformance.amqp import REPLIES
+from bridge.conformance.trial import Trial, Unmet
+
+LETTERS = 'é ß 語 😀 \u202e"\\/\b\t\r\n\u2028 �'
+LARGEST = 32_768
+RESPONDS = "RespondActivityTask"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of a worker; `contract` is where it stands."""
+
+    name: str
+    contract: str
+    expected: str
+    attempt: Callable[[Trial], None]
+    needs: str = ""
+    """The role without which it cannot be tried, or `worker`: to be started and ended by us."""
+    first: bool = False
+    """Where it fails, no other can be tried."""
+    without_bridge: bool = False
+
+
+def takes(trial: Trial) -> None:
+    """Whatever comes back, and wherever."""
+    queue, trial.first_reply = trial.reply_without_bridge()
+    trial.reply_queue = queue
+
+
+def replies_where_it_is_told(trial: Trial) -> None:
+    """A second bridge has reply queues of its own."""
+    if trial.reply_queue != REPLIES:
+        raise Unmet(f"a reply in {trial.reply_queue}; the task's reply_to was {REPLIES}")
+
+
+def replies_persistent(trial: Trial) -> None:
+    """Else a restart of RabbitMQ loses a finished task."""
+    assert trial.first_reply is not None
+    mode = trial.first_reply.properties.delivery_mode
+    if mode != 2:
+        raise Unmet(f"delivery_mode {mode or 1}")
+
+
+def completes(trial: Trial) -> None:
+    """The way of nearly every task."""
+    try:
+        task = trial.completed(trial.submit(trial.plan.echo, "hello"))
+    except Unmet as unmet:
+        trial.read_dead_letters()
+        raise Unmet("; ".join([str(unmet), *map(_dead_lettered, trial.dead_letters)])) from None
+    _same("hello", task["result"])
+
+
+def fails(trial: Trial) -> None:
+    """A decider reads the reason."""
+    assert trial.plan.fail is not None
+    task = trial.closed(trial.submit(trial.plan.fail))
+    if task["state"] != "failed":
+        raise Unmet(task["state"])
+    if not task["reason"]:
+        raise Unmet("failed without a reason")
+
+
+def takes_any_letters(trial: Trial) -> None:
+    """Bodies are ASCII with escapes; replies may be UTF-8."""
+    _echo(trial, LETTERS)
+
+
+def takes_the_largest_input(trial: Trial) -> None:
+    """Input and result have the same limit."""
+    _echo(trial, "語" + "x" * (LARGEST - 2) + "!")
+
+
+def takes_an_empty_input(trial: Trial) -> None:
+    """Not the same as none."""
+    _echo(trial, "")
+
+
+def takes_no_input(trial: Trial) -> None:
+    """Absent from the body; any result will do."""
+    echo = trial.plan.echo
+    trial.completed(trial.swf.submit(echo.name, echo.version))
+
+
+def answers_once(trial: Trial) -> None:
+    """The copy comes after the answer; that it was seen shows in the next task's end."""
+    echo = trial.plan.echo
+    trial.broker.copy_tasks()
+    task_id = trial.submit(echo, "once")
+    message_id = trial.completed(task_id)["messageId"]
+    if not trial.broker.repeat(message_id, echo.key):
+        raise Unmet("the task was not published")
+    trial.completed(trial.submit(echo, "next"))
+    _no_more_replies(trial, task_id)
+
+
+def beats_in_time(trial: Trial) -> None:
+    """Its time-out is shorter than the work."""
+    assert trial.plan.slow is not None
+    trial.completed(trial.submit(trial.plan.slow, heartbeat=trial.plan.heartbeat))
+
+
+def follows_a_cancellation(trial: Trial) -> None:
+    """Told by the answer to a heartbeat, and by a notice."""
+    task_id = trial.at_work()
+    trial.swf.cancel(task_id)
+    task = trial.closed(task_id)
+    if task["state"] != "canceled":
+        raise Unmet(task["state"])
+
+
+def stops_when_closed(trial: Trial) -> None:
+    """Nobody waits for a task that SWF has closed."""
+    task_id = trial.at_work()
+    trial.swf.terminate(task_id)
+    trial.completed(trial.submit(trial.plan.echo, "next"))
+    _no_more_replies(trial, task_id)
+
+
+def bears_a_restart_of_the_bridge(trial: Trial) -> None:
+    """Its heartbeat waits in the reply queue for the bridge to come back."""
+    task_id = trial.at_work()
+    trial.bridge.kill()
+    trial.broker.sleep(2.5)
+    trial.bridge.start()
+    trial.completed(task_id)
+
+
+def loses_no_task_when_killed(trial: Trial) -> None:
+    """RabbitMQ gives an unacknowledged task to the next worker."""
+    assert trial.worker is not None
+    task_id = trial.at_work()
+    trial.worker.start()
+    trial.completed(task_id)
+
+
+def stops_gracefully(trial: Trial) -> None:
+    """It finishes what it has in hand, or leaves it to the next."""
+    assert trial.worker is not None
+    task_id = trial.at_work()
+    ended = trial.worker.stop(trial.plan.patience)
+    if not ended:
+        raise Unmet(f"it runs on {trial.plan.patience:.0f} s after SIGTERM")
+    trial.worker.start()
+    trial.completed(task_id)
+
+
+def sends_nothing_else(trial: Trial) -> None:
+    """Over the whole trial."""
+    trial.read_dead_letters()
+    if trial.dead_letters:
+        raise Unmet(f"{len(trial.dead_letters)} dead letters, the first {trial.dead_letters[0]}")
+
+
+def _echo(trial: Trial, text: str) -> None:
+    _same(text, trial.completed(trial.submit(trial.plan.echo, text))["result"])
+
+
+def _same(given: str, result: str | None) -> None:
+    if result == given:
+        return
+    if result is None:
+        raise Unmet("no result")
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(given, result, strict=False))
+    at = sum(1 for _ in alike)
+    found = result[at : at + 20]
+    raise Unmet(f"{len(result)} characters, not {len(given)}; at {at} {found!a}")
+
+
+def _no_more_replies(trial: Trial, task_id: str) -> None:
+    again = [e["operation"] for e in trial.swf.task(task_id)["refused"]]
+    if found := [each for each in again if each.startswith(RESPONDS)]:
+        raise Unmet(f"{found[0]} for a task that was closed")
+
+
+def _dead_lettered(why: str) -> str:
+    return f"a reply was dead-lettered ({why})"
+
+
+TASK, REPLY, BEATS = "§2 Task message", "§3 Reply message", "§3 Heartbeats and cancellation"
+DUTIES, PROMISE = "§2 Duties of a worker", "§1 The promise"
+
+CHECKS = (
+    Check("takes", TASK, "a task is taken and answered", takes, first=True, without_bridge=True),
+    Check("reply-to", TASK, "the reply comes to the queue that reply_to names",
+          replies_where_it_is_told, first=True, without_bridge=True),
+    Check("persistent", DUTIES, "the reply is persistent: delivery_mode 2",
+          replies_persistent, without_bridge=True),
+    Check("completes", REPLY, "completed, with its input as the result", completes, first=True),
+    Check("fails", REPLY, "failed, with a reason", fails, "fail"),
+    Check("unicode", TASK, "completed, and no letter is changed", takes_any_letters),
+    Check("large", TASK, "completed, and 32,768 characters come back", takes_the_largest_input),
+    Check("empty", TASK, "completed, with an empty result", takes_an_empty_input),
+    Check("no-input", TASK, "completed, where no input was given", takes_no_input),
+    Check("duplicate", PROMISE, "a task that comes twice is answered once", answers_once),
+    Check("heartbeat", BEATS, "completed, within its heartbeat time-out", beats_in_time, "slow"),
+    Check("cancel", BEATS, "canceled, soon after it was requested", follows_a_cancellation, "slow"),
+    Check("closed", BEATS, "after open: false no reply, and the next task is taken",
+          stops_when_closed, "slow"),
+    Check("restart", PROMISE, "completed, with the bridge away for some seconds",
+          bears_a_restart_of_the_bridge, "slow"),
+    Check("killed", DUTIES, "completed by the next worker: acknowledged only after the reply",
+          loses_no_task_when_killed, "slow worker"),
+    Check("stop", DUTIES, "it ends after SIGTERM, and no task is lost",
+          stops_gracefully, "slow worker"),
+    Check("nothing-else", REPLY, "no reply comes to the dead-letter queue", sends_nothing_else),
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""What came of a trial: lines for people, JSON, JUnit's XML."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bridge.conformance.checks import Check
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+_MARKS = {PASSED: "✓", FAILED: "✗", SKIPPED: "–"}
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one check; `came` is empty where it passed."""
+
+    check: Check
+    mark: str
+    came: str
+    seconds: float
+
+
+def line(finding: Finding) -> str:
+    """A line, or four where the worker did otherwise."""
+    check = finding.check
+    head = f"{_MARKS[finding.mark]} {check.name:<13}{check.expected}"
+    if finding.mark == PASSED:
+        return head
+    if finding.mark == SKIPPED:
+        return f"{head}\n{'not tried:':>14} {finding.came}"
+    came = finding.came.replace("\n", "\n" + " " * 15)
+    return f"{head}\n{'came:':>14} {came}\n{'contract:':>14} {check.contract}"
+
+
+def total(findings: Sequence[Finding]) -> str:
+    """The last line, as test runners print it."""
+    counts = [sum(f.mark == mark for f in findings) for mark in (PASSED, FAILED, SKIPPED)]
+    return "conformance: {} passed, {} failed, {} not tried".format(*counts)
+
+
+def as_json(findings: Iterable[Finding]) -> str:
+    """A JSON object a line."""
+    return "\n".join(
+        json.dumps(
+            {
+                "check": each.check.name,
+                "mark": each.mark,
+                "expected": each.check.expected,
+                "came": each.came or None,
+                "contract": each.check.contract,
+                "seconds": round(each.seconds, 3),
+            },
+            ensure_ascii=False,
+        )
+        for each in findings
+    )
+
+
+def write_junit(file: Path, findings: Sequence[Finding]) -> None:
+    """A test suite of one case a check. Raises OSError."""
+    suite = ET.Element(
+        "testsuite",
+        name="swf-bridge conformance",
+        tests=str(len(findings)),
+        failures=str(sum(f.mark == FAILED for f in findings)),
+        skipped=str(sum(f.mark == SKIPPED for f in findings)),
+        time=f"{sum(f.seconds for f in findings):.3f}",
+    )
+    for each in findings:
+        case = ET.SubElement(
+            suite, "testcase",
+            classname="conformance", name=each.check.name, time=f"{each.seconds:.3f}",
+        )  # fmt: skip
+        if each.mark == PASSED:
+            continue
+        came = _NOT_IN_XML.sub("�", each.came)
+        kind = "failure" if each.mark == FAILED else "skipped"
+        what = ET.SubElement(case, kind, message=came)
+        expected = each.check.expected
+        what.text = f"expected: {expected}\ncame: {came}\ncontract: {each.check.contract}"
+    ET.ElementTree(suite).write(file, encoding="utf-8", xml_declaration=True)

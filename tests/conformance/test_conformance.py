@@ -1,0 +1,112 @@
+"""`swf-bridge conformance`: good workers pass, and each broken one fails the check it breaks."""
+
+import json
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from brokers import Vhost
+from trials import ROOT, Tried, conformance
+
+from bridge.conformance.checks import CHECKS
+from bridge.conformance.worker import WorkerProcess
+
+WORKER = f"{sys.executable} {Path(__file__).with_name('worker.py')}"
+EXAMPLES = {
+    "shell": ("--worker", "examples/shell/worker.sh", "--queue", "work"),
+    "node": ("--worker", "node examples/node/worker.mjs"),
+}
+NAMES = [check.name for check in CHECKS]
+Futures = dict[str, "Future[Tried]"]
+
+
+@pytest.fixture(scope="module")
+def trials(begin: Callable[..., "Future[Tried]"]) -> Futures:
+    """Every trial of this module, all under way."""
+    wanted = {name: (*options, "--json") for name, options in EXAMPLES.items()}
+    for way in ("", *NAMES):
+        wanted[way] = ("--worker", f"{WORKER} {way}", "--json")
+    return {name: begin(*options) for name, options in wanted.items()}
+
+
+def findings(tried: Tried) -> dict[str, dict[str, str]]:
+    assert tried.out, tried.err
+    found = [json.loads(line) for line in tried.out.splitlines()]
+    return {each["check"]: each for each in found}
+
+
+@pytest.mark.parametrize("name", [*EXAMPLES, ""])
+def test_a_worker_that_keeps_the_contract_passes_every_check(trials: Futures, name: str) -> None:
+    tried = trials[name].result()
+    marks = {check: found["mark"] for check, found in findings(tried).items()}
+    assert marks == dict.fromkeys(NAMES, "passed"), tried.out
+    assert tried.code == 0
+
+
+@pytest.mark.parametrize("way", NAMES)
+def test_a_worker_broken_in_one_way_fails_that_check_and_no_other(
+    trials: Futures, way: str
+) -> None:
+    tried = trials[way].result()
+    found = findings(tried)
+    failed = [check for check, each in found.items() if each["mark"] == "failed"]
+    assert failed == [way], tried.out
+    assert tried.code == 70
+    assert found[way]["expected"]
+    assert found[way]["came"]
+    assert found[way]["contract"].startswith("§")
+
+
+def test_the_report_is_for_people_and_for_ci_servers(vhost: Vhost, tmp_path: Path) -> None:
+    """What needs an activity that the worker has not is not tried."""
+    junit = tmp_path / "junit.xml"
+    options = ("--slow", "none", "--skip", "large", "--junit", str(junit))
+    worker = WorkerProcess(f"{WORKER} fails", {"AMQP_URL": vhost.url})
+    worker.start()
+    try:
+        tried = conformance("--broker", vhost.url, *options)
+    finally:
+        worker.kill()
+    assert tried.code == 70, tried.err
+    assert "\n✓ completes " in tried.out
+    assert "\n✗ fails " in tried.out
+    assert " came: failed without a reason\n     contract: §3 Reply message\n" in tried.out
+    assert "\n– large " in tried.out
+    assert tried.out.count("not tried: there is no --slow activity") == 6
+    assert tried.out.endswith("conformance: 9 passed, 1 failed, 7 not tried\n")
+    suite = ET.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("17", "1", "7")
+    failures = {case.get("name"): case.find("failure") for case in suite.findall("testcase")}
+    assert [name for name, failure in failures.items() if failure is not None] == ["fails"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "want --worker COMMAND, or --broker URL"),
+        (("--worker", "x", "--skip", "all"), "no check all"),
+        (("--worker", "x", "--echo", "Text.echo"), "'Text.echo' is not NAME@VERSION[=INPUT]"),
+    ],
+)
+def test_a_wrong_command_line_is_64(options: tuple[str, ...], words: str) -> None:
+    tried = conformance(*options)
+    assert tried.code == 64
+    assert words in tried.err
+
+
+def test_a_broker_that_is_away_is_69() -> None:
+    tried = conformance("--worker", "true", "--broker", "amqp://127.0.0.1:1/")
+    assert tried.code == 69
+    assert tried.err.startswith("swf-bridge: ")
+    assert "Traceback" not in tried.err
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_is_short(example: str) -> None:
+    (file,) = (ROOT / "examples" / example).glob("worker.*")
+    lines = [line for line in file.read_text().splitlines() if line.strip()]
+    assert len(lines) < 60
+    assert max(map(len, lines)) <= 110
