@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock install uninstall clean setup-python setup-broker
+.PHONY: help demo test bench check lock install uninstall clean setup-python setup-broker
 BIN := .venv/bin
 ARGS :=
 
@@ -12,6 +12,9 @@ demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back
 
 test: setup-broker ## All tests; ARGS='-k words' for some of them
 	$(BIN)/pytest $(ARGS)
+
+bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
+	@exec $(BIN)/python -m bench $(ARGS)
 
 check: setup-python ## Lint, format, types, known vulnerabilities
 	$(BIN)/ruff check .
