@@ -129,6 +129,8 @@ class Consumer(Connection):
         self._tails_since = 0.0
         self._tags: list[str] = []
         self._cancelled = threading.Event()
+        self._gone = ""
+        """A queue of ours that somebody deleted although it has no consumer to be told of it."""
 
     @property
     def held(self) -> int:
@@ -160,6 +162,7 @@ class Consumer(Connection):
             lambda done: channel.basic_qos(prefetch_count=PREFETCH, callback=done),
         )
         self._life += 1
+        self._gone = ""
         self._tags = []
         for queue in () if self._cancelled.is_set() else self._queues:
             on_message = self._guarded(partial(self._on_message, queue))
@@ -191,6 +194,9 @@ class Consumer(Connection):
         self._abort(ConnectionResetError("RabbitMQ cancelled the consumer"))
 
     def _work(self) -> None:
+        if self._gone:
+            self._abort(ConnectionResetError(f"queue {self._gone} is gone"))
+            return
         while self._outcomes:
             delivery, outcome = self._outcomes.popleft()
             if delivery.life == self._life and delivery.tag in self._open:
@@ -246,6 +252,8 @@ class Consumer(Connection):
         else:
             extra = {"reason": receipt.detail, "code": parked.code if parked else ""}
             log.error("reply.not_published", extra=extra)
+            if receipt.fate is Fate.UNROUTABLE:  # made to stand anew, with all that we declare
+                self._gone = self._dead_letter_queue if parked else delivery.queue
             self.settle(delivery, Later(UNPARKED_RETRY, receipt.detail, here=True))
 
     def _tick(self) -> None:
