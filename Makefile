@@ -16,6 +16,16 @@ test: setup-broker ## All tests; ARGS='-k words' for some of them
 bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
 	@exec $(BIN)/python -m bench $(ARGS)
 
+faults: setup-broker ## Faults under load for MINUTES=5, SEED=…; KILLS=100 BROKER_KILLS=20: kills alone
+	$(BIN)/python -m tests.faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(KILLS),--kills $(KILLS)) $(if $(BROKER_KILLS),--broker-kills $(BROKER_KILLS)) $(ARGS)
+
+soak: setup-broker ## A load for MINUTES=10: memory, threads, descriptors and disk must stay flat
+	$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+fuzz: setup-python ## CASES=1000000 of replies and properties, decoded and sent on, in process
+	$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES)) $(ARGS)
+
 check: setup-python ## Lint, format, types, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
