@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check lock install uninstall clean setup-python setup-broker
+.PHONY: help demo test examples bench check lock install uninstall clean setup-python setup-broker setup-node setup-examples
 BIN := .venv/bin
 ARGS :=
 
@@ -10,7 +10,7 @@ help: ## These targets
 demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back; ARGS=--stay keeps it running
 	@exec $(BIN)/python -m demo $(ARGS)
 
-test: setup-broker ## All tests; ARGS='-k words' for some of them
+test: setup-broker setup-node ## All tests; ARGS='-k words' for some of them
 	$(BIN)/pytest $(ARGS)
 
 bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
@@ -25,6 +25,9 @@ soak: setup-broker ## A load for MINUTES=10: memory, threads, descriptors and di
 
 fuzz: setup-python ## CASES=1000000 of replies and properties, decoded and sent on, in process
 	$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES)) $(ARGS)
+
+examples: setup-broker setup-node setup-examples ## Every worker of examples/ against the contract
+	$(BIN)/pytest tests/conformance/languages.py $(ARGS)
 
 check: setup-python ## Lint, format, types, known vulnerabilities
 	$(BIN)/ruff check .
@@ -50,3 +53,9 @@ setup-python:
 
 setup-broker:
 	@tools/setup broker
+
+setup-node:
+	@tools/setup node
+
+setup-examples:
+	@tools/setup examples

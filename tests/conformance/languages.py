@@ -1,0 +1,52 @@
+"""Every worker of examples/ against the contract: `make examples`. `make test` tries two of them."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import pytest
+from trials import ROOT, Tried
+
+COMMANDS = {
+    "go": ("--worker", "{folder}/worker"),
+    "node": ("--worker", "node examples/node/worker.mjs"),
+    "php": ("--worker", "php examples/php/worker.php"),
+    "ruby": ("--worker", "ruby examples/ruby/worker.rb"),
+    "shell": ("--worker", "examples/shell/worker.sh", "--queue", "work"),
+}
+GO = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": ""}
+
+
+@pytest.fixture(scope="module")
+def trials(
+    begin: Callable[..., "Future[Tried]"], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, "Future[Tried]"]:
+    """All at once."""
+    folder = tmp_path_factory.mktemp("built")
+    build = ["go", "build", "-o", f"{folder}/worker", "examples/go/worker.go"]
+    environment = {**os.environ, **GO, "GOCACHE": f"{folder}/cache"}
+    subprocess.run(build, cwd=ROOT, env=environment, check=True, timeout=300)
+    return {
+        name: begin(*(option.format(folder=folder) for option in options))
+        for name, options in COMMANDS.items()
+    }
+
+
+def test_every_folder_of_the_examples_is_tried() -> None:
+    assert sorted(COMMANDS) == sorted(f.name for f in (ROOT / "examples").iterdir() if f.is_dir())
+
+
+def test_the_docs_name_the_languages_that_are_tried() -> None:
+    text = (ROOT / "docs/workers.md").read_text()
+    named = {word.removeprefix("examples/").split("/")[0]
+             for word in text.replace("(", " ").replace(")", " ").replace("`", " ").split()
+             for word in [word.removeprefix("../")] if word.startswith("examples/")}  # fmt: skip
+    assert named == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_worker_passes_every_check(trials: dict[str, "Future[Tried]"], name: str) -> None:
+    tried = trials[name].result()
+    assert tried.code == 0, tried.out + tried.err
+    assert tried.out.endswith("conformance: 17 passed, 0 failed, 0 not tried\n")
