@@ -333,7 +333,7 @@ def test_a_dead_letter_that_was_not_stored_leaves_the_reply_where_it_is(
     vhost: Vhost, topology: Topology, running: Running, inbox: Inbox, worker: Worker
 ) -> None:
     def lost(message: Message, done: Done) -> None:
-        done(Receipt(Fate.UNROUTABLE, "312 NO_ROUTE"))
+        done(Receipt(Fate.NACKED, "a queue did not take it"))
 
     part = consumer(vhost.url, topology, inbox, lost)
     running.start(part)
@@ -342,6 +342,17 @@ def test_a_dead_letter_that_was_not_stored_leaves_the_reply_where_it_is(
     part.settle(inbox.deliveries[0], Park("not-json", "why"))
     await_that(lambda: part.held == 1)
     assert left(worker, running) == 1
+
+
+def test_a_dead_letter_queue_that_was_deleted_is_declared_again_for_the_next_letter(
+    part: Consumer, vhost: Vhost, inbox: Inbox, worker: Worker, running: Running
+) -> None:
+    inbox.decide = lambda delivery: part.settle(delivery, Park("not-json", "why"))
+    vhost.api.delete_queue(DEAD, vhost=vhost.name)
+    send(worker, 1, start=7)
+    await_that(lambda: part.reconnects == 1)
+    assert worker.take(DEAD).body == b"7"
+    assert left(worker, running) == 0
 
 
 # --- headers that pika cannot decode ---
