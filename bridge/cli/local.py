@@ -73,6 +73,14 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--latency", metavar="SECONDS", type=_seconds, default=0.0, help="delay every call"
     )
+    parser.add_argument(
+        "--with-broker", action="store_true", help="start a private RabbitMQ beside it, too"
+    )
+    parser.add_argument(
+        "--with-bridge", action="store_true",
+        help="start the bridge, too, for task list demo of the first domain, with the broker of"
+        " --with-broker, else of $SWF_BRIDGE_AMQP_URL",
+    )  # fmt: skip
 
 
 def _add_submit(commands: Any) -> None:
@@ -155,6 +163,8 @@ def run(args: argparse.Namespace) -> int:
         give_to_vanished=args.give_to_vanished,
         keep=args.keep,
         latency=args.latency,
+        with_broker=args.with_broker,
+        with_bridge=args.with_bridge,
     )
 
 

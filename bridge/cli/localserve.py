@@ -5,27 +5,58 @@ import queue
 import resource
 import signal
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 from bridge.local import LocalSwf
+from bridge.local.daemon import Daemon, DaemonError
+from bridge.local.keeper import Keeper
+from bridge.local.rabbitmq import NodeError, RabbitNode
+
+AMQP_URL = "SWF_BRIDGE_AMQP_URL"
+LOCAL_BROKER = "amqp://guest:guest@localhost:5672/%2F"
 
 
-def serve(host: str, port: int, *, domains: tuple[str, ...], **options: Any) -> int:
-    """Serve until SIGTERM or SIGINT; 69 where the address cannot be had."""
+def serve(
+    host: str,
+    port: int,
+    *,
+    domains: tuple[str, ...],
+    with_broker: bool = False,
+    with_bridge: bool = False,
+    **options: Any,
+) -> int:
+    """Serve until SIGTERM or SIGINT; 69 where an address, a broker or the bridge cannot be had."""
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _: asked.put(signum))
     _allow_many_connections()
-    swf = LocalSwf(host, port, domains=domains, **options)
-    try:
-        swf.start()
-    except OSError as error:
-        print(f"swf-bridge: cannot listen on {host}:{port}: {error.strerror}", file=sys.stderr)
-        return os.EX_UNAVAILABLE
-    print(_welcome(swf.endpoint, domains), flush=True)
-    asked.get()
-    swf.stop()
+    with ExitStack() as ends:
+        swf = LocalSwf(host, port, domains=domains, **options)
+        try:
+            ends.callback(swf.stop)
+            swf.start()
+            print(_welcome(swf.endpoint, domains), flush=True)
+            url = ends.enter_context(RabbitNode()).url() if with_broker else ""
+            if url:
+                print(f"\nRabbitMQ for workers:\n\n  export AMQP_URL={url}", flush=True)
+            if with_bridge:
+                _start_bridge(ends, swf, domains[0], url or os.environ.get(AMQP_URL, LOCAL_BROKER))
+        except (NodeError, DaemonError) as error:
+            print(f"swf-bridge: {error}", file=sys.stderr)
+            return os.EX_UNAVAILABLE
+        except OSError as error:
+            print(f"swf-bridge: cannot listen on {host}:{port}: {error.strerror}", file=sys.stderr)
+            return os.EX_UNAVAILABLE
+        asked.get()
     return 0
+
+
+def _start_bridge(ends: ExitStack, swf: LocalSwf, domain: str, url: str) -> None:
+    keeper = ends.enter_context(Keeper("swf-bridge-local-"))
+    bridge = Daemon(keeper, swf.endpoint, url, {"SWF_BRIDGE_DOMAIN": domain})
+    bridge.start()
+    print(f"\nThe bridge carries task list demo; its page is {bridge.page}/", flush=True)
 
 
 def _welcome(endpoint: str, domains: tuple[str, ...]) -> str:

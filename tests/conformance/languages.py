@@ -1,4 +1,4 @@
-"""Every worker of examples/ against the contract: `make examples`. `make test` tries two of them."""
+"""Every worker of examples/ against the contract: `make examples`. `make test` tries two."""
 
 import os
 import subprocess
