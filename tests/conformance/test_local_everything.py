@@ -55,5 +55,5 @@ def assert_it_works(endpoint: str, url: str) -> None:
     client = boto3.client("swf", endpoint_url=endpoint, region_name="us-east-1", **keys)
     count = client.count_pending_activity_tasks(domain="demo", taskList={"name": "demo"})
     assert count["count"] == 0
-    with pytest.raises(ClientError, match="does not have PollForDecisionTask.*local submit"):
+    with pytest.raises(ClientError, match=r"does not have PollForDecisionTask.*local submit"):
         client.poll_for_decision_task(domain="demo", taskList={"name": "demo"})
