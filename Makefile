@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test examples bench check lock install uninstall clean setup-python setup-broker setup-node setup-examples
+.PHONY: help demo test examples bench check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider
 BIN := .venv/bin
 ARGS :=
 
@@ -10,7 +10,7 @@ help: ## These targets
 demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back; ARGS=--stay keeps it running
 	@exec $(BIN)/python -m demo $(ARGS)
 
-test: setup-broker setup-node ## All tests; ARGS='-k words' for some of them
+test: setup-broker setup-node setup-decider ## All tests; ARGS='-k words' for some of them
 	$(BIN)/pytest $(ARGS)
 
 bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
@@ -45,7 +45,7 @@ uninstall: ## Take it away again, but for settings and journals
 	@tools/uninstall
 
 clean: ## Take away what the set-up and the tools made here
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-decider .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-python:
@@ -53,6 +53,9 @@ setup-python:
 
 setup-broker:
 	@tools/setup broker
+
+setup-decider:
+	@tools/setup decider
 
 setup-node:
 	@tools/setup node
