@@ -310,12 +310,28 @@ class Bench:
             time.sleep(0.5)
         return account
 
-    def republish(self) -> None:
-        """The cure for messages that went away with their queue: publish again what is owed."""
+    def await_settled(self, seconds: float = 60.0) -> None:
+        """Until every task that is in hand now was settled."""
+        held = self.daemon.journalled()
+
+        def settled() -> bool:
+            return not held & self.daemon.journalled()
+
+        until(settled, seconds, "every task in hand settled", self.words)
+
+    def cure(self) -> None:
+        """Publish again until RabbitMQ took it all: a worker may have declared, and not yet bound."""
+        until(lambda: self.republish() == 0, 30, "all published again", self.words)
+        self.await_settled()
+
+    def republish(self) -> int:
+        """The cure for messages that went away with their queue: publish again what is in hand."""
         command = [sys.executable, "-m", "bridge", "tasks", "republish", "--all"]
-        subprocess.run(
-            command, env=self.daemon.environment, capture_output=True, timeout=60, check=False
+        environment = self.daemon.environment
+        done = subprocess.run(
+            command, env=environment, capture_output=True, timeout=60, check=False
         )
+        return done.returncode
 
     def step_clock(self, seconds: float) -> None:
         """Move the daemon's wall clock off by so many seconds."""

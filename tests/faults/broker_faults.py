@@ -65,7 +65,7 @@ def reply_queue_deleted(bench: "Bench") -> Iterator[None]:
     bench.lossy = True
     bench.node.delete_queue("swf.replies", vhost=bench.vhost)
     yield
-    bench.republish()
+    bench.cure()
 
 
 @fault(BROKER)
@@ -86,7 +86,7 @@ def worker_queue_deleted(bench: "Bench") -> Iterator[None]:
     bench.node.delete_queue("work.victim", vhost=bench.vhost)
     yield
     until(lambda: bench.messages_in("work.victim") >= 0, 20, "the queue declared again")
-    bench.republish()
+    bench.cure()
 
 
 @fault(BROKER)
