@@ -330,10 +330,10 @@ class Connection(ABC):
             raise Missing(f"not permitted to use {item}: {text}")
         if item not in self._warned:
             self._warned.add(item)
-            event = "topology.differs" if code == _DIFFERS else "topology.not_permitted"
-            # Where an operator declares, the bridge may not: that is as it should be.
-            level = logging.WARNING if code == _DIFFERS else logging.INFO
-            log.log(level, event, extra={"item": str(item), "reason": text})
+            if code == _DIFFERS:
+                log.warning("topology.differs", extra={"item": str(item), "reason": text})
+            else:  # as it should be where an operator declares
+                log.info("topology.not_permitted", extra={"item": str(item), "reason": text})
 
 
 class Run:

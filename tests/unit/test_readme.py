@@ -204,7 +204,7 @@ def test_every_link_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
         file, _, anchor = target.partition("#")
         path = (page.parent / file).resolve() if file else page
-        assert path.is_file(), target
+        assert path.exists(), target
         assert not anchor or anchor in anchors(path.read_text()), target
 
 
@@ -212,7 +212,6 @@ def test_every_link_leads_somewhere(page):
 def test_every_file_of_the_project_that_is_named_exists(page):
     folders = "bridge|config|demo|docs|systemd|tests|tools"
     named = re.findall(rf"(?<![\w/.-])((?:{folders})/[\w@./-]*\w)", PAGES[page])
-    assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
