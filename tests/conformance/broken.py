@@ -1,4 +1,4 @@
-"""A worker that keeps the contract, but for one way in which it does not: `worker.py [WAY]`.
+"""A worker that keeps the contract, but for one way in which it does not: `broken.py [WAY]`.
 
 AMQP_URL and QUEUE as for the examples. It shares no code with them, nor with the bridge.
 """
