@@ -320,7 +320,7 @@ class Bench:
         until(settled, seconds, "every task in hand settled", self.words)
 
     def cure(self) -> None:
-        """Publish again until RabbitMQ took it all: a worker may have declared, and not yet bound."""
+        """Publish again until RabbitMQ took it all: a worker may not have bound its queue yet."""
         until(lambda: self.republish() == 0, 30, "all published again", self.words)
         self.await_settled()
 
