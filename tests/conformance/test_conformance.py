@@ -14,7 +14,7 @@ from trials import ROOT, Tried, conformance
 from bridge.conformance.checks import CHECKS
 from bridge.conformance.worker import WorkerProcess
 
-WORKER = f"{sys.executable} {Path(__file__).with_name("broken.py")}"
+WORKER = f"{sys.executable} {Path(__file__).with_name('broken.py')}"
 EXAMPLES = {
     "shell": ("--worker", "examples/shell/worker.sh", "--queue", "work"),
     "node": ("--worker", "node examples/node/worker.mjs"),

@@ -13,7 +13,7 @@ from trials import ROOT
 from bridge.conformance.worker import WorkerProcess
 from bridge.local.rabbitmq import RabbitNode
 
-WORKER = f"{sys.executable} {Path(__file__).with_name("broken.py")}"
+WORKER = f"{sys.executable} {Path(__file__).with_name('broken.py')}"
 
 
 @pytest.mark.skipif(RabbitNode.unavailable() is not None, reason=str(RabbitNode.unavailable()))
