@@ -89,6 +89,8 @@ def test_a_broker_that_is_away_is_one_line_for_each_connection_and_one_when_it_i
 ) -> None:
     worker.queue()
     bridge = start(amqp_url=door.url, log_level="INFO")
+    for connection in ("publisher", "consumer"):
+        bridge.wait("broker.connected", connection=connection)
     task_id = swf.submit()
     worker.complete(worker.take())
     assert swf.wait_closed(task_id, 10)
