@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test examples bench check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider
+.PHONY: help demo test faults-once faults soak fuzz examples bench check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider
 BIN := .venv/bin
 ARGS :=
 
@@ -10,8 +10,11 @@ help: ## These targets
 demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back; ARGS=--stay keeps it running
 	@exec $(BIN)/python -m demo $(ARGS)
 
-test: setup-broker setup-node setup-decider ## All tests; ARGS='-k words' for some of them
-	$(BIN)/pytest $(ARGS)
+test: setup-broker setup-node setup-decider ## All tests but each fault once (make faults-once); ARGS='-k words' for some
+	$(BIN)/pytest --ignore tests/faults/test_faults.py $(ARGS)
+
+faults-once: setup-broker ## Each fault once under load, 4 minutes
+	$(BIN)/pytest tests/faults/test_faults.py $(ARGS)
 
 bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
 	@exec $(BIN)/python -m bench $(ARGS)

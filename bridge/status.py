@@ -1,10 +1,11 @@
-"""What the daemon tells over HTTP: ``/livez``, ``/readyz``, ``/metrics`` and a page at ``/``.
+"""What the daemon tells over HTTP: ``/livez``, ``/readyz``, ``/metrics``, and a page at ``/``.
+
+``/status.json`` is what the page shows, as data: the same as ``swf-bridge status --json``.
 
 Nothing here is a secret, and nothing can be changed here; it listens on loopback by default. The
 ``Host`` header is checked, so that no web page can read it by rebinding a name of its own.
 """
 
-import html
 import ipaddress
 import json
 import logging
@@ -19,6 +20,7 @@ from time import monotonic
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from bridge import page
 from bridge.exposition import render
 from bridge.metrics import Metrics
 from bridge.outage import Outage
@@ -40,6 +42,7 @@ PATIENCE = 90.0
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
+NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
 
 class Check(NamedTuple):
@@ -60,6 +63,9 @@ class Facts(Protocol):
 
     def metrics(self) -> Metrics:
         """Return every count."""
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Everything that an operator wants to see at once (``bridge/snapshot.py``)."""
 
 
 class StatusServer:
@@ -198,14 +204,15 @@ class _Request(BaseHTTPRequestHandler):
             "/livez": lambda: self._checks(self.server.facts.livez()),
             "/readyz": lambda: self._checks(self.server.facts.readyz()),
             "/metrics": self._metrics,
+            "/status.json": self._status,
         }
-        page = pages.get(urlsplit(self.path).path)
+        answer = pages.get(urlsplit(self.path).path)
         if not _is_ours(self.headers.get("Host"), self.server.names):
             self._send(HTTPStatus.MISDIRECTED_REQUEST, TEXT, "no such host here\n")
-        elif page is None:
-            self._send(HTTPStatus.NOT_FOUND, TEXT, "there are / /livez /readyz /metrics\n")
+        elif answer is None:
+            self._send(HTTPStatus.NOT_FOUND, TEXT, f"there are {' '.join(pages)}\n")
         else:
-            self._tell(page)
+            self._tell(answer)
 
     def do_HEAD(self) -> None:
         """Answer as GET would, without the body."""
@@ -220,9 +227,9 @@ class _Request(BaseHTTPRequestHandler):
         else:
             self._send(HTTPStatus(code), TEXT, f"{HTTPStatus(code).phrase}\n")
 
-    def _tell(self, page: Any) -> None:
+    def _tell(self, ask: Any) -> None:
         try:
-            answer = page()
+            answer = ask()
         except Exception:
             log.exception("status.failed", extra={"path": self.path})
             answer = HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, "this failed; the log tells why\n"
@@ -242,9 +249,11 @@ class _Request(BaseHTTPRequestHandler):
     def _metrics(self) -> tuple[HTTPStatus, str, str]:
         return HTTPStatus.OK, *render(self.server.facts.metrics(), self.headers.get("Accept", ""))
 
+    def _status(self) -> tuple[HTTPStatus, str, str]:
+        return HTTPStatus.OK, JSON, json.dumps(self.server.facts.snapshot()) + "\n"
+
     def _page(self) -> tuple[HTTPStatus, str, str]:
-        checks = {**self.server.facts.livez(), **self.server.facts.readyz()}
-        return HTTPStatus.OK, HTML, _page(checks)
+        return HTTPStatus.OK, HTML, page.render(self.server.facts.snapshot())
 
     def _send(self, status: HTTPStatus, kind: str, text: str, **headers: str) -> None:
         body = text.encode("utf-8", "replace")
@@ -252,7 +261,7 @@ class _Request(BaseHTTPRequestHandler):
         self.send_response(status)
         headers |= {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"}
         headers |= {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+        headers["Content-Security-Policy"] = page.POLICY if kind == HTML else NO_CONTENT
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
@@ -290,17 +299,3 @@ def _is_ours(host: str | None, names: frozenset[str]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _page(checks: Mapping[str, Check]) -> str:
-    rows = "".join(
-        f"<tr><td>{'✓' if check.ok else '✗'}<td>{html.escape(name)}"
-        f"<td>{html.escape(redact(check.detail))}"
-        for name, check in checks.items()
-    )
-    links = "".join(f'<li><a href="{p}">{p}</a>' for p in ("/livez", "/readyz", "/metrics"))
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width"><title>swf-bridge</title>'
-        f"<h1>swf-bridge</h1><table>{rows}</table><ul>{links}</ul>\n"
-    )

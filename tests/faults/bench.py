@@ -247,8 +247,15 @@ class Bench:
         stranded = self.stranded()
         self.load.level = self._level + stranded
         goal = count + stranded
-        until(lambda: self.started() >= goal, 60, f"{count} tasks in flight", self.words)
-        return self.started() - stranded
+        seen = 0
+
+        def enough() -> bool:
+            nonlocal seen
+            seen = self.started()
+            return seen >= goal
+
+        until(enough, 60, f"{count} tasks in flight", self.words)
+        return seen - stranded
 
     def await_progress(self, count: int = PROGRESS, seconds: float = 45.0) -> float:
         """Seconds until so many more tasks were closed."""

@@ -1,0 +1,53 @@
+"""A snapshot (`bridge/snapshot.py`) as plain data, for what shows one."""
+
+from typing import Any
+
+NOW = 1_700_000_000.0
+
+
+def row(**more: Any) -> dict[str, Any]:
+    """A task list that is polled."""
+    return {
+        "domain": "dev",
+        "taskList": "images",
+        "tasks": 3,
+        "owed": 0,
+        "oldest": NOW - 61,
+        "pollers": 2,
+        "pollerStates": {"polling": 2},
+        "inFlight": 3,
+        "slots": 100,
+        "lastPoll": NOW - 5,
+        "notPolled": "",
+        "polls": 40,
+        "polled": 36,
+        **more,
+    }
+
+
+def snapshot(**more: Any) -> dict[str, Any]:
+    """A daemon that does well for an hour."""
+    link = {"connected": True, "blocked": False, "reconnects": 0, "error": "", "awayFor": 0.0}
+    return {
+        "version": "1.0",
+        "pid": 4711,
+        "instance": "0123456789ab",
+        "now": NOW,
+        "startedAt": NOW - 3600,
+        "state": "running",
+        "checks": {"threads": {"ok": True, "detail": "moving"}},
+        "broker": [{"name": name, **link} for name in ("publisher", "consumer")],
+        "journal": {
+            "path": "/var/lib/swf-bridge/journal.db",
+            "writable": True,
+            "size": 81_920,
+            "tasks": 3,
+            "owed": 0,
+        },
+        "lists": [row()],
+        "unroutable": [],
+        "replies": {"held": 0, "outcomes": {"completed": 33}},
+        "deadLetters": {"sinceStart": 0, "codes": {}},
+        "lastErrors": [],
+        **more,
+    }

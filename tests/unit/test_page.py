@@ -1,0 +1,154 @@
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+from pages import NOW, row, snapshot
+
+from bridge import page
+
+VOID = {"meta", "link", "br"}
+
+
+class Document(HTMLParser):
+    """A page as its elements and text; every element must be closed in its turn."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.text, self._open = [], "", []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] not in {"script", "style"}:
+            self.text += data
+
+    def all(self, tag):
+        return [attrs for each, attrs in self.elements if each == tag]
+
+
+def shown(**more):
+    return Document(page.render(snapshot(**more)))
+
+
+def test_a_daemon_that_does_well_says_so_first():
+    document = shown()
+    assert "All is well" in document.text
+    assert "What is wrong" not in document.text
+    assert "dev/images" in document.text
+    assert "3 of 100 slots" in document.text
+
+
+def test_what_is_wrong_is_told_with_what_it_means_for_the_tasks():
+    refused = {"ok": False, "detail": "connection refused"}
+    document = shown(checks={"broker publisher": refused, "polls dev/images": refused})
+    assert "2 things are wrong" in document.text
+    assert "broker publisher: connection refused" in document.text
+    assert "none is lost" in document.text
+    assert "SWF keeps the tasks of this list" in document.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["threads", "broker publisher", "broker consumer", "broker demand", "journal", "answers"],
+)
+def test_every_check_of_the_daemon_has_its_meaning(name):
+    assert page._means(name)
+
+
+def test_a_list_that_is_not_polled_says_why_in_words_not_only_by_a_sign():
+    document = shown(lists=[row(notPolled="queue work has no consumer", lastPoll=None)])
+    assert "no: queue work has no consumer" in document.text
+    assert "never" in document.text
+
+
+def test_a_full_window_is_told():
+    assert "100 of 100 slots – full" in shown(lists=[row(inFlight=100)]).text
+
+
+def test_unroutable_keys_dead_letters_and_errors_are_told():
+    error = {"at": NOW - 9, "level": "warning", "event": "task.unroutable", "fields": {"key": "k"}}
+    document = shown(
+        unroutable=[{"key": "greet.1.0", "seconds": 75.0, "reason": "no queue is bound"}],
+        deadLetters={"sinceStart": 2, "codes": {"not-json": 2}},
+        lastErrors=[error],
+    )
+    for told in ("greet.1.0", "for 1 min 15 s", "2 dead letters", "not-json", "task.unroutable"):
+        assert told in document.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "' onmouseover='alert(1)",
+        "&lt;",
+        "x" * 256,
+        "\u202egpj.exe",
+        "a\x00b\x1b[31m",
+        "\ud800",
+    ],
+)
+def test_a_hostile_name_stays_text_and_breaks_nothing(name):
+    hostile = {"ok": False, "detail": name}
+    error = {"at": NOW, "level": "error", "event": name, "fields": {name: name}}
+    text = page.render(
+        snapshot(
+            checks={name: hostile},
+            lists=[row(domain=name, taskList=name, notPolled=name, pollerStates={name: 1})],
+            unroutable=[{"key": name, "seconds": 1.0, "reason": name}],
+            deadLetters={"sinceStart": 1, "codes": {name: 1}},
+            replies={"held": 0, "outcomes": {name: 1}},
+            lastErrors=[error],
+        )
+    )
+    document = Document(text)
+    assert len(document.all("script")) == 1
+    assert not document.all("img")
+    assert not any(key.startswith("on") for _, attrs in document.elements for key in attrs)
+    assert not re.search("[\x00-\x09\x0b-\x1f\ud800-\udfff]", text)
+    readable = "".join("\ufffd" if ord(c) < 32 or c == "\ud800" else c for c in name)
+    assert readable in document.text
+    text.encode()
+
+
+def test_a_right_to_left_name_cannot_turn_its_surroundings():
+    text = page.render(snapshot(lists=[row(taskList="\u202egpj")]))
+    assert "<bdi>dev/\u202egpj</bdi>" in text
+
+
+def test_a_screen_reader_finds_landmarks_headings_and_tables_with_heads():
+    document = shown()
+    for landmark in ("header", "main", "nav", "footer"):
+        assert len(document.all(landmark)) == 1
+    assert document.all("html") == [{"lang": "en"}]
+    assert len(document.all("h1")) == 1
+    assert len(document.all("caption")) == len(document.all("table")) > 0
+    assert all("scope" in attrs for attrs in document.all("th"))
+    headings = {attrs["id"] for attrs in document.all("h2")}
+    named = {attrs.get("aria-labelledby") for attrs in document.all("section")} - {None}
+    assert named == headings
+    (live,) = [attrs for _, attrs in document.elements if attrs.get("role") == "status"]
+    assert live["id"] == "state"
+
+
+def test_the_policy_allows_this_style_and_script_and_nothing_else():
+    text = page.render(snapshot())
+    for tag in ("style", "script"):
+        (inside,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}';" in page.POLICY
+    assert page.POLICY.startswith("default-src 'none'")
+    assert not re.search(r'(src|href)="(?!/(livez|readyz|metrics|status\.json)")', text)
+    assert " style=" not in text
