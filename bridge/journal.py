@@ -9,7 +9,6 @@ tasks in them come back by SWF's time-outs.
 """
 
 import contextlib
-import itertools
 import logging
 import os
 import sqlite3
@@ -245,7 +244,7 @@ class Journal:
             limit,
         )
         entries = ((seq, _entry(tuple(row))) for seq, *row in rows)
-        return list(itertools.takewhile(lambda each: each[1].task.polled_at < before, entries))
+        return [each for each in entries if each[1].task.polled_at < before]
 
     def labels(self) -> list[tuple[str, str, str]]:
         """The id, domain and task list of every task in hand."""

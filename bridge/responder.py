@@ -222,8 +222,10 @@ class Responder:
         """Cancel the task in SWF; one heartbeat decides where SWF does not take that."""
         try:
             self._swf.respond(reply)
-        except (TaskClosed, Rejected, Refused):
+        except (TaskClosed, Rejected, Refused) as error:
             if self._swf.heartbeat(reply.token, None):
+                if isinstance(error, TaskClosed):  # it is open: the request came in between
+                    raise Unavailable("CancelRefused", str(error)) from None
                 raise
             failed = Failed(reply.token, NOT_REQUESTED, reply.details)
             self._swf.respond(failed)

@@ -147,7 +147,7 @@ class Box:
     def _environment(self) -> dict[str, str]:
         binds = (f"{source}:{target}" for source, target in self._binds.items())
         return {
-            "PATH": os.environ["PATH"],
+            "PATH": f"{os.environ['PATH']}:{PATH}",
             "BOX_ROOT": str(self._folder / "root"),
             "BOX_VAR": str(self._folder / "var"),
             "BOX_ETC": str(self._etc or ""),
