@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from pika.exceptions import ChannelClosedByBroker
-
 from bridge.amqp import Tls, to_pika
-from bridge.broker import Connection, Step, Steps
+from bridge.broker import ChannelClosedByBroker, Connection, Step, Steps
 from bridge.message import ATTEMPT_HEADER, Message
 from bridge.topology import Exchange, Item
 

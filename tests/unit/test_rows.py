@@ -39,7 +39,7 @@ HOMES = {
     "boto3": {"aws"},
     "botocore": {"aws", "curl"},
     "pycurl": {"curl", "polls"},
-    "pika": {"amqp", "broker", "publisher", "conformance"},
+    "pika": {"amqp", "broker", "conformance"},
     "sqlite3": {"journal", "journalfile"},
     "sentry_sdk": {"telemetry"},
     "prometheus_client": {"exposition"},
