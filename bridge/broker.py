@@ -339,16 +339,22 @@ class Connection(ABC):
 class Run:
     """Runs steps one after the other on the connection's loop, then calls ``finished``.
 
-    A step that is not answered in time, or whose channel is closed, is thrown into the steps, so
-    that they read as if they were synchronous.
+    The close of a step's channel is thrown into the steps, so that they read as if they were
+    synchronous. A step that is not answered in time ends the connection's life, unless ``late``
+    is there to be told of it: then its answer is awaited further.
     """
 
     def __init__(
-        self, connection: Connection, steps: Steps, finished: Callable[[], object]
+        self,
+        connection: Connection,
+        steps: Steps,
+        finished: Callable[[], object],
+        late: Callable[[], object] | None = None,
     ) -> None:
         self._connection = connection
         self._steps = steps
         self._finished = finished
+        self._late = late
         self._timer: Any = None
         self._channel: Any = None
 
@@ -374,7 +380,8 @@ class Run:
             return
         guarded = self._connection._guarded
         late = TimeoutError(f"RabbitMQ does not answer: {step.what}")
-        self._timer = loop.call_later(STEP_TIMEOUT, guarded(partial(self._connection._abort, late)))
+        give_up = self._late or partial(self._connection._abort, late)
+        self._timer = loop.call_later(STEP_TIMEOUT, guarded(give_up))
         step.start(guarded(partial(self._answered, step)))
 
     def _answered(self, step: Step, answer: Any = None, *rest: Any) -> None:

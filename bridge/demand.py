@@ -7,6 +7,7 @@ asks RabbitMQ once a second for the consumers and the ready messages of each suc
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from bridge.amqp import Tls
@@ -68,7 +69,9 @@ class Demand(Connection):
     def _work(self) -> None:
         if not self._looking:
             self._looking = True
-            Run(self, self._look(), lambda: None).go()
+            for gate in self.gates.values():
+                silent = f"queue {gate.wanted.queue}: RabbitMQ does not answer"
+                Run(self, self._look(gate), lambda: None, partial(gate.set, silent)).go()
 
     def _tick(self) -> None:
         """Nothing: the steps have a clock of their own."""
@@ -78,20 +81,22 @@ class Demand(Connection):
         for gate in self.gates.values():
             gate.set("RabbitMQ is away")
 
-    def _look(self) -> Steps:
-        """Look at each queue in turn, once a second, for as long as the connection lives."""
+    def _look(self, gate: Gate) -> Steps:
+        """Look at the queue once a second, for as long as the connection lives.
+
+        On a channel of its own: a queue that does not answer is not to stop the other lists.
+        """
         channel = None
         while True:
-            for gate in self.gates.values():
-                if channel is None or not channel.is_open:
-                    channel = yield from self._open_channel()
-                try:
-                    answer = yield _look_at(channel, gate.wanted.queue)
-                except ChannelClosedByBroker as error:
-                    gate.set(f"queue {gate.wanted.queue}: {error.reply_text}")
-                else:
-                    counts = answer.method
-                    gate.set(_why_not(gate.wanted, counts.consumer_count, counts.message_count))
+            if channel is None or not channel.is_open:
+                channel = yield from self._open_channel()
+            try:
+                answer = yield _look_at(channel, gate.wanted.queue)
+            except ChannelClosedByBroker as error:
+                gate.set(f"queue {gate.wanted.queue}: {error.reply_text}")
+            else:
+                counts = answer.method
+                gate.set(_why_not(gate.wanted, counts.consumer_count, counts.message_count))
             yield Step("wait", lambda done: self._call_later(INTERVAL, done))
 
 

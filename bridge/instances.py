@@ -6,7 +6,9 @@ and its journal row back, or tells the worker. Each instance has a durable queue
 """
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 from bridge import metrics as m
@@ -15,9 +17,18 @@ from bridge.message import Message, cancellation, decode_notice, notice
 from bridge.metrics import Metrics
 from bridge.publisher import Done, Fate, Receipt
 from bridge.routing import RoutingKey
+from bridge.task import ActivityTask
 from bridge.topology import Topology
 
 log = logging.getLogger(__name__)
+
+SPOKEN_KEPT = 10_000
+"""So many tasks of others are remembered, to tell their holder once that a worker has spoken."""
+NOTICE_RETRY = 5.0
+"""Seconds until a notice is published again that a queue did not take."""
+
+Later = Callable[[float, Callable[[], object]], object]
+"""Call the second in so many seconds, on a thread that may write to the journal."""
 
 
 class TasksInHand(Protocol):
@@ -31,6 +42,12 @@ class TasksInHand(Protocol):
 
     def was_settled(self, task_id: str) -> bool:
         """Whether it was settled here before."""
+
+    def cancels_owed(self) -> Iterator[Entry]:
+        """The tasks of whose cancel RabbitMQ has not confirmed a notice."""
+
+    def cancel_told(self, task_id: str) -> None:
+        """RabbitMQ has confirmed it."""
 
     def cancel_noticed(self, task_id: str) -> bool:
         """Remember that the worker is told of the cancel; True the first time."""
@@ -54,12 +71,17 @@ class Instances:
         *,
         topology: Topology,
         routing_key: RoutingKey,
+        later: Later,
     ) -> None:
         self._journal = journal
         self._publisher = publisher
         self._metrics = metrics
         self._topology = topology
         self._routing_key = routing_key
+        self._later = later
+        self._lock = threading.Lock()
+        self._spoken: dict[str, None] = {}
+        """Tasks of others of whose worker their holder has been told, the oldest first."""
         self.worker_spoke: Callable[[str], object] = lambda task_id: None
         """Told of each task in hand of which a worker has spoken at another instance."""
 
@@ -95,22 +117,31 @@ class Instances:
         entry = self._journal.get(task_id)
         if entry is None:
             self._tell("cancel", task_id)
-        elif self._journal.cancel_noticed(task_id):
+            return
+        with self._lock:  # heartbeats and notices may say it at the same moment
+            first = self._journal.cancel_noticed(task_id)
+        if first:
             task = entry.task
             self._metrics.count(m.CANCEL_NOTICES, task.domain, task.task_list)
             log.info("task.cancel_requested", extra={"task": task_id})
-            message = cancellation(
-                task.token,
-                task_id,
-                exchange=self._topology.cancel_exchange,
-                routing_key=self._routing_key.of(task),
-            )
-            self._publisher.publish(message, log_unsent)
+            self._tell_worker(task)
+
+    def resume(self) -> None:
+        """Publish the cancellation notices that an earlier life of the daemon owes."""
+        for entry in self._journal.cancels_owed():
+            self._tell_worker(entry.task)
 
     def spoke(self, task_id: str) -> None:
         """A worker has spoken here of a task: its holder, if that is another, need not beat."""
-        if self._journal.get(task_id) is None:
-            self._tell("spoke", task_id)
+        if self._journal.get(task_id) is not None:
+            return
+        with self._lock:
+            if task_id in self._spoken:
+                return
+            self._spoken[task_id] = None
+            if len(self._spoken) > SPOKEN_KEPT:
+                del self._spoken[next(iter(self._spoken))]
+        self._tell("spoke", task_id)
 
     def heard(self, body: bytes) -> None:
         """Another instance speaks of a task; it concerns us where we hold it."""
@@ -123,6 +154,26 @@ class Instances:
             self.cancel_requested(task_id)
         elif what == "spoke":
             self.worker_spoke(task_id)
+
+    def _tell_worker(self, task: ActivityTask) -> None:
+        message = cancellation(
+            task.token,
+            task.id,
+            exchange=self._topology.cancel_exchange,
+            routing_key=self._routing_key.of(task),
+        )
+        self._publisher.publish(message, partial(self._worker_told, task))
+
+    def _worker_told(self, task: ActivityTask, receipt: Receipt) -> None:
+        """On the publisher's thread: until RabbitMQ has the notice, it is owed."""
+        match receipt.fate:
+            case Fate.CONFIRMED:
+                self._later(0.0, partial(self._journal.cancel_told, task.id))
+            case Fate.NACKED:
+                self._later(NOTICE_RETRY, partial(self._tell_worker, task))
+            case _:
+                extra = {"task": task.id, "reason": receipt.detail}
+                log.warning("cancel.not_told", extra=extra)
 
     def _closed(self, task_id: str, *, remember: bool) -> InHand | None:
         held = self._journal.settle(task_id, remember=remember)

@@ -72,6 +72,8 @@ _RECORD = (
 _SETTLE = "INSERT INTO settled (id) VALUES (?)"  # a trigger removes the task
 _REMOVE = "DELETE FROM task WHERE id = ?"
 _IN_HAND = "SELECT id, domain, task_list, polled_at FROM task ORDER BY seq"
+_TOLD, _OWED = 1, 2
+"""What ``cancel_noticed`` holds once SWF has asked to cancel the task."""
 _ENTRY = "body, polled_at, published, first_word, cancel_noticed"
 
 
@@ -184,12 +186,16 @@ class Journal:
         self._mark("first_word", task_id)
 
     def cancel_noticed(self, task_id: str) -> bool:
-        """Remember that the worker is told of the cancel; True the first time."""
+        """Remember that a notice of the cancel is owed; True the first time."""
         entry = self.get(task_id)
         if entry is None or entry.cancel_noticed:
             return False
-        self._mark("cancel_noticed", task_id)
+        self._mark("cancel_noticed", task_id, _OWED)
         return True
+
+    def cancel_told(self, task_id: str) -> None:
+        """RabbitMQ has the notice of the cancel: it is owed no more."""
+        self._mark("cancel_noticed", task_id, _TOLD)
 
     # --- questions ---
 
@@ -226,6 +232,10 @@ class Journal:
     def owed(self) -> Iterator[Entry]:
         """The tasks of an earlier life that RabbitMQ has not confirmed."""
         return self.tasks(f"NOT published AND seq <= {self._inherited}")
+
+    def cancels_owed(self) -> Iterator[Entry]:
+        """The tasks of whose cancel RabbitMQ has no notice yet, or has not said so."""
+        return self.tasks(f"cancel_noticed = {_OWED}")
 
     def handed_over(
         self, *, before: float, after: int = 0, label: Label | None = None, limit: int
@@ -288,12 +298,14 @@ class Journal:
             self._db.close()
         os.close(self._held)
 
-    def _mark(self, column: Literal["first_word", "cancel_noticed"], task_id: str) -> None:
+    def _mark(
+        self, column: Literal["first_word", "cancel_noticed"], task_id: str, value: int = 1
+    ) -> None:
         with self._lock:
             if entry := self._unwritten.get(task_id):
                 marked: dict[str, Any] = {column: True}
                 self._unwritten[task_id] = replace(entry, **marked)
-        self._commit(_Write(f"UPDATE task SET {column} = 1 WHERE id = ?", (task_id,)))  # noqa: S608
+        self._commit(_Write(f"UPDATE task SET {column} = {value} WHERE id = ?", (task_id,)))  # noqa: S608
 
     def _as_confirmed(self, entry: Entry) -> Entry:
         """With the confirm that is not written yet."""

@@ -6,8 +6,10 @@ says on the way, that the task is closed or to be cancelled, is passed on at onc
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from threading import Lock
 from typing import Protocol
 
 from bridge.errors import BadReply, TaskClosed, Unavailable
@@ -17,6 +19,11 @@ from bridge.task import ActivityTask
 from bridge.window import Label
 
 log = logging.getLogger(__name__)
+
+LANES = 2
+"""Heartbeats of the bridge's own on their way at once: those of workers do not wait for many."""
+RETRY = 5.0
+"""Seconds until one that SWF could not take is tried again, where the interval is longer."""
 
 
 class Beat(Protocol):
@@ -42,7 +49,8 @@ class Waiting(Protocol):
 class Keepalive:
     """Beats for the tasks of the lists that ask for it. Safe to use from many threads.
 
-    ``later`` is the clock; ``work`` hands a call to the threads that carry heartbeats to SWF.
+    ``look`` is to be called about once a second; ``work`` hands a call to the threads that carry
+    heartbeats to SWF, and ``own`` makes the second its argument unless a worker's is on its way.
     ``intervals`` has seconds between two heartbeats by task list, 0 for none.
     """
 
@@ -52,76 +60,109 @@ class Keepalive:
         journal: Waiting,
         instances: Instances,
         *,
-        later: Callable[[float, Callable[[], object]], object],
         work: Callable[[Callable[[], object]], object],
+        own: Callable[[str, Callable[[], object]], object],
         intervals: Mapping[Label, float],
         limit: float,
     ) -> None:
         self._swf = swf
         self._journal = journal
         self._instances = instances
-        self._later = later
         self._work = work
+        self._own = own
         self._intervals = {label: seconds for label, seconds in intervals.items() if seconds}
         self._limit = limit
-        self._silent: set[str] = set()
-        """The tasks whose worker has not spoken yet."""
+        self._due: dict[str, float] = {}
+        """The tasks whose worker has not spoken yet, and when the next heartbeat is due."""
+        self._lock = Lock()
+        self._next: deque[str] = deque()
+        """Those that are due, in order."""
+        self._lanes = 0
 
     def __repr__(self) -> str:
-        return f"<Keepalive {len(self._silent)} tasks>"
-
-    @property
-    def on(self) -> bool:
-        """Whether any list asks for it."""
-        return bool(self._intervals)
+        return f"<Keepalive {len(self._due)} tasks>"
 
     def resume(self) -> None:
-        """Go on with the tasks of an earlier life of the daemon."""
-        if self.on:
-            for entry in self._journal.tasks("NOT first_word"):
-                self.watch(entry.task)
+        """Go on with the tasks of an earlier life of the daemon: who knows how long it was away."""
+        for entry in self._journal.tasks("NOT first_word") if self._intervals else ():
+            if time.time() - entry.task.polled_at <= self._limit:
+                self._watch(entry.task, 0.0)
 
     def watch(self, task: ActivityTask) -> None:
-        """Keep the task alive, if its list asks for it."""
-        interval = self._intervals.get((task.domain, task.task_list))
-        if interval and task.id not in self._silent:
-            self._silent.add(task.id)
-            self._again(task.id, interval)
+        """Keep the task alive, if its list asks for it. Call it before a worker can have it."""
+        if interval := self._interval(task):
+            self._watch(task, interval)
 
     def heard(self, task_id: str) -> None:
         """A worker has spoken of the task: from now on keeping it alive is the worker's."""
-        if task_id in self._silent:
-            self._silent.discard(task_id)
-            self._journal.first_word(task_id)
-        elif self.on:
+        self._due.pop(task_id, None)
+        entry = self._journal.get(task_id)
+        if entry is None:
             self._instances.spoke(task_id)
+        elif not entry.first_word:
+            self._journal.first_word(task_id)
 
-    def _again(self, task_id: str, interval: float) -> None:
-        self._later(interval, partial(self._work, partial(self._beat, task_id, interval)))
+    def forget(self, task_id: str) -> None:
+        """The task is settled."""
+        self._due.pop(task_id, None)
 
-    def _beat(self, task_id: str, interval: float) -> None:
-        """On a thread that may wait for SWF."""
-        entry = self._journal.get(task_id) if task_id in self._silent else None
-        if entry is None or not self._beat_for(entry):
-            self._silent.discard(task_id)
-        else:
-            self._again(task_id, interval)
+    def look(self) -> None:
+        """See which tasks are due, and have heartbeats made for them."""
+        now = time.monotonic()
+        due = [task_id for task_id, when in list(self._due.items()) if when <= now]
+        with self._lock:
+            known = set(self._next)
+            self._next.extend(task_id for task_id in due if task_id not in known)
+            idle = min(LANES - self._lanes, len(self._next))
+            self._lanes += idle
+        for _ in range(idle):
+            self._work(self._go_on)
 
-    def _beat_for(self, entry: Entry) -> bool:
-        """Whether to go on."""
+    def _interval(self, task: ActivityTask) -> float:
+        return self._intervals.get((task.domain, task.task_list), 0.0)
+
+    def _watch(self, task: ActivityTask, seconds: float) -> None:
+        if self._interval(task):
+            self._due[task.id] = time.monotonic() + seconds
+
+    # --- on a thread that may wait for SWF ---
+
+    def _go_on(self) -> None:
+        """One heartbeat; then the next, behind what workers have sent meanwhile."""
+        with self._lock:
+            if not self._next:
+                self._lanes -= 1
+                return
+            task_id = self._next.popleft()
+        try:
+            self._beat(task_id)
+        finally:
+            self._work(self._go_on)
+
+    def _beat(self, task_id: str) -> None:
+        entry = self._journal.get(task_id)
+        if entry is None or entry.first_word or task_id not in self._due:
+            self._due.pop(task_id, None)
+            return
         task = entry.task
+        self._due[task_id] = time.monotonic() + self._interval(task)
         if time.time() - task.polled_at > self._limit:
-            log.warning("keepalive.ended", extra={"task": task.id, "seconds": self._limit})
-            return False
+            log.warning("keepalive.ended", extra={"task": task_id, "seconds": self._limit})
+            self._due.pop(task_id, None)
+        else:
+            self._own(task_id, partial(self._beat_for, task))
+
+    def _beat_for(self, task: ActivityTask) -> None:
         try:
             if self._swf.heartbeat(task.token, None):
                 self._instances.cancel_requested(task.id)
         except TaskClosed:
+            self._due.pop(task.id, None)
             self._instances.released(task.id, "closed in SWF")
-            return False
         except BadReply as error:
+            self._due.pop(task.id, None)
             log.warning("keepalive.refused", extra={"task": task.id, "error": error.detail})
-            return False
         except Unavailable as error:
+            soon = time.monotonic() + min(RETRY, self._interval(task))
+            self._due[task.id] = soon
             log.info("keepalive.put_off", extra={"task": task.id, "error": str(error)})
-        return True

@@ -40,6 +40,8 @@ STATUS_HEADER = "swf-status"
 ATTEMPT_HEADER = "swf-bridge-attempt"
 ERROR_HEADER = "swf-bridge-error"
 DETAIL_HEADER = "swf-bridge-error-detail"
+DEATH_HEADER = "swf-bridge-death"
+"""Why a task message was dead-lettered, once it waits for SWF at the tail of the queue."""
 
 UNDECODABLE_HEADERS = "swf-bridge-undecodable-headers"
 """Stands for a message's headers where they cannot be decoded; it is never sent."""
@@ -214,6 +216,8 @@ def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
 
 def _death(headers: Mapping[str, Any]) -> str:
     """Why, where and how often RabbitMQ dead-lettered a message, by the last entry of x-death."""
+    if isinstance(known := headers.get(DEATH_HEADER), str):
+        return known
     deaths = headers.get("x-death")
     if not isinstance(deaths, list) or not deaths or not isinstance(deaths[0], Mapping):
         return "no x-death header tells why"
@@ -308,8 +312,14 @@ def dead_letter(
 
 
 def to_the_tail(queue: str, body: bytes, properties: Mapping[str, Any]) -> Message:
-    """A reply that SWF cannot take now, to be published behind those that wait in the queue."""
+    """A reply that SWF cannot take now, to be published behind those that wait in the queue.
+
+    Or a task message that was dead-lettered: then it goes on saying why.
+    """
     kept, _ = _within_limit(_own_headers(properties))
+    headers = properties.get("headers") or {}
+    if "x-death" in headers and properties.get("type") == TASK_TYPE:
+        kept[DEATH_HEADER] = _encodable(_death(headers))
     return _again(queue, body, properties, kept)
 
 

@@ -19,6 +19,7 @@ from bridge.consumer import Consumer, Delivery, Outcome
 from bridge.control import ControlServer, Errand
 from bridge.demand import Demand, Wanted
 from bridge.errands import TaskErrands
+from bridge.errors import BadReply
 from bridge.forwarder import Forwarder
 from bridge.heartbeats import Heartbeats
 from bridge.instances import Instances
@@ -43,8 +44,8 @@ from bridge.topology import Topology
 from bridge.visit import Visit
 from bridge.window import Label, Window
 
-HEARTBEAT_THREADS = 2
-"""Beside the responders, so that a slow heartbeat delays no result."""
+LOOK = 1.0
+"""Seconds between two looks at which tasks are to be kept alive."""
 
 
 class Part(Protocol):
@@ -73,7 +74,7 @@ class Parts:
         self.swf = Swf(
             identity=settings.identity,
             pollers=sum(each.pollers for each in settings.task_lists),
-            responders=settings.responders + HEARTBEAT_THREADS,
+            responders=settings.responders + _heartbeat_threads(settings),
             read_timeout=settings.read_timeout,
             observe=_observe_into(self.metrics),
             way=settings.swf_client,
@@ -81,7 +82,7 @@ class Parts:
         self.window = Window({_label(each): each.max_in_flight for each in settings.task_lists})
         self.journal = Journal(
             settings.journal,
-            settled=self.window.release,
+            settled=self._let_go,
             observe=partial(self.metrics.observe, m.JOURNAL_COMMIT),
         )
         for task_id, domain, task_list in self.journal.labels():
@@ -143,7 +144,14 @@ class Parts:
     def resume(self) -> None:
         """Take up what an earlier life left; on the timer's thread."""
         self.forwarder.resume()
+        self.instances.resume()
         self.keepalive.resume()
+        if any(each.keepalive for each in self.settings.task_lists):
+            self.timer.every(LOOK, self.keepalive.look)
+
+    def _let_go(self, task_id: str) -> None:
+        self.window.release(task_id)
+        self.keepalive.forget(task_id)
 
     # --- RabbitMQ → SWF ---
 
@@ -155,6 +163,7 @@ class Parts:
             self.metrics,
             topology=self.topology,
             routing_key=self._routing_key,
+            later=self.timer.later,
         )
         self.heartbeats = Heartbeats(
             self.swf,
@@ -164,13 +173,14 @@ class Parts:
             topology=self.topology,
             later=self.timer.later,
             settle=self._settle,
+            refuse=self._refuse,
         )
         self.keepalive = Keepalive(
             self.swf,
             self.journal,
             self.instances,
-            later=self.timer.later,
             work=self.heartbeats.work.put,
+            own=self.heartbeats.own,
             intervals={_label(each): each.keepalive for each in settings.task_lists},
             limit=settings.keepalive_limit,
         )
@@ -190,7 +200,7 @@ class Parts:
         ]
         self.responders += [
             Hand(f"heartbeat-{number}", self.heartbeats.work, lambda beat: beat())
-            for number in range(1, HEARTBEAT_THREADS + 1)
+            for number in range(1, _heartbeat_threads(settings) + 1)
         ]
         self.consumer = Consumer(
             settings.amqp_urls,
@@ -206,6 +216,9 @@ class Parts:
 
     def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         self.consumer.settle(delivery, outcome)
+
+    def _refuse(self, delivery: Delivery, error: BadReply) -> None:
+        self.responder.refuse(delivery, error)
 
     def _handle(self, work: Work) -> None:
         if not isinstance(work, Delivery):
@@ -267,8 +280,8 @@ class Parts:
         )
 
     def _hand_over(self, task: ActivityTask, body: bytes) -> None:
-        self.forwarder.forward(task, body)
         self.keepalive.watch(task)
+        self.forwarder.forward(task, body)
 
     # --- what operators ask ---
 
@@ -310,6 +323,11 @@ class Parts:
 
     def _tell_status(self, _request: Request) -> Answers:
         yield {"result": self.report.snapshot()}
+
+
+def _heartbeat_threads(settings: Settings) -> int:
+    """Beside the responders, so that a slow heartbeat delays no result."""
+    return max(2, settings.responders // 2)
 
 
 def _label(task_list: TaskList) -> Label:

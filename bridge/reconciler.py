@@ -21,6 +21,9 @@ TICK = 1.0
 ROUND = 60.0
 """Seconds between two rounds while no window is full and the last round freed nothing."""
 ROUND_WHEN_FULL = 2.0
+ROUND_WHEN_FULL_CAP = 16.0
+"""While a window is full: twice as long after each round that freed nothing, up to this. A window
+may well be full of tasks that are worked on, and SWF allows few looks into histories."""
 PER_ROUND = 25
 """Histories that a round reads at most."""
 YOUNG = 30.0
@@ -73,6 +76,8 @@ class Reconciler:
         """How far the rounds have come, by the list they were held for."""
         self._rounds = 0
         self._next_round = self.moved + ROUND
+        self._last_round = self.moved
+        self._when_full = ROUND_WHEN_FULL
         self._stopping = threading.Event()
 
     def __repr__(self) -> str:
@@ -85,9 +90,10 @@ class Reconciler:
             self.expire()
             full = self._next_full()
             if full is not None:
-                self._next_round = min(self._next_round, now + ROUND_WHEN_FULL)
+                self._next_round = min(self._next_round, self._last_round + self._when_full)
             if now >= self._next_round:
                 freed = self.ask(full)
+                self._last_round = now
                 self._next_round = now + (ROUND_WHEN_FULL if freed else ROUND)
 
     def _next_full(self) -> Label | None:
@@ -113,6 +119,14 @@ class Reconciler:
             limit=PER_ROUND,
         )
         self._asked[full] = candidates[-1][0] if len(candidates) == PER_ROUND else 0
+        freed = self._ask_about_all(candidates)
+        if freed:
+            self._when_full = ROUND_WHEN_FULL
+        elif full is not None and candidates:
+            self._when_full = min(2 * self._when_full, ROUND_WHEN_FULL_CAP)
+        return freed
+
+    def _ask_about_all(self, candidates: Sequence[tuple[int, Entry]]) -> int:
         freed = 0
         for _, entry in candidates:
             if self._stopping.is_set():

@@ -155,8 +155,17 @@ def _connected(connection: Connection) -> Check:
 
 
 def _word(state: str) -> str:
-    """A poller's state as a label: few values, whatever the error says."""
-    known = {"starting", "polling", "stopped"}
-    if state in known:
-        return state
-    return state.partition(":")[0] if ":" in state else "waiting"
+    """A poller's state as a label: few values, whatever the error or the queue is."""
+    for begin, word in _WORDS.items():
+        if state.startswith(begin):
+            return word
+    return "waiting"
+
+
+_WORDS = {
+    **{each: each for each in ("starting", "polling", "stopped", "failing", "refused by SWF")},
+    "every slot": "window full",
+    "queue ": "no demand",
+    "RabbitMQ": "broker away",
+    "the journal": "journal not writable",
+}

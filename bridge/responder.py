@@ -123,7 +123,11 @@ class Responder:
         """Have a task failed in SWF that no worker could be given."""
         self.work.put(partial(self._give_back, reply, again))
 
-    # --- one piece of work, on a responder's thread ---
+    # --- one piece of work, on a thread that may wait for SWF ---
+
+    def refuse(self, delivery: Delivery, error: BadReply) -> None:
+        """Have the delivery parked for ``error``, and its task failed where that is Rejected."""
+        self._settle(delivery, self._guarded(delivery, partial(self._bad, error)))
 
     def handle(self, work: Work) -> None:
         """Handle one piece of work, and the replies that waited for their turn meanwhile.
@@ -143,7 +147,7 @@ class Responder:
         try:
             reply = decode(delivery.body, delivery.properties["headers"])
         except BadReply as error:
-            self._settle(delivery, self._guarded(delivery, partial(self._bad, error)))
+            self.refuse(delivery, error)
             return
         if isinstance(reply, Heartbeat):
             self._heard(reply.task)

@@ -162,10 +162,15 @@ def _list(
 
 
 def _why_not(source: Source, states: Counter[str]) -> str:
-    """Why the list is not polled now; nothing where at least one poller polls."""
+    """Why no new poll begins; nothing where at least one poller polls and others may.
+
+    Where workers or RabbitMQ want no tasks, polls that are open already may go on for a minute.
+    """
+    if closed := source.closed_gate():
+        return closed
     if states["polling"]:
         return ""
-    known = source.closed_gate() or source.refused.error or source.failing.error
+    known = source.refused.error or source.failing.error
     return known or next(iter(states), "no pollers")
 
 

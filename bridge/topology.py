@@ -76,13 +76,18 @@ class Topology:
         return f"{NOTICE_QUEUES}{self.instance}"
 
     def for_publisher(self) -> tuple[Item, ...]:
-        """What must stand before a task goes out: a task names the reply queue."""
+        """What must stand before a task goes out.
+
+        The task names the reply queue, and its reply may come to another instance, whose notice
+        must find a queue.
+        """
         return (
             Exchange(self.exchange, "topic"),
             Exchange(self.cancel_exchange, "topic"),
             Exchange(self.notice_exchange, "fanout"),
             Queue(self.reply_queue, QUORUM),
             Queue(self.dead_letter_queue, QUORUM),
+            *self._notices(),
         )
 
     def for_consumer(self) -> tuple[Item, ...]:
@@ -94,6 +99,11 @@ class Topology:
             Queue(self.undeliverable, QUORUM),
             Binding(self.undeliverable, self.undeliverable),
             Exchange(self.notice_exchange, "fanout"),
+            *self._notices(),
+        )
+
+    def _notices(self) -> tuple[Item, ...]:
+        return (
             Queue(self.notice_queue, {"x-expires": NOTICES_EXPIRE}),
             Binding(self.notice_queue, self.notice_exchange),
         )

@@ -118,6 +118,7 @@ def test_what_was_missing_is_found_once_it_stands(
     worker.channel.exchange_declare("swf.replies.notices", "fanout", durable=True)
     worker.queue("swf.replies", bind=None)
     worker.queue("swf.replies.dead", bind=None)
+    worker.queue(topology.notice_queue, bind=None)
     await_that(part.ready.is_set)
     assert not part.outage.error
 

@@ -169,12 +169,15 @@ class Bench:
         self.publisher = Recorder()
         self.metrics = Metrics()
         self.swf = ScriptedSwf()
+        self.later: list[Callable[[], object]] = []
+        """What is to be done in some seconds."""
         self.instances = Instances(
             self.journal,
             self.publisher,
             self.metrics,
             topology=TOPOLOGY,
             routing_key=RoutingKey("{name}.{version}"),
+            later=lambda seconds, action: action() if not seconds else self.later.append(action),
         )
 
     def hold(self, token: str = "token-1", *, published: bool = True, **fields: Any) -> Any:
