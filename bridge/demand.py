@@ -33,6 +33,7 @@ class Gate:
         self.wanted = wanted
         self.why = f"queue {wanted.queue} is not seen yet"
         self._open = threading.Event()
+        self._seen = False
 
     def __repr__(self) -> str:
         return f"<Gate of {self.wanted.queue}: {self.why or 'open'}>"
@@ -43,7 +44,8 @@ class Gate:
 
     def set(self, why: str) -> None:
         """Close the gate for a reason, or open it where there is none."""
-        if bool(why) == self._open.is_set():
+        if bool(why) == self._open.is_set() or not self._seen:
+            self._seen = True
             event = "demand.none" if why else "demand.seen"
             log.info(event, extra={"queue": self.wanted.queue, "reason": why})
         self.why = why

@@ -20,6 +20,8 @@ from bridge.window import Label
 
 log = logging.getLogger(__name__)
 
+LOOK = 0.5
+"""Seconds between two looks at what is due. A heartbeat may be early by so much, never late."""
 LANES = 2
 """Heartbeats of the bridge's own on their way at once: those of workers do not wait for many."""
 RETRY = 5.0
@@ -49,7 +51,7 @@ class Waiting(Protocol):
 class Keepalive:
     """Beats for the tasks of the lists that ask for it. Safe to use from many threads.
 
-    ``look`` is to be called about once a second; ``work`` hands a call to the threads that carry
+    ``look`` is to be called every LOOK seconds; ``work`` hands a call to the threads that carry
     heartbeats to SWF, and ``own`` makes the second its argument unless a worker's is on its way.
     ``intervals`` has seconds between two heartbeats by task list, 0 for none.
     """
@@ -108,8 +110,8 @@ class Keepalive:
 
     def look(self) -> None:
         """See which tasks are due, and have heartbeats made for them."""
-        now = time.monotonic()
-        due = [task_id for task_id, when in list(self._due.items()) if when <= now]
+        until = time.monotonic() + LOOK
+        due = [task_id for task_id, when in list(self._due.items()) if when <= until]
         with self._lock:
             known = set(self._next)
             self._next.extend(task_id for task_id in due if task_id not in known)

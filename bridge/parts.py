@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
+from bridge import keepalive, telemetry
 from bridge import metrics as m
-from bridge import telemetry
 from bridge.amqp import Tls
 from bridge.broker import Connection
 from bridge.consumer import Consumer, Delivery, Outcome
@@ -43,9 +43,6 @@ from bridge.timer import Timer
 from bridge.topology import Topology
 from bridge.visit import Visit
 from bridge.window import Label, Window
-
-LOOK = 1.0
-"""Seconds between two looks at which tasks are to be kept alive."""
 
 
 class Part(Protocol):
@@ -147,7 +144,7 @@ class Parts:
         self.instances.resume()
         self.keepalive.resume()
         if any(each.keepalive for each in self.settings.task_lists):
-            self.timer.every(LOOK, self.keepalive.look)
+            self.timer.every(keepalive.LOOK, self.keepalive.look)
 
     def _let_go(self, task_id: str) -> None:
         self.window.release(task_id)
