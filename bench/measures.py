@@ -23,6 +23,7 @@ class Sizes:
         self.warm = 20 if tiny else 300
         self.burst = 60 if tiny else 3000
         self.rate = 50.0
+        self.windows = 60 if tiny else 2000
         self.seconds = 0.5 if tiny else 10.0
         self.rounds = 1 if tiny else 3
         self.idle = 0.5 if tiny else 10.0
@@ -180,6 +181,34 @@ def instances(node: RabbitNode, sizes: Sizes) -> Iterator[Row]:
             yield {"instances": count, "tasks/s": row["tasks/s"], "CPU µs/task": row["CPU µs/task"]}
 
 
+def windows(node: RabbitNode, sizes: Sizes) -> Iterator[Row]:
+    """One bridge with a window of 40, and two with 20 and half the pollers each; in turn."""
+    for number in range(1, 2 * sizes.rounds):
+        for count in (1, 2):
+            with Stand(node) as stand:
+                processes = [
+                    bridge(
+                        stand,
+                        "curl",
+                        pollers=8 // count,
+                        in_flight=40 // count,
+                        journal=f"journal-{each}.db",
+                    )
+                    for each in range(count)
+                ]
+                until(partial(_polling, stand, 8), "all of them poll")
+                stand.swf.wait_closed(stand.submit(sizes.warm), timeout=60)
+                row = burst(stand, processes, sizes.windows)
+                yield {
+                    "instances": count,
+                    "window": 40 // count,
+                    "round": number,
+                    "tasks/s": row["tasks/s"],
+                    "p99 ms": row["p99 ms"],
+                    "CPU µs/task": row["CPU µs/task"],
+                }
+
+
 def _polling(stand: Stand, count: int) -> bool:
     return stand.polls() >= count
 
@@ -215,6 +244,7 @@ MEASURES: dict[str, Callable[[RabbitNode, Sizes], Iterator[Row]]] = {
     "pollers": pollers,
     "in-flight": in_flight,
     "instances": instances,
+    "windows": windows,
     "inputs": inputs,
     "memory": memory,
 }

@@ -3,7 +3,7 @@
 from statistics import median
 
 Row = dict[str, object]
-_NAMES = ("subject", "client", "pollers", "in flight", "instances", "input", "tasks")
+_NAMES = ("subject", "client", "pollers", "in flight", "instances", "window", "input", "tasks")
 """Columns that say what a row is about; rows that agree in them are rounds of the same."""
 
 
@@ -75,6 +75,10 @@ def goals(found: dict[str, list[Row]]) -> str:
     if memory := [_number(row["memory MB"]) for row in found.get("memory", [])]:
         grown = max(memory) - memory[0]
         lines.append(f"| memory, 4,000 to 20,000 tasks | ≤ 12 MB more | {grown:.1f} MB |")
+    if len(shared := medians(found.get("windows", []))) == 2:
+        one, two = (_number(row["tasks/s"]) for row in shared)
+        told = f"| 2 bridges with windows of 20 | ≥ 0.9 × 1 with a window of 40 | {two / one:.2f} |"
+        lines.append(told)
     flight = {row["in flight"]: row for row in found.get("in-flight", [])}
     if 100 in flight:
         most = max(flight, key=_number)

@@ -155,3 +155,11 @@ def test_a_key_that_may_not_be_published_is_refused_and_others_go_on(
     assert sorted(refused) == [3, 23, 43]
     assert "403" in receipts.by_number[3].detail
     assert {int(taken.body) for taken in worker.take_all()} == set(range(60)) - {3, 23, 43}
+
+
+def test_the_notices_of_others_find_a_queue_before_a_task_goes_out(
+    vhost: Vhost, topology: Topology, running: Running, worker: Worker
+) -> None:
+    running.start(publisher(vhost.url, topology))
+    worker.channel.basic_publish(topology.notice_exchange, "", b"settled", mandatory=True)
+    assert worker.ready(topology.notice_queue) == 1

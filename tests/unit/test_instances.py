@@ -1,6 +1,8 @@
 """Who holds a task hears what becomes of it, and tells its worker once."""
 
 import json
+import threading
+import time
 
 import pytest
 from bridge_parts import LABEL, TOPOLOGY
@@ -92,3 +94,48 @@ def test_nobody_waits_for_the_receipt_of_a_notice(bench, fate):
     bench.instances.settled(THEIRS)
     bench.publisher.receipt(fate)
     assert bench.publisher.sent == []
+
+
+def test_a_cancel_is_owed_until_rabbitmq_has_its_notice(bench):
+    task = bench.hold()
+    bench.instances.cancel_requested(task.id)
+    bench.instances.resume()  # as after a kill before the confirm
+    assert len(bench.publisher.of(CANCELLATION_TYPE)) == 2
+    bench.publisher.receipt()
+    bench.instances.resume()
+    bench.instances.cancel_requested(task.id)
+    assert len(bench.publisher.of(CANCELLATION_TYPE)) == 2
+
+
+def test_a_notice_of_a_cancel_that_a_queue_does_not_take_is_published_again(bench):
+    task = bench.hold()
+    bench.instances.cancel_requested(task.id)
+    bench.publisher.receipt(Fate.NACKED)
+    (again,) = bench.later
+    again()
+    assert len(bench.publisher.of(CANCELLATION_TYPE)) == 2
+
+
+def test_four_who_hear_of_a_cancel_at_the_same_moment_tell_it_once(bench, monkeypatch):
+    task = bench.hold()
+    mark = bench.journal._mark
+
+    def slowly(*args):
+        time.sleep(0.05)  # so that all have asked before the first has written
+        mark(*args)
+
+    monkeypatch.setattr(bench.journal, "_mark", slowly)
+    hearers = [
+        threading.Thread(target=bench.instances.cancel_requested, args=(task.id,)) for _ in range(4)
+    ]
+    for each in hearers:
+        each.start()
+    for each in hearers:
+        each.join()
+    assert len(bench.publisher.of(CANCELLATION_TYPE)) == 1
+
+
+def test_the_holder_is_told_once_that_a_worker_has_spoken(bench):
+    for _ in range(3):
+        bench.instances.spoke(THEIRS)
+    assert bench.notices() == [("spoke", THEIRS)]

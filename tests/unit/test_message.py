@@ -20,6 +20,7 @@ from bridge.message import (
     decode_notice,
     decode_reply,
     decode_task,
+    decode_undeliverable,
     encode_task,
     heartbeat_answer,
     notice,
@@ -518,3 +519,17 @@ def test_a_notice_is_understood_as_it_was_meant():
 @example(b"[" * 100_000)
 def test_what_is_no_notice_is_understood_as_none(body):
     assert decode_notice(body) == ("", "", "")
+
+
+def test_a_dead_lettered_task_says_why_also_after_it_went_to_the_tail_twice():
+    death = {
+        "x-death": [{"reason": "rejected", "queue": "work", "count": 1}],
+        "swf-task-token": "t",
+    }
+    properties = {"type": "swf.activity-task.v1", "headers": death}
+    for _ in range(2):
+        again = to_the_tail("swf.undeliverable", b'{"taskToken": "t"}', properties)
+        properties = again.properties
+        assert "x-death" not in properties["headers"]
+    failed = decode_undeliverable(again.body, properties["headers"])
+    assert failed.reason == "undeliverable: rejected in queue work, count 1"

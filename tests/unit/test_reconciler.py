@@ -154,3 +154,16 @@ def test_a_hundred_tasks_that_time_out_are_found_out_in_a_few_rounds(wide):
         assert [reconciler.ask(LABEL) for _ in range(4)] == [PER_ROUND] * 4
         assert wide.in_flight == 0
         assert "RecordActivityTaskHeartbeat" not in service.counts()["calls"]
+
+
+def test_a_window_that_stays_full_of_open_tasks_is_asked_about_less_and_less(bench):
+    hold(bench, 4)
+    reconciler = a_reconciler(bench)
+    waits = []
+    for _ in range(5):
+        waits.append(reconciler._when_full)
+        reconciler.ask(LABEL)
+    assert waits == [2.0, 4.0, 8.0, 16.0, 16.0]
+    bench.swf.will("closed", "timed out")
+    reconciler.ask(LABEL)
+    assert reconciler._when_full == 2.0

@@ -145,7 +145,7 @@ def test_status_and_metrics_say_why_a_list_is_not_polled_and_other_lists_go_on(
         worker.queue(queue, bind=f"{queue}.*")
     named = [{"name": name, "queue": name} for name in ("missing", "idle", "busy")]
     start(task_lists=json.dumps(named), http=f"127.0.0.1:{port}")
-    consumers("busy")
+    consumer = consumers("busy")
 
     def get(path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
@@ -168,10 +168,11 @@ def test_status_and_metrics_say_why_a_list_is_not_polled_and_other_lists_go_on(
     assert worker.until(lambda: all(each in get("/metrics") for each in expected))
     task_id = swf.submit("busy", task_list="busy")
     assert worker.until(lambda: swf.task(task_id)["state"] == "started")
-    assert {call: n for call, n in swf.counts()["taskLists"].items() if "idle" in call} in (
-        {},
-        {"demo/idle": {"scheduled": 0, "started": 0, "mostAtOnce": 0, "polls": 0}},
-    )
+    assert set(swf.counts()["taskLists"]) == {"demo/busy"}
+    swf.options(hold=30.0)
+    assert worker.until(lambda: swf.counts()["polls"] == 2)
+    consumer.close()  # the open polls go on, but no new one begins
+    assert worker.until(lambda: why()["busy"] == "queue busy has no consumer")
 
 
 def test_looking_costs_rabbitmq_a_question_a_second(

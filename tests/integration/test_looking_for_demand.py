@@ -1,0 +1,59 @@
+"""What demand sees of real queues; a queue that does not answer closes its own gate alone."""
+
+import pytest
+from brokers import Vhost
+from running import Running, await_that
+from worker import Worker
+
+from bridge import broker, demand
+from bridge.amqp import Tls
+from bridge.broker import Step
+from bridge.demand import Demand, Wanted
+
+
+def looking(url: str, *queues: str) -> Demand:
+    wanted = {("demo", queue): Wanted(queue, 5) for queue in queues}
+    return Demand([url], Tls(), wanted, declare=False)
+
+
+def test_a_queue_that_does_not_answer_stops_no_other(
+    vhost: Vhost, running: Running, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "STEP_TIMEOUT", 0.5)
+    monkeypatch.setattr(demand, "INTERVAL", 0.1)
+    look_at = demand._look_at
+
+    def look(channel: object, queue: str) -> Step:
+        return Step("hang", lambda done: None) if queue == "stuck" else look_at(channel, queue)
+
+    monkeypatch.setattr(demand, "_look_at", look)
+    for queue in ("stuck", "fine"):
+        worker.queue(queue)
+    worker.channel.basic_consume("fine", lambda *given: None)
+    part = looking(vhost.url, "stuck", "fine")
+    running.start(part)
+    stuck, fine = part.gates.values()
+    await_that(lambda: "does not answer" in stuck.why)
+    assert fine.wait(5)
+    assert not stuck.wait(0)
+    assert part.reconnects == 0
+
+
+def test_a_queue_that_is_deleted_and_declared_again_is_seen_again(
+    vhost: Vhost, running: Running, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demand, "INTERVAL", 0.1)
+    worker.queue()
+    worker.channel.basic_consume("work", lambda *given: None)
+    part = looking(vhost.url, "work")
+    running.start(part)
+    (gate,) = part.gates.values()
+    assert gate.wait(5)
+    worker.channel.queue_delete("work")
+    await_that(lambda: "NOT_FOUND" in gate.why)
+    assert not gate.wait(0)
+    worker.queue()
+    await_that(lambda: gate.why == "queue work has no consumer")
+    worker.channel.basic_consume("work", lambda *given: None)
+    assert gate.wait(5)
+    assert part.reconnects == 0

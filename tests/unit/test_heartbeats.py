@@ -1,0 +1,184 @@
+"""Heartbeats: merged by task, bounded, put off or parked one by one; none of them is forgotten."""
+
+import itertools
+from queue import Empty
+
+import pytest
+from bridge_parts import TOPOLOGY, a_delivery
+
+from bridge.consumer import Ack, Later
+from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
+from bridge.heartbeats import IN_HAND, Heartbeats
+from bridge.message import HEARTBEAT_TYPE
+from bridge.task import Heartbeat
+
+
+class Beating:
+    """Heartbeats over a bench, whose threads and clock are the test."""
+
+    def __init__(self, bench):
+        self.swf = bench.swf
+        self.settled = []
+        self.refused = []
+        self.due = []
+        self.heartbeats = Heartbeats(
+            bench.swf,
+            bench.instances,
+            bench.publisher,
+            bench.metrics,
+            topology=TOPOLOGY,
+            later=lambda seconds, action: self.due.append(action),
+            settle=lambda *settled: self.settled.append(settled),
+            refuse=lambda *refused: self.refused.append(refused),
+        )
+
+    def take(self, details, token="token-1", **properties):
+        delivery = a_delivery(b"", **properties)
+        self.heartbeats.take(delivery, Heartbeat(token, details))
+        return delivery
+
+    def work(self):
+        """Do what the threads are given."""
+        while True:
+            try:
+                job = self.heartbeats.work.get_nowait()
+            except Empty:
+                return
+            job()
+
+    def wait(self):
+        """Let a second pass."""
+        due, self.due = self.due, []
+        for action in due:
+            action()
+        self.work()
+
+    @property
+    def sent(self):
+        return [given[1] for call, given in self.swf.calls if call == "heartbeat"]
+
+    @property
+    def outcomes(self):
+        return {delivery.tag: outcome for delivery, outcome in self.settled}
+
+
+@pytest.fixture
+def beating(bench):
+    return Beating(bench)
+
+
+def test_those_that_come_within_a_second_are_sent_as_one_with_the_last_details(bench, beating):
+    taken = [beating.take(f"{n}", reply_to="answers", correlation_id=f"{n}") for n in range(5)]
+    beating.work()
+    assert beating.sent == ["4"]
+    beating.wait()
+    assert beating.sent == ["4", "4"]
+    assert beating.outcomes == {each.tag: Ack() for each in taken}
+    answers = bench.publisher.of(HEARTBEAT_TYPE)
+    assert [each.properties["correlation_id"] for each in answers] == ["0", "1", "2", "3", "4"]
+    beating.wait()
+    assert len(beating.sent) == 2
+
+
+def test_an_older_one_that_is_tried_again_takes_the_newer_details_with_it(beating):
+    beating.swf.will("heartbeat", Unavailable("ThrottlingException"))
+    old = beating.take("old", reply_to="answers")
+    beating.work()
+    assert isinstance(beating.outcomes[old.tag], Later)
+    beating.take("new", reply_to="answers")
+    beating.wait()
+    beating.heartbeats.take(old, Heartbeat("token-1", "old"))
+    beating.wait()
+    assert beating.sent == ["old", "new", "new"]
+    assert beating.outcomes[old.tag] == Ack()
+
+
+def test_no_more_wait_here_than_may_and_the_rest_is_held(beating):
+    taken = [beating.take("d", token=f"token-{n}") for n in range(IN_HAND + 3)]
+    held = [delivery for delivery in taken if isinstance(beating.outcomes.get(delivery.tag), Later)]
+    assert held == taken[IN_HAND:]
+    beating.work()
+    assert len(beating.sent) == IN_HAND
+    beating.take("d", token="another")
+    beating.work()
+    assert len(beating.sent) == IN_HAND + 1
+
+
+def test_where_swf_takes_none_the_newest_stands_for_those_that_want_no_answer(beating):
+    beating.swf.will("heartbeat", Unavailable("ThrottlingException"))
+    beating.take("first")
+    beating.work()
+    silent, asking = beating.take("second"), beating.take("third", reply_to="answers")
+    newest = beating.take("fourth")
+    assert beating.outcomes[silent.tag] == Ack()
+    assert asking.tag not in beating.outcomes
+    beating.wait()
+    assert beating.sent == ["first", "fourth"]
+    assert beating.outcomes[asking.tag] == beating.outcomes[newest.tag] == Ack()
+
+
+def test_a_token_that_swf_calls_invalid_parks_them_all(beating):
+    taken = [beating.take("d") for _ in range(3)]
+    error = BadReply("token-invalid", "Invalid token")
+    beating.swf.will("heartbeat", error, error)
+    beating.work()
+    beating.wait()
+    assert beating.refused == [(each, error) for each in taken]
+    assert not beating.settled
+
+
+def test_of_those_that_swf_refuses_only_the_last_is_to_blame(beating):
+    beating.swf.will("heartbeat", None)
+    beating.take("d")
+    beating.work()
+    taken = [beating.take("d") for _ in range(3)]
+    error = Rejected("refused-by-swf", "no", token="token-1", reason="no")
+    beating.swf.will("heartbeat", error)
+    beating.wait()
+    assert beating.refused == [(taken[-1], error)]
+    assert all(isinstance(beating.outcomes[each.tag], Later) for each in taken[:-1])
+
+
+def test_a_fault_of_ours_loses_none(beating):
+    beating.swf.will("heartbeat", ZeroDivisionError())
+    taken = beating.take("d")
+    beating.work()
+    assert isinstance(beating.outcomes[taken.tag], Later)
+    assert "0 in hand" in repr(beating.heartbeats)
+
+
+def test_a_task_that_is_closed_is_let_go_of_and_answered_as_not_open(bench, beating):
+    bench.hold()
+    beating.swf.will("heartbeat", TaskClosed())
+    beating.take("d", reply_to="answers")
+    beating.work()
+    (answer,) = bench.publisher.of(HEARTBEAT_TYPE)
+    assert b'"open":false' in answer.body
+    assert bench.in_flight == 0
+
+
+def test_one_of_the_bridges_own_is_not_made_beside_a_workers(beating):
+    made = []
+    task = Heartbeat("token-1", None).task
+    beating.take("d")
+    beating.heartbeats.own(task, lambda: made.append("beside"))
+    beating.work()
+    beating.heartbeats.own(task, lambda: made.append("just after"))
+    beating.wait()
+    beating.heartbeats.own(task, lambda: made.append("alone"))
+    assert made == ["alone"]
+
+
+def test_a_workers_waits_for_one_of_the_bridges_own_and_comes_right_after(beating):
+    order = itertools.count()
+
+    def own():
+        beating.take("the worker's")
+        beating.work()
+        assert beating.sent == []
+        next(order)
+
+    beating.heartbeats.own(Heartbeat("token-1", None).task, own)
+    beating.work()
+    assert beating.sent == ["the worker's"]
+    assert next(order) == 1
