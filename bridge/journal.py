@@ -208,6 +208,10 @@ class Journal:
         rows = self._read(f"SELECT {_ENTRY} FROM task WHERE id = ?", task_id)  # noqa: S608
         return self._as_confirmed(_entry(rows[0])) if rows else None
 
+    def holds(self, task_id: str) -> bool:
+        """Whether the task is in hand; reads nothing from the disk."""
+        return task_id in self._in_hand
+
     def was_settled(self, task_id: str) -> bool:
         """Whether this journal settled the task, as far as it remembers (``SETTLED_KEPT``)."""
         return task_id in self._remembered
