@@ -38,7 +38,7 @@ class TasksInHand(Protocol):
         """The task, if it is in hand."""
 
     def holds(self, task_id: str) -> bool:
-        """Whether the task is in hand: as often asked as others settle tasks, so it must be cheap."""
+        """Whether the task is in hand; cheap, for every notice of others asks it."""
 
     def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
         """The task is closed: it is no longer in hand."""
