@@ -31,8 +31,8 @@ await channel.consume('amq.rabbitmq.reply-to', ({ properties, content }) =>
 
 async function perform ({ content, fields, properties: { messageId: id, replyTo } }) {
   const { taskToken, activityType: { name, version }, ...task } = JSON.parse(content)
-  const reply = (body, more) => {
-    channel.sendToQueue(replyTo, Buffer.from(JSON.stringify({ taskToken, ...body })), { persistent: true, ...more })
+  const reply = (body, options) => {
+    channel.sendToQueue(replyTo, Buffer.from(JSON.stringify({ taskToken, ...body })), { persistent: true, ...options })
     return channel.waitForConfirms()
   }
   const beat = async (details) => {
@@ -53,8 +53,7 @@ async function perform ({ content, fields, properties: { messageId: id, replyTo 
 }
 let inHand
 const { consumerTag } = await channel.consume(QUEUE, (message) => {
-  // Acknowledge after the reply is confirmed: a worker that dies earlier leaves its task to another.
-  inHand = perform(message).then(() => channel.ack(message))
+  inHand = perform(message).then(() => channel.ack(message)) // after the reply: a worker that dies leaves its task
 })
 // Finish what is in hand; what else was delivered goes back to the queue when the connection ends.
 process.once('SIGTERM', () => channel.cancel(consumerTag).then(() => inHand).then(() => connection.close()))

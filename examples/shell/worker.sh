@@ -16,8 +16,8 @@ main() {
     done
 }
 
-# The task is on standard input. amqp-consume acknowledges it when this exits 0, which is after the
-# reply: a worker that dies leaves its task to another. Where there is no reply, amqp-consume is ended.
+# The task is on standard input. amqp-consume acknowledges it when this exits 0, which is after the reply:
+# a worker that dies leaves its task to another. Where there is no reply, amqp-consume is ended.
 perform() {
     task=$(cat)
     token=${task#*'"taskToken":"'} token=${token%%'"'*}
@@ -29,16 +29,13 @@ perform() {
             then {status: "completed", result: {order, accepted: true}}
             else {status: "failed", reason: "amount must be positive", details: {order, amount}} end' ;;
         *) encode ;;
-    esac || reply '{"status": "failed", "reason": "the worker cannot do this task"}' ||
-        { kill "$PPID"; exit 1; }
+    esac || reply '{"status": "failed", "reason": "the worker cannot do this task"}' || { kill "$PPID"; exit 1; }
     : >"$ANSWERED/$id"
 }
 
 answer() { made=$(printf '%s' "$task" | jq -c "$1") && reply "$made"; } # what jq makes of the task
 reply() { # reply BODY [OPTIONS]; amqp-publish ends when the broker has taken the message
-    body=$1; shift
-    printf '%s' "$body" | amqp-publish -u "$AMQP_URL" -r "$REPLY_QUEUE" -p -C application/json \
-        -H "swf-task-token: $token" "$@"
+    printf '%s' "$1" | { shift; amqp-publish -u "$AMQP_URL" -r "$REPLY_QUEUE" -p -H "swf-task-token: $token" "$@"; }
 }
 encode() { # the input is {"steps": 15}, of 0.2 s each; once a second SWF is asked whether to go on
     steps=$(printf '%s' "$task" | jq '.input | fromjson | .steps') && step=0 || return

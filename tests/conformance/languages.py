@@ -24,7 +24,7 @@ def trials(
 ) -> dict[str, "Future[Tried]"]:
     """All at once."""
     folder = tmp_path_factory.mktemp("built")
-    build = ["go", "build", "-o", f"{folder}/worker", "examples/go/worker.go"]
+    build = ["go", "build", "-o", f"{folder}/worker", "./examples/go"]
     environment = {**os.environ, **GO, "GOCACHE": f"{folder}/cache"}
     subprocess.run(build, cwd=ROOT, env=environment, check=True, timeout=300)
     return {
