@@ -1,6 +1,7 @@
 """Every worker of examples/ against the contract: `make examples`. `make test` tries two."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -8,8 +9,10 @@ from concurrent.futures import Future
 import pytest
 from trials import ROOT, Tried
 
+JARS = [f"/usr/share/java/{name}.jar" for name in ("amqp-client", "gson", "slf4j-api")]
 COMMANDS = {
     "go": ("--worker", "{folder}/worker"),
+    "java": ("--worker", "java -cp {folder}:" + ":".join(JARS) + " Worker"),
     "node": ("--worker", "node examples/node/worker.mjs"),
     "php": ("--worker", "php examples/php/worker.php"),
     "ruby": ("--worker", "ruby examples/ruby/worker.rb"),
@@ -24,9 +27,12 @@ def trials(
 ) -> dict[str, "Future[Tried]"]:
     """All at once."""
     folder = tmp_path_factory.mktemp("built")
-    build = ["go", "build", "-o", f"{folder}/worker", "./examples/go"]
+    go = ["go", "build", "-o", f"{folder}/worker", "./examples/go"]
+    sources = [str(file) for file in (ROOT / "examples/java").glob("*.java")]
+    javac = ["javac", "-d", str(folder), "-cp", ":".join(JARS), *sources]
     environment = {**os.environ, **GO, "GOCACHE": f"{folder}/cache"}
-    subprocess.run(build, cwd=ROOT, env=environment, check=True, timeout=300)
+    for build in (go, javac):
+        subprocess.run(build, cwd=ROOT, env=environment, check=True, timeout=300)
     return {
         name: begin(*(option.format(folder=folder) for option in options))
         for name, options in COMMANDS.items()
@@ -35,6 +41,13 @@ def trials(
 
 def test_every_folder_of_the_examples_is_tried() -> None:
     assert sorted(COMMANDS) == sorted(f.name for f in (ROOT / "examples").iterdir() if f.is_dir())
+
+
+def test_the_readme_promises_the_languages_that_are_tried() -> None:
+    """What `make examples` runs stands there, between “Workers in” and a full stop."""
+    text = " ".join((ROOT / "README.md").read_text().split())
+    (promise,) = re.findall(r"Workers in ([^.]*) stand in \[`examples/`\]", text)
+    assert sorted(re.split(", | and ", promise.lower())) == sorted(COMMANDS)
 
 
 def test_the_docs_name_the_languages_that_are_tried() -> None:
