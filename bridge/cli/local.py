@@ -88,7 +88,9 @@ def _add_submit(commands: Any) -> None:
         "submit", help="submit tasks and print their ids",
         description="Submit a task, or one for each line of a file of JSON objects (members:"
         " name, version, input, domain, taskList, workflowId, activityId, …Timeout, taskPriority,"
-        " count). What a line leaves out comes from the options.",
+        " count, cancelAfter, timeOutAfter, terminateAfter). What a line leaves out comes from the"
+        " options. WHEN is seconds after a worker was given the task, or beats:N, with its Nth"
+        " heartbeat.",
     )  # fmt: skip
     parser.add_argument("type", metavar="NAME[@VERSION]", nargs="?", help="activity type")
     parser.add_argument("input", metavar="INPUT", nargs="?", help="input of the task; -: stdin")
@@ -99,6 +101,14 @@ def _add_submit(commands: Any) -> None:
     parser.add_argument("--activity-id", metavar="ID")
     for name in ("schedule-to-start", "schedule-to-close", "start-to-close", "heartbeat"):
         parser.add_argument(f"--{name}", metavar="SECONDS", type=_seconds, help="time-out")
+    for name, what in (
+        ("cancel", "request its cancellation"),
+        ("time-out", "have it time out"),
+        ("terminate", "terminate its workflow execution"),
+    ):
+        parser.add_argument(
+            f"--{name}-after", metavar="WHEN", type=_when, help=f"{what} while a worker has it"
+        )
     parser.add_argument("--priority", metavar="N", type=int, default=0)
     parser.add_argument("--count", metavar="N", type=_count, default=1, help="so many of each")
     parser.add_argument("--wait", action="store_true", help="wait for the end and print it")
@@ -239,6 +249,9 @@ def _tasks(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "scheduleToCloseTimeout": args.schedule_to_close,
         "startToCloseTimeout": args.start_to_close,
         "heartbeatTimeout": args.heartbeat,
+        "cancelAfter": args.cancel_after,
+        "timeOutAfter": args.time_out_after,
+        "terminateAfter": args.terminate_after,
         "taskPriority": args.priority,
         "count": args.count,
     }
@@ -313,6 +326,16 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < 1e8:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return seconds
+
+
+def _when(text: str) -> str:
+    from bridge.local.script import steps  # noqa: PLC0415 — slow to load
+
+    try:
+        steps({"cancelAfter": text})
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither seconds nor beats:N") from error
+    return text
 
 
 def _count(text: str) -> int:

@@ -14,6 +14,7 @@ from bridge.local.faults import Faults
 from bridge.local.ledger import Ledger
 from bridge.local.limits import ACTIVITY_TYPE, DATA, NAME, WORKFLOW_ID, Members
 from bridge.local.model import Swf
+from bridge.local.script import ACTIONS, steps
 from bridge.local.task import Task, Timeouts
 from bridge.local.wire import Reply, Request
 
@@ -28,7 +29,7 @@ _SPEC = Members(
 _MEMBERS = frozenset(
     {"domain", "taskList", "name", "version", "input", "control", "workflowId", "activityId",
      "scheduleToStartTimeout", "scheduleToCloseTimeout", "startToCloseTimeout",
-     "heartbeatTimeout", "taskPriority", "count"}
+     "heartbeatTimeout", "taskPriority", "count", *ACTIONS}
 )  # fmt: skip
 
 
@@ -134,6 +135,7 @@ class Admin:
             "activity_id": spec.get("activityId"),
             "timeouts": self._timeouts(domain, name, version, spec),
             "priority": int(spec.get("taskPriority") or 0),
+            "script": steps(spec),
         }
 
     def _timeouts(self, domain: str, name: str, version: str, spec: Body) -> Timeouts:

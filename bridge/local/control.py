@@ -38,9 +38,13 @@ class Control(ABC):
         start_to_close: float | None = None,
         heartbeat: float | None = None,
         priority: int = 0,
+        cancel_after: float | str | None = None,
+        time_out_after: float | str | None = None,
+        terminate_after: float | str | None = None,
     ) -> str:
         """Schedule a task and return its id. Time-outs are in seconds; None means NONE,
-        or the default of the activity type where it is registered with one.
+        or the default of the activity type where it is registered with one. The last three are as
+        those of submit_many.
         """  # noqa: D205
         task = {
             "name": name,
@@ -55,6 +59,9 @@ class Control(ABC):
             "startToCloseTimeout": start_to_close,
             "heartbeatTimeout": heartbeat,
             "taskPriority": priority,
+            "cancelAfter": cancel_after,
+            "timeOutAfter": time_out_after,
+            "terminateAfter": terminate_after,
         }
         ids: list[str] = self.ask("submit", task)["ids"]
         return ids[0]
@@ -64,7 +71,8 @@ class Control(ABC):
 
         Members: name, version, input, control, domain, taskList, workflowId, activityId,
         scheduleToStartTimeout, scheduleToCloseTimeout, startToCloseTimeout, heartbeatTimeout,
-        taskPriority, count.
+        taskPriority, count; cancelAfter, timeOutAfter and terminateAfter, each the seconds after a
+        worker was given the task, or `beats:N` for its Nth heartbeat.
         """
         ids: list[str] = self.ask("submit", {"tasks": list(tasks)})["ids"]
         return ids

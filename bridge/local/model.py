@@ -14,6 +14,7 @@ from bridge.local.errors import SwfError, unknown_activity, unknown_execution, u
 from bridge.local.execution import Execution
 from bridge.local.options import Options
 from bridge.local.registry import Registry
+from bridge.local.script import Step
 from bridge.local.task import Moment, Task, Timeouts
 from bridge.local.tasklist import Poll, TaskList, Timer
 from bridge.local.tokens import new_token, scheduled_event_of
@@ -82,6 +83,7 @@ class Swf:
         timeouts: Timeouts,
         priority: int,
         control: str | None = None,
+        script: tuple[Step, ...] = (),
     ) -> Task:
         """Schedule a task, in the open execution of `workflow_id` or a new one.
 
@@ -95,7 +97,7 @@ class Swf:
             raise ValueError(f"activity id {activity_id!r} is open in this workflow already")
         task = Task(
             number, execution, activity_id, name, version, task_list, input, timeouts, priority,
-            Moment(self._clock.time()),
+            Moment(self._clock.time()), script=script,
         )  # fmt: skip
         task.scheduled_event = execution.record(
             "ActivityTaskScheduled",
@@ -203,10 +205,19 @@ class Swf:
         self._close(task, "canceled")
 
     def heartbeat(self, task: Task, details: str | None) -> bool:
-        """Start the heartbeat clock anew and tell whether a cancel was requested."""
+        """Start the heartbeat clock anew and tell whether a cancel was requested.
+
+        Raises SwfError where the task's script closes it with this heartbeat.
+        """
         now = Moment(self._clock.time())
         task.beaten = now.tick
         task.heartbeats.append((now.at, details))
+        for step in task.script:
+            if step.beats == len(task.heartbeats):
+                self._play(task, step)
+        if not task.is_open:
+            assert task.token is not None
+            self.by_token(task.token, "RecordActivityTaskHeartbeat")
         if task.cancel_requested is None:
             return False
         task.cancel_told = task.cancel_told or now.at
@@ -269,6 +280,20 @@ class Swf:
         self.most_started = max(self.most_started, self.started)
         self._watch(task)
         poll.answer(task)
+        for step in task.script:
+            if step.seconds is not None:
+                self._clock.call_later(step.seconds, self._play, task, step)
+
+    def _play(self, task: Task, step: Step) -> None:
+        """Do what the task's script says, unless the task is closed or forgotten."""
+        if not task.is_open or self.tasks.get(task.id) is not task:
+            return
+        if step.action == "cancel":
+            self.cancel(task)
+        elif step.action == "time-out":
+            self._time_out(task, "START_TO_CLOSE")
+        else:
+            self.terminate(task.execution, {"childPolicy": "TERMINATE", "reason": "script"})
 
     def _expire(self, tasks: TaskList, poll: Poll) -> None:
         poll.expiry = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.local.execution import Execution
+from bridge.local.script import Step
 
 OPEN_STATES = ("scheduled", "started")
 CLOSED_STATES = ("completed", "failed", "canceled", "timed-out", "terminated")
@@ -58,6 +59,7 @@ class Task:
     priority: int
     scheduled: Moment
     scheduled_event: int = 0
+    script: tuple[Step, ...] = ()
 
     state: str = "scheduled"
     token: str | None = None

@@ -1,0 +1,119 @@
+"""Scripted cancellations, time-outs and ends of tasks of the local SWF."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from local_clock import HandClock, Present
+from local_wire import Wire
+from test_local_command import local
+
+from bridge.local import ControlError, LocalSwf
+from bridge.local.model import Swf
+from bridge.local.options import Options
+from bridge.local.script import Step, steps
+from bridge.local.task import Task, Timeouts
+from bridge.local.tasklist import Poll
+
+
+@pytest.fixture(scope="module")
+def swf() -> Iterator[LocalSwf]:
+    with LocalSwf(hold=0.05) as running:
+        yield running
+
+
+def started(clock: HandClock, script: tuple[Step, ...]) -> Task:
+    """A task that a worker has had since now."""
+    model = Swf(clock, Options(any_domain=True))
+    task = model.schedule(
+        domain="d", task_list="l", name="a", version="1", input=None, workflow_id=None,
+        activity_id=None, timeouts=Timeouts(), priority=0, script=script,
+    )  # fmt: skip
+    clock.pass_(100)
+    assert task.state == "scheduled"
+    model.poll("d", "l", Poll(None, Present(), lambda _: None))
+    return task
+
+
+@pytest.mark.parametrize(
+    ("member", "state"), [("timeOutAfter", "timed-out"), ("terminateAfter", "terminated")]
+)
+def test_a_task_ends_so_long_after_a_worker_was_given_it(member: str, state: str) -> None:
+    clock = HandClock()
+    task = started(clock, steps({member: 5}))
+    clock.pass_(4.9)
+    assert task.state == "started"
+    clock.pass_(0.1)
+    assert task.state == state
+
+
+def test_a_cancellation_is_requested_so_long_after_a_worker_was_given_the_task() -> None:
+    clock = HandClock()
+    task = started(clock, steps({"cancelAfter": "2.5", "timeOutAfter": 9}))
+    clock.pass_(2.4)
+    assert task.cancel_requested is None
+    clock.pass_(0.1)
+    assert task.cancel_requested is not None
+    assert task.is_open
+    clock.pass_(7)
+    assert (task.state, task.timeout_type) == ("timed-out", "START_TO_CLOSE")
+
+
+def test_what_is_scripted_for_a_task_that_is_closed_does_nothing() -> None:
+    clock = HandClock()
+    task = started(clock, steps({"timeOutAfter": 1, "terminateAfter": 2}))
+    clock.pass_(5)
+    assert task.state == "timed-out"
+    assert task.execution.closed_at is None
+
+
+def given(swf: LocalSwf, wire: Wire, **script: str) -> tuple[str, str]:
+    """The id and the token of a task that this wire has been given."""
+    task_id = swf.submit("a", **script)
+    polled = wire.call("PollForActivityTask", domain="demo", taskList={"name": "demo"})
+    return task_id, polled.json["taskToken"]
+
+
+def test_the_heartbeat_so_scripted_is_told_of_the_cancellation(swf: LocalSwf) -> None:
+    with Wire(swf.endpoint) as wire:
+        task_id, token = given(swf, wire, cancel_after="beats:2")
+        beats = [wire.call("RecordActivityTaskHeartbeat", taskToken=token) for _ in range(2)]
+        assert [beat.json["cancelRequested"] for beat in beats] == [False, True]
+        assert wire.call("RespondActivityTaskCanceled", taskToken=token).status == 200
+    assert swf.task(task_id)["state"] == "canceled"
+
+
+@pytest.mark.parametrize(
+    ("script", "state"), [("time_out_after", "timed-out"), ("terminate_after", "terminated")]
+)
+def test_the_heartbeat_so_scripted_comes_too_late(swf: LocalSwf, script: str, state: str) -> None:
+    with Wire(swf.endpoint) as wire:
+        task_id, token = given(swf, wire, **{script: "beats:1"})
+        beat = wire.call("RecordActivityTaskHeartbeat", taskToken=token)
+        assert "UnknownResourceFault" in beat.error
+    assert swf.task(task_id)["state"] == state
+
+
+@pytest.mark.parametrize("when", [-1, "soon", "beats:", "beats:0", "beats:-1", [], 1e9, "nan"])
+def test_a_script_that_cannot_be_is_refused(swf: LocalSwf, when: object) -> None:
+    with pytest.raises(ControlError, match=r"cancelAfter wants seconds, or beats:N"):
+        swf.submit_many([{"name": "a", "cancelAfter": when}])
+
+
+def test_scripts_come_from_options_and_from_files(
+    swf: LocalSwf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SWF", swf.endpoint)
+    lines = [{"name": "a", "timeOutAfter": "beats:1"}, {"name": "a"}]
+    file = "\n".join(map(json.dumps, lines))
+    done = local("submit", "--file", "-", "--terminate-after", "beats:1", stdin=file)
+    first, second = done.out.split()
+    with Wire(swf.endpoint) as wire:
+        for _ in lines:
+            polled = wire.call("PollForActivityTask", domain="demo", taskList={"name": "demo"})
+            wire.call("RecordActivityTaskHeartbeat", taskToken=polled.json["taskToken"])
+    assert swf.task(first)["state"] == "timed-out"
+    assert swf.task(second)["state"] == "terminated"
+    wrong = local("submit", "a", "--cancel-after", "soon")
+    assert wrong.code == 64
+    assert "'soon' is neither seconds nor beats:N" in wrong.err
