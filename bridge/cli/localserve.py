@@ -64,8 +64,8 @@ def _welcome(endpoint: str, domains: tuple[str, ...]) -> str:
 A local SWF answers at {endpoint} (domains: {", ".join(domains)}). It keeps its state in memory,
 takes any credentials, and has the activity half of SWF only. For swf-bridge and other clients:
 
-  export AWS_ENDPOINT_URL_SWF={endpoint}
-  export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+  export AWS_ENDPOINT_URL_SWF={endpoint} AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
+  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
 
 Submit a task with `swf-bridge local submit echo hello`; end with Ctrl-C."""
 

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 import pytest
+from pages import shell_blocks
 from trials import ROOT, Tried
 
 JARS = [f"/usr/share/java/{name}.jar" for name in ("amqp-client", "gson", "slf4j-api")]
 COMMANDS = {
     "go": ("--worker", "{folder}/worker"),
-    "java": ("--worker", "java -cp {folder}:" + ":".join(JARS) + " Worker"),
+    "java": ("--worker", "java -cp {folder}/build:" + ":".join(JARS) + " Worker"),
     "node": ("--worker", "node examples/node/worker.mjs"),
     "php": ("--worker", "php examples/php/worker.php"),
     "ruby": ("--worker", "ruby examples/ruby/worker.rb"),
     "shell": ("--worker", "examples/shell/worker.sh", "--queue", "work"),
 }
-GO = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": ""}
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +27,13 @@ def trials(
 ) -> dict[str, "Future[Tried]"]:
     """All at once."""
     folder = tmp_path_factory.mktemp("built")
-    go = ["go", "build", "-o", f"{folder}/worker", "./examples/go"]
-    sources = [str(file) for file in (ROOT / "examples/java").glob("*.java")]
-    javac = ["javac", "-d", str(folder), "-cp", ":".join(JARS), *sources]
-    environment = {**os.environ, **GO, "GOCACHE": f"{folder}/cache"}
-    for build in (go, javac):
-        subprocess.run(build, cwd=ROOT, env=environment, check=True, timeout=300)
+    (block,) = [b for b in shell_blocks(ROOT / "docs/workers.md") if "javac" in b]
+    builds = re.sub("^(.*) && .*$", r"\1", block, flags=re.MULTILINE)  # they are started below
+    (folder / "examples").symlink_to(ROOT / "examples")
+    environment = {**os.environ, "GOFLAGS": "", "GOCACHE": f"{folder}/cache"}
+    subprocess.run(
+        ["/bin/sh", "-euc", builds], cwd=folder, env=environment, check=True, timeout=300
+    )
     return {
         name: begin(*(option.format(folder=folder) for option in options))
         for name, options in COMMANDS.items()

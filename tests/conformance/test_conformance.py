@@ -1,6 +1,7 @@
 """`swf-bridge conformance`: good workers pass, and each broken one fails the check it breaks."""
 
 import json
+import shlex
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -9,15 +10,26 @@ from pathlib import Path
 
 import pytest
 from brokers import Vhost
+from pages import shell_blocks
 from trials import ROOT, Tried, conformance
 
 from bridge.conformance.checks import CHECKS
 from bridge.conformance.worker import WorkerProcess
 
 WORKER = f"{sys.executable} {Path(__file__).with_name('broken.py')}"
+
+
+def command_of_the_docs() -> tuple[str, ...]:
+    """The options of docs/workers.md, but for the report of the trial."""
+    (block,) = [b for b in shell_blocks(ROOT / "docs/workers.md") if b.startswith("swf-bridge con")]
+    words = shlex.split(block.replace("\\\n", " "))[2:]
+    at = words.index("--junit")
+    return (*words[:at], *words[at + 2 :])
+
+
 EXAMPLES = {
     "shell": ("--worker", "examples/shell/worker.sh", "--queue", "work"),
-    "node": ("--worker", "node examples/node/worker.mjs"),
+    "node": command_of_the_docs(),
 }
 NAMES = [check.name for check in CHECKS]
 Futures = dict[str, "Future[Tried]"]
