@@ -1,5 +1,6 @@
 """`swf-bridge conformance`: good workers pass, and each broken one fails the check it breaks."""
 
+import ast
 import json
 import shlex
 import sys
@@ -56,6 +57,19 @@ def test_a_worker_that_keeps_the_contract_passes_every_check(trials: Futures, na
     marks = {check: found["mark"] for check, found in findings(tried).items()}
     assert marks == dict.fromkeys(NAMES, "passed"), tried.out
     assert tried.code == 0
+
+
+def test_there_is_a_worker_broken_in_the_way_of_each_check() -> None:
+    """And in no other: each way that the program asks for by name is a check."""
+    program = ast.parse(Path(__file__).with_name("broken.py").read_text())
+    compared = [node for node in ast.walk(program) if isinstance(node, ast.Compare)]
+    asked = {
+        each.comparators[0].value
+        for each in compared
+        if isinstance(each.left, ast.Name) and each.left.id == "WAY"
+        and isinstance(each.comparators[0], ast.Constant)
+    }  # fmt: skip
+    assert asked == set(NAMES)
 
 
 @pytest.mark.parametrize("way", NAMES)
