@@ -17,7 +17,7 @@ import boto3
 import botocore.session
 from botocore import xform_name
 from botocore.config import Config
-from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -32,10 +32,13 @@ from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from bridge.errors import BadReply, ConfigError, Refused, TaskClosed, Unavailable
+from bridge.line import Answer, Call, InPlace, Wire
 
 CONNECT_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 20.0
 """Seconds for everything but a poll, which the service holds for 60."""
+KEEP = 1.0
+"""Seconds for which credentials are taken for the current ones."""
 RENEW = 5.0
 """Seconds between two looks for credentials while there are none."""
 
@@ -86,15 +89,16 @@ _FOR_NOW = {
 
 
 class Caller(Protocol):
-    """A way to call SWF. Safe to use from many threads; one attempt a call."""
+    """A way to call SWF: one attempt a call. Safe to use from many threads, but for a wire."""
 
-    def call(
-        self, operation: str, fields: Mapping[str, Any], *, held: bool = False
-    ) -> Mapping[str, Any]:
-        """The answer to an operation of the API; ``held`` is for one that the service holds.
+    side_by_side: bool
+    """Whether one thread can have many calls under way."""
 
-        Raises the errors of ``error_for``.
-        """
+    def call(self, call: Call) -> Answer:
+        """The answer, waited for. Raises the errors of ``error_for``."""
+
+    def wire(self, room: int, *, held: bool) -> Wire:
+        """Where the calls of a line are made, at most ``room`` side by side, all held or none."""
 
 
 class LateCredentials(Credentials):
@@ -123,6 +127,11 @@ class LateCredentials(Credentials):
             raise Unavailable(*self._why)
         return self._found.get_frozen_credentials()
 
+    @property
+    def change(self) -> bool:
+        """Whether those that were found, if any, are replaced from time to time."""
+        return self._found is None or isinstance(self._found, RefreshableCredentials)
+
     def look(self) -> None:
         """Look for them, unless they are there or were missing a moment ago. Raises _WRONG."""
         with self._lock:
@@ -136,6 +145,48 @@ class LateCredentials(Credentials):
                 self._why = (type(error).__name__, str(error))
             finally:
                 self._looked_at = time.monotonic()
+
+
+class KeptCredentials:
+    """The credentials for the next call, without a wait for whoever provides them.
+
+    They are asked for again, every KEEP seconds, on a thread of its own: a provider that hangs
+    must not delay the calls that the last ones still sign. Safe for many threads.
+    """
+
+    def __init__(self, source: LateCredentials) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self._kept: ReadOnlyCredentials | None = None
+        self._error: Exception | None = None
+        self._due = float("-inf")
+
+    def current(self) -> ReadOnlyCredentials:
+        """Key, secret and token. Raises Unavailable."""
+        if time.monotonic() >= self._due and self._lock.acquire(blocking=False):
+            if self._due == float("-inf"):
+                self._look()
+            else:
+                threading.Thread(target=self._look, name="credentials", daemon=True).start()
+        while self._kept is None:
+            if (error := self._error) is not None:
+                raise error_from(error)
+            with self._lock:  # another thread looks for the first time
+                pass
+        return self._kept
+
+    def _look(self) -> None:
+        """With the lock in hand."""
+        due = time.monotonic() + KEEP
+        try:
+            self._kept = self._source.get_frozen_credentials()
+            if not self._source.change:
+                due = float("inf")
+        except Exception as error:  # noqa: BLE001 - a provider may raise anything
+            self._error, self._kept = error, None
+        finally:
+            self._due = due
+            self._lock.release()
 
 
 class Aws:
@@ -222,6 +273,8 @@ def _config_errors() -> Iterator[None]:
 class Boto3:
     """Calls by boto3's client: the way that can all that boto3 can. Raises ConfigError."""
 
+    side_by_side = False
+
     def __init__(
         self, *, pollers: int, responders: int, read_timeout: float, aws: Aws | None = None
     ) -> None:
@@ -246,17 +299,19 @@ class Boto3:
         """The region that signs them."""
         return str(self._clients[False].meta.region_name)
 
-    def call(
-        self, operation: str, fields: Mapping[str, Any], *, held: bool = False
-    ) -> Mapping[str, Any]:
+    def call(self, call: Call) -> Answer:
         """As ``Caller`` promises."""
         try:
-            answer: Mapping[str, Any] = getattr(self._clients[held], xform_name(operation))(
-                **fields
-            )
+            client = self._clients[call.held]
+            answer: Answer = getattr(client, xform_name(call.operation))(**call.fields)
         except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything over noise
             raise error_from(error) from None
         return answer
+
+    def wire(self, room: int, *, held: bool) -> Wire:
+        """As ``Caller``; there is room for one."""
+        del room, held
+        return InPlace(self.call)
 
 
 def _refuse_garbage(http_response: Any, parsed: Mapping[str, Any], **_: Any) -> None:

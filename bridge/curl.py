@@ -1,8 +1,7 @@
 """Calls of SWF by libcurl, which signs them itself: a tenth of the CPU that boto3's client takes.
 
-Region, endpoint, credentials, proxies and authorities are still boto3's to find (``aws``). Polls
-that the service holds all wait on one thread (``polls``). Answers are sent by whoever asks, each
-thread on a connection of its own.
+Region, endpoint, credentials, proxies and authorities are still boto3's to find (``aws``). A line's
+calls go side by side on the thread that owns it (``multi``); ``call`` makes one and waits for it.
 
 A call is one attempt, but for one case that libcurl decides: where a kept connection turns out to
 be closed before a byte of the answer came, it sends the request again on a new one.
@@ -10,18 +9,17 @@ be closed before a byte of the answer came, it sends the request again on a new 
 
 import json
 import threading
-from collections import deque
-from collections.abc import Mapping
-from io import BytesIO
+from collections.abc import Sequence
 from typing import Any
 
 import pycurl
 from botocore.credentials import ReadOnlyCredentials
 
 from bridge import __version__
-from bridge.aws import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Aws, error_for, error_from, proxy_for
+from bridge.aws import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Aws, KeptCredentials, error_for, proxy_for
 from bridge.errors import Unavailable
-from bridge.polls import Polls
+from bridge.line import Answer, Call
+from bridge.multi import Multi
 
 OLDEST = (8, 0)
 """The libcurl from which on its signatures are taken for right."""
@@ -29,6 +27,7 @@ OLDEST = (8, 0)
 TARGET = "SimpleWorkflowService"
 USER_AGENT = f"swf-bridge/{__version__} {pycurl.version.split()[0]}"
 _HEADERS = ("Content-Type: application/x-amz-json-1.0", "Accept:", "Expect:")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Impossible(Exception):
@@ -38,7 +37,9 @@ class Impossible(Exception):
 class Curl:
     """Calls by PycURL. Raises ConfigError as boto3 does, and Impossible."""
 
-    def __init__(self, aws: Aws, *, polls: int, read_timeout: float) -> None:
+    side_by_side = True
+
+    def __init__(self, aws: Aws, *, read_timeout: float) -> None:
         client = aws.make_client()
         if reason := _obstacle(aws, client.meta.config):
             raise Impossible(reason)
@@ -48,48 +49,33 @@ class Curl:
         self._proxy = proxy_for(self._url)
         # libcurl counts from the start of the call, boto3 from the last byte it heard.
         self._timeout = {True: CONNECT_TIMEOUT + read_timeout, False: ANSWER_TIMEOUT}
-        self._credentials = aws.credentials
+        self._credentials = KeptCredentials(aws.credentials)
         self._own = threading.local()
-        self._polls = Polls(polls)
-        self._idle: deque[Any] = deque()
 
     def __repr__(self) -> str:
         return f"<Curl to {self._url}>"
 
-    def call(
-        self, operation: str, fields: Mapping[str, Any], *, held: bool = False
-    ) -> Mapping[str, Any]:
+    def call(self, call: Call) -> Answer:
         """As ``aws.Caller`` promises."""
-        body = json.dumps(fields, separators=(",", ":")).encode("ascii")
-        credentials = self._frozen_credentials()
-        handle = self._handle(held)
-        answer = BytesIO()
-        _prepare(handle, operation, body, answer, credentials)
+        name = "poll" if call.held else "answer"
+        handle: _Handle | None = getattr(self._own, name, None)
+        if handle is None:
+            handle = self._handle(call.held)
+            setattr(self._own, name, handle)
+        handle.prepare(call, self._credentials.current())
         try:
-            if held:
-                self._polls.perform(handle, self._timeout[True])
-            else:
-                handle.perform()
-            status: int = handle.getinfo(pycurl.RESPONSE_CODE)
+            handle.curl.perform()
         except pycurl.error as error:
-            raise Unavailable("ConnectionFailed", str(error.args[-1])) from None
-        if held:
-            self._idle.append(handle)
-        return _decoded(status, answer.getvalue())
+            raise _failed(error.args) from None
+        return handle.answer()
 
-    def _handle(self, held: bool) -> Any:
-        """A handle with what is the same for every call; its connection lives on with it."""
-        if held:
-            try:
-                return self._idle.popleft()
-            except IndexError:
-                return self._new_handle(held)
-        if (handle := getattr(self._own, "handle", None)) is None:
-            handle = self._own.handle = self._new_handle(held)
-        return handle
+    def wire(self, room: int, *, held: bool) -> "CurlWire":
+        """Where the calls of a line are made, ``room`` side by side; all are ``held`` or none."""
+        return CurlWire(self, Multi(room, self._timeout[held]), held=held)
 
-    def _new_handle(self, held: bool) -> Any:
-        handle = pycurl.Curl()
+    def _handle(self, held: bool) -> "_Handle":
+        """A handle with what is the same for every call; its connection may outlive a call."""
+        handle = _Handle()
         for option, value in (
             (pycurl.URL, self._url),
             (pycurl.POST, 1),
@@ -106,27 +92,78 @@ class Curl:
             (pycurl.CAINFO, self._authorities),
             (pycurl.PROXY_CAINFO, self._authorities),
         ):
-            handle.setopt(option, value)
+            handle.curl.setopt(option, value)
         return handle
 
-    def _frozen_credentials(self) -> ReadOnlyCredentials:
+
+class CurlWire:
+    """A wire of ``line`` over ``Multi``."""
+
+    def __init__(self, curl: Curl, multi: Multi, *, held: bool) -> None:
+        self.wake = multi.wake
+        self._curl = curl
+        self._multi = multi
+        self._held = held
+        self._idle: list[_Handle] = []
+        self._unsent: list[tuple[Any, Exception]] = []
+
+    def begin(self, call: Call, whom: Any) -> None:
+        """As ``line.Wire``."""
+        handle = self._idle.pop() if self._idle else self._curl._handle(self._held)
         try:
-            return self._credentials.get_frozen_credentials()
-        except Exception as error:  # noqa: BLE001 - a provider may raise anything
-            raise error_from(error) from None
+            handle.prepare(call, self._curl._credentials.current())
+        except Exception as error:  # noqa: BLE001 - no credentials: it ends where others end
+            self._idle.append(handle)
+            self._unsent.append((whom, error))
+        else:
+            self._multi.begin(handle.curl, (whom, handle))
+
+    def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
+        """As ``line.Wire``."""
+        found: list[tuple[Any, Answer | Exception]]
+        found, self._unsent = [*self._unsent], []
+        for (whom, handle), failure in self._multi.ended(0.0 if found else timeout):
+            self._idle.append(handle)
+            try:
+                found.append((whom, _failed(failure) if failure else handle.answer()))
+            except Exception as error:  # noqa: BLE001 - raised again where the call is awaited
+                found.append((whom, error))
+        return found
 
 
-def _prepare(
-    handle: Any, operation: str, body: bytes, answer: BytesIO, credentials: ReadOnlyCredentials
-) -> None:
-    headers = [*_HEADERS, f"X-Amz-Target: {TARGET}.{operation}"]
-    if credentials.token:
-        headers.append(f"X-Amz-Security-Token: {credentials.token}")
-    handle.setopt(pycurl.HTTPHEADER, headers)
-    handle.setopt(pycurl.USERNAME, credentials.access_key)
-    handle.setopt(pycurl.PASSWORD, credentials.secret_key)
-    handle.setopt(pycurl.POSTFIELDS, body)
-    handle.setopt(pycurl.WRITEDATA, answer)
+class _Handle:
+    """A handle of libcurl, and what it is set to: what stays the same is not set again."""
+
+    __slots__ = ("_body", "_credentials", "_operation", "curl")
+
+    def __init__(self) -> None:
+        self.curl = pycurl.Curl()
+        self._body: list[bytes] = []
+        self._operation = ""
+        self._credentials: ReadOnlyCredentials | None = None
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._body.append)
+
+    def prepare(self, call: Call, credentials: ReadOnlyCredentials) -> None:
+        """Set up the next call."""
+        setopt = self.curl.setopt
+        if call.operation != self._operation or credentials != self._credentials:
+            headers = [*_HEADERS, f"X-Amz-Target: {TARGET}.{call.operation}"]
+            if credentials.token:
+                headers.append(f"X-Amz-Security-Token: {credentials.token}")
+            setopt(pycurl.HTTPHEADER, headers)
+            setopt(pycurl.USERNAME, credentials.access_key)
+            setopt(pycurl.PASSWORD, credentials.secret_key)
+            self._operation, self._credentials = call.operation, credentials
+        setopt(pycurl.POSTFIELDS, _encode(call.fields))
+        self._body.clear()
+
+    def answer(self) -> Answer:
+        """What came. Raises the error that it tells."""
+        return _decoded(self.curl.getinfo(pycurl.RESPONSE_CODE), b"".join(self._body))
+
+
+def _failed(error: Sequence[Any]) -> Unavailable:
+    return Unavailable("ConnectionFailed", str(error[-1]))
 
 
 def _obstacle(aws: Aws, config: Any) -> str:
@@ -145,7 +182,7 @@ def _obstacle(aws: Aws, config: Any) -> str:
     return "client-side monitoring or plugins" if aws.monitored() else ""
 
 
-def _decoded(status: int, body: bytes) -> Mapping[str, Any]:
+def _decoded(status: int, body: bytes) -> Answer:
     """The answer. Raises the error that it tells, and Unavailable for what SWF did not write."""
     succeeded = 200 <= status < 300
     try:

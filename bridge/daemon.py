@@ -137,10 +137,11 @@ class Daemon:
         """Source first, each step until it is through or its time is over."""
         parts, finish = self._parts, FINISH_TIMEOUT
         parts.window.close()
-        self._stop(parts.pollers)
+        self._stop(parts.polling)
         deadline = time.monotonic() + self._drain_timeout
-        if not self._until(lambda: self._ended(parts.pollers), deadline - time.monotonic()):
-            log.warning("poll.abandoned", extra={"count": self._alive(parts.pollers)})
+        if not self._until(lambda: self._ended(parts.polling), deadline - time.monotonic()):
+            count = sum(poller.state == "polling" for poller in parts.pollers)
+            log.warning("poll.abandoned", extra={"count": count})
         self._until(self._handed_over, deadline - time.monotonic())
         self._stop([parts.reconciler, parts.demand])
         parts.consumer.cancel()

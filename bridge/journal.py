@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -102,7 +103,8 @@ class _Write:
 class Journal:
     """The journal, held by this process alone until ``close``.
 
-    A change is committed when its method returns. Where the disk does not take it, it is kept in
+    A change is committed when its method returns, or with all others that a thread makes
+    ``together``. Where the disk does not take it, it is kept in
     memory and in order, ``writable`` is cleared, and ``flush`` writes it as soon as it can: the
     way back to SWF stays open without the disk.
 
@@ -133,6 +135,7 @@ class Journal:
         self._confirmed: dict[str, None] = {}
         self._settlements = 0
         self._lock = threading.Lock()
+        self._own = threading.local()
         self._held = lock_file(path, lock_timeout)
         try:
             self._db = open_database(path)
@@ -329,16 +332,35 @@ class Journal:
             except sqlite3.DatabaseError as error:
                 raise PartFailed(f"cannot read the journal {self.path}: {error}") from None
 
-    def _commit(self, write: _Write) -> bool:
-        """Write one change, together with all that wait; whether it is on disk now.
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One commit, at the end, for all that this thread changes inside.
 
-        While the disk takes nothing, only ``flush`` tries it.
+        It is made too where something inside raises.
         """
+        own = self._own
+        own.last = None
+        own.together = True
+        try:
+            yield
+        finally:
+            own.together = False
+            if own.last is not None:
+                self._write(own.last)
+
+    def _commit(self, write: _Write) -> None:
+        """Write one change, together with all that wait."""
         self._waiting.append(write)
+        if getattr(self._own, "together", False):
+            self._own.last = write
+        else:
+            self._write(write)
+
+    def _write(self, last: _Write) -> None:
+        """Write all that waits up to this; while the disk takes nothing, only ``flush`` tries."""
         with self._lock:
-            if not write.done and self.writable.is_set():
+            if not last.done and self.writable.is_set():
                 self._write_all()
-        return write.done
 
     def _write_all(self) -> None:
         """One transaction for all that wait now; they stay where it fails. Under the lock."""

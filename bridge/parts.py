@@ -28,12 +28,12 @@ from bridge.keepalive import Keepalive
 from bridge.letters import LetterErrands
 from bridge.message import Message
 from bridge.metrics import Metrics
-from bridge.poller import Poller, Source
+from bridge.poller import Poller, Pollers, Source
 from bridge.publisher import Publisher
 from bridge.reconciler import Reconciler
 from bridge.report import Report
 from bridge.request import Answers, Request
-from bridge.responder import Hand, Responder, Work
+from bridge.responder import Hand, Responder, Settled, Work
 from bridge.routing import RoutingKey
 from bridge.settings import Settings, TaskList
 from bridge.status import StatusServer
@@ -136,7 +136,7 @@ class Parts:
         """Every part but the servers, the sink first."""
         back: list[Part] = [self.publisher, self.timer, *self.responders, self.consumer]
         demand: list[Part] = [self.demand] if self.demand.gates else []
-        return [*back, self.reconciler, *demand, *self.pollers]
+        return [*back, self.reconciler, *demand, *self.polling]
 
     def resume(self) -> None:
         """Take up what an earlier life left; on the timer's thread."""
@@ -183,22 +183,14 @@ class Parts:
         )
         self.instances.worker_spoke = self.keepalive.heard
         self.responder = Responder(
-            self.swf,
+            self.swf.calls,
             self.instances,
             self.metrics,
             topology=self.topology,
-            settle=self._settle,
             heartbeats=self.heartbeats,
             heard=self.keepalive.heard,
         )
-        self.responders: list[Part] = [
-            Hand(f"responder-{number}", self.responder.work, self._handle)
-            for number in range(1, settings.responders + 1)
-        ]
-        self.responders += [
-            Hand(f"heartbeat-{number}", self.heartbeats.work, lambda beat: beat())
-            for number in range(1, _heartbeat_threads(settings) + 1)
-        ]
+        self.responders = self._responders()
         self.consumer = Consumer(
             settings.amqp_urls,
             self._tls,
@@ -211,20 +203,46 @@ class Parts:
             parked=lambda code: self.metrics.count(m.DEAD_LETTERS, code),
         )
 
+    def _responders(self) -> list[Part]:
+        room = self._room(self.settings.responders)
+        hands = [
+            Hand(
+                f"responder-{number}",
+                self.responder.work,
+                self._handle,
+                self.swf.line(room, self._settle_all, self.journal.together),
+                room,
+            )
+            for number in range(1, self.settings.responders // room + 1)
+        ]
+        self.responder.woken = lambda: [hand.wake() for hand in hands]
+        beats = [
+            Hand(f"heartbeat-{number}", self.heartbeats.work, _beat, self.swf.line(1, _nothing))
+            for number in range(1, _heartbeat_threads(self.settings) + 1)
+        ]
+        return [*hands, *beats]
+
+    def _room(self, wanted: int) -> int:
+        """For how many conversations with SWF a thread has room, where so many are wanted."""
+        return wanted if self.swf.side_by_side else 1
+
     def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         self.consumer.settle(delivery, outcome)
 
     def _refuse(self, delivery: Delivery, error: BadReply) -> None:
         self.responder.refuse(delivery, error)
 
-    def _handle(self, work: Work) -> None:
+    def _settle_all(self, settled: Settled) -> None:
+        for delivery, outcome in settled:
+            self.consumer.settle(delivery, outcome)
+
+    async def _handle(self, work: Work) -> Settled:
         if not isinstance(work, Delivery):
-            self.responder.handle(work)
-            return
+            return await self.responder.handle(work)
         message_id = str(work.properties.get("message_id", ""))
         headers = work.properties["headers"]
         with telemetry.process_span(headers, work.queue, message_id, len(work.body)):
-            self.responder.handle(work)
+            return await self.responder.handle(work)
 
     # --- SWF → RabbitMQ ---
 
@@ -257,24 +275,30 @@ class Parts:
             )
             for each in settings.task_lists
         ]
-        self.pollers = [
-            self._poller(source, f"poller-{each.label}-{number}")
+        self.polling = [
+            part
             for source, each in zip(self.sources, settings.task_lists, strict=True)
-            for number in range(1, each.pollers + 1)
+            for part in self._pollers(source, each)
         ]
+        self.pollers = [poller for part in self.polling for poller in part.pollers]
 
-    def _poller(self, source: Source, name: str) -> Poller:
-        return Poller(
-            name,
-            source,
-            swf=self.swf,
-            window=self.window,
-            journal=self.journal,
-            hand_over=self._hand_over,
-            metrics=self.metrics,
-            read_timeout=self.settings.read_timeout,
-            scope=lambda task: telemetry.task_scope(task.domain, task.task_list, task.name),
-        )
+    def _pollers(self, source: Source, of: TaskList) -> list[Pollers]:
+        room = self._room(of.pollers)
+        return [
+            Pollers(
+                f"poller-{of.label}-{number}",
+                source,
+                [Poller(source, self.swf.calls, self.metrics) for _ in range(room)],
+                line=partial(self.swf.line, room, together=self.journal.together, held=True),
+                window=self.window,
+                journal=self.journal,
+                hand_over=self._hand_over,
+                metrics=self.metrics,
+                read_timeout=self.settings.read_timeout,
+                scope=lambda task: telemetry.task_scope(task.domain, task.task_list, task.name),
+            )
+            for number in range(1, of.pollers // room + 1)
+        ]
 
     def _hand_over(self, task: ActivityTask, body: bytes) -> None:
         self.keepalive.watch(task)
@@ -325,6 +349,14 @@ class Parts:
 def _heartbeat_threads(settings: Settings) -> int:
     """Beside the responders, so that a slow heartbeat delays no result."""
     return max(2, settings.responders // 2)
+
+
+async def _beat(beat: Callable[[], object]) -> None:
+    beat()
+
+
+def _nothing(_result: None) -> None:
+    pass
 
 
 def _label(task_list: TaskList) -> Label:

@@ -15,6 +15,7 @@ from bridge.amqp import Tls, cause
 from bridge.aws import Aws, Boto3
 from bridge.broker import Connection, Missing, Steps
 from bridge.errors import BadReply, Refused, TaskClosed, Unavailable
+from bridge.line import Call
 from bridge.settings import Settings
 from bridge.topology import Binding, Item, Topology
 
@@ -80,7 +81,7 @@ def _look_at_swf(settings: Settings) -> Iterator[Finding]:
 def _look_at_domain(caller: Boto3, domain: str) -> Iterator[Finding]:
     what = f"domain {domain}"
     try:
-        answer = caller.call("DescribeDomain", {"name": domain})
+        answer = caller.call(Call("DescribeDomain", {"name": domain}))
     except TaskClosed:
         yield Finding(Mark.WRONG, f"{what}: does not exist in region {caller.region}")
     except (Refused, BadReply) as error:

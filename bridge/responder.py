@@ -2,7 +2,7 @@
 
 A reply settles its task by the token alone, whichever instance polled it. No responder waits: what
 SWF cannot take now is handed back with a time, and the replies of one task wait for each other
-without a thread.
+without a thread. With libcurl one thread has all answers on their way, with boto3 each one.
 """
 
 import logging
@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
@@ -18,6 +19,7 @@ from bridge import metrics as m
 from bridge.consumer import Ack, Delivery, Outcome, Park, put_off
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.instances import Instances
+from bridge.line import Conversation, Line
 from bridge.message import decode_reply, decode_undeliverable
 from bridge.metrics import Metrics
 from bridge.outage import Outage
@@ -35,14 +37,14 @@ NOT_REQUESTED = "canceled without request"
 class Answers(Protocol):
     """The calls of SWF that a responder makes."""
 
-    def respond(self, reply: Reply) -> None:
+    def respond(self, reply: Reply) -> Conversation[None]:
         """Close a task."""
 
-    def heartbeat(self, token: str, details: str | None) -> bool:
+    def heartbeat(self, token: str, details: str | None) -> Conversation[bool]:
         """Whether SWF asks to cancel the task."""
 
 
-class Conversation(Protocol):
+class TakesHeartbeats(Protocol):
     """The heartbeats of workers, and what follows from a worker's first word."""
 
     def take(self, delivery: Delivery, beat: Heartbeat) -> None:
@@ -50,8 +52,11 @@ class Conversation(Protocol):
 
 
 Job = TypeVar("Job")
-Work = Delivery | Callable[[], object]
-"""A message that came back, or something else to be done on a thread that may wait for SWF."""
+T = TypeVar("T")
+Work = Delivery | Callable[[], "Conversation[Settled]"]
+"""A message that came back, or something else that SWF has to be told."""
+Settled = list[tuple[Delivery, Outcome]]
+"""Deliveries with their outcomes, for the consumer to carry out."""
 
 
 class Turns:
@@ -86,8 +91,6 @@ class Responder:
     """How what comes back is answered; all responder threads share it.
 
     ``heartbeats`` are answered elsewhere; ``heard`` is told of each task whose worker spoke.
-
-    ``settle`` is given each delivery with its outcome, and must not block.
     """
 
     def __init__(
@@ -97,18 +100,18 @@ class Responder:
         metrics: Metrics,
         *,
         topology: Topology,
-        settle: Callable[[Delivery, Outcome], object],
-        heartbeats: Conversation,
+        heartbeats: TakesHeartbeats,
         heard: Callable[[str], object] = lambda task_id: None,
     ) -> None:
         self.work: SimpleQueue[Work] = SimpleQueue()
+        self.woken: Callable[[], object] = lambda: None
+        """Told that there is work."""
         self.outage = Outage(log, "answers.failing", "answers.back")
         """Whether SWF takes answers."""
         self._swf = swf
         self._instances = instances
         self._metrics = metrics
         self._topology = topology
-        self._settle = settle
         self._heartbeats = heartbeats
         self._heard = heard
         self._turns = Turns()
@@ -116,64 +119,70 @@ class Responder:
     # --- for every thread ---
 
     def deliver(self, delivery: Delivery) -> None:
-        """Have the delivery handled; its outcome goes to the consumer."""
+        """Have the delivery handled."""
         self.work.put(delivery)
+        self.woken()
 
     def fail_back(self, reply: Failed, again: Callable[[float], object]) -> None:
         """Have a task failed in SWF that no worker could be given."""
         self.work.put(partial(self._give_back, reply, again))
-
-    # --- one piece of work, on a thread that may wait for SWF ---
+        self.woken()
 
     def refuse(self, delivery: Delivery, error: BadReply) -> None:
         """Have the delivery parked for ``error``, and its task failed where that is Rejected."""
-        self._settle(delivery, self._guarded(delivery, partial(self._bad, error)))
+        self.work.put(partial(self._refused, delivery, error))
+        self.woken()
 
-    def handle(self, work: Work) -> None:
+    # --- one piece of work, as a conversation with SWF ---
+
+    async def handle(self, work: Work) -> Settled:
         """Handle one piece of work, and the replies that waited for their turn meanwhile.
 
         Nothing that a worker sends raises here; PartFailed does, where the journal is damaged.
         """
         if not isinstance(work, Delivery):
-            work()
-        elif work.queue == self._topology.notice_queue:
-            self._settle(work, self._guarded(work, partial(self._hear, work)))
-        else:
-            self._take(work)
+            return await work()
+        if work.queue == self._topology.notice_queue:
+            return [(work, await self._guarded(work, self._hear(work)))]
+        return await self._take(work)
 
-    def _take(self, delivery: Delivery) -> None:
+    async def _take(self, delivery: Delivery) -> Settled:
         undeliverable = delivery.queue == self._topology.undeliverable
         decode = decode_undeliverable if undeliverable else decode_reply
         try:
             reply = decode(delivery.body, delivery.properties["headers"])
         except BadReply as error:
-            self.refuse(delivery, error)
-            return
+            return await self._refused(delivery, error)
         if isinstance(reply, Heartbeat):
             self._heard(reply.task)
             self._heartbeats.take(delivery, reply)
-            return
+            return []
         if undeliverable and isinstance(reply, Failed):
             log.warning("task.undeliverable", extra={"task": reply.task, "reason": reply.reason})
+        settled: Settled = []
         turn = (delivery, reply) if self._turns.begin(delivery, reply) else None
         while turn:
             delivery, reply = turn
-            answer = partial(self._respond, delivery, reply)
-            self._settle(delivery, self._guarded(delivery, answer, reply.task))
-            turn = self._turns.end(turn[1])
+            answer = self._respond(delivery, reply)
+            settled.append((delivery, await self._guarded(delivery, answer, reply.task)))
+            turn = self._turns.end(reply)
+        return settled
 
-    def _hear(self, delivery: Delivery) -> Outcome:
+    async def _refused(self, delivery: Delivery, error: BadReply) -> Settled:
+        return [(delivery, await self._guarded(delivery, self._bad(error)))]
+
+    async def _hear(self, delivery: Delivery) -> Outcome:
         self._instances.heard(delivery.body)
         return Ack()
 
-    def _guarded(
-        self, delivery: Delivery, answer: Callable[[], Outcome], task_id: str = ""
+    async def _guarded(
+        self, delivery: Delivery, answer: Conversation[Outcome], task_id: str = ""
     ) -> Outcome:
         """The outcome, whatever SWF or the reply do."""
         try:
-            outcome = answer()
+            outcome = await answer
         except BadReply as error:
-            return self._guarded(delivery, partial(self._bad, error))
+            return await self._guarded(delivery, self._bad(error))
         except Unavailable as error:
             self.outage.begin(error)
             self._metrics.count(m.REPLIES, "later")
@@ -187,13 +196,13 @@ class Responder:
         self.outage.end()
         return outcome
 
-    def _respond(self, delivery: Delivery, reply: Reply) -> Outcome:
+    async def _respond(self, delivery: Delivery, reply: Reply) -> Outcome:
         try:
             match reply:
                 case Canceled():
-                    self._cancel(reply)
+                    await self._cancel(reply)
                 case _:
-                    self._swf.respond(reply)
+                    await self._swf.respond(reply)
                     self._settled(reply)
         except TaskClosed:
             self._closed_before(delivery, reply)
@@ -222,27 +231,27 @@ class Responder:
         self._metrics.count(m.REPLIES, "late")
         log.warning("reply.late", extra={**extra, "age": age})
 
-    def _cancel(self, reply: Canceled) -> None:
+    async def _cancel(self, reply: Canceled) -> None:
         """Cancel the task in SWF; one heartbeat decides where SWF does not take that."""
         try:
-            self._swf.respond(reply)
+            await self._swf.respond(reply)
         except (TaskClosed, Rejected, Refused) as error:
-            if self._swf.heartbeat(reply.token, None):
+            if await self._swf.heartbeat(reply.token, None):
                 if isinstance(error, TaskClosed):  # it is open: the request came in between
                     raise Unavailable("CancelRefused", str(error)) from None
                 raise
             failed = Failed(reply.token, NOT_REQUESTED, reply.details)
-            self._swf.respond(failed)
+            await self._swf.respond(failed)
             self._settled(failed)
         else:
             self._settled(reply)
 
-    def _bad(self, error: BadReply) -> Outcome:
+    async def _bad(self, error: BadReply) -> Outcome:
         """To the dead letters; the task, where it is known, must not leave its workflow hanging."""
         if isinstance(error, Rejected):
             failed = Failed(error.token, error.reason)
             try:
-                self._swf.respond(failed)
+                await self._swf.respond(failed)
                 self._settled(failed)
             except TaskClosed:
                 self._instances.released(failed.task, "closed in SWF")
@@ -254,59 +263,79 @@ class Responder:
 
     # --- the bridge's own failures ---
 
-    def _give_back(self, reply: Failed, again: Callable[[float], object]) -> None:
+    async def _give_back(self, reply: Failed, again: Callable[[float], object]) -> Settled:
         extra = {"task": reply.task, "reason": reply.reason}
         try:
-            self._swf.respond(reply)
+            await self._swf.respond(reply)
         except Unavailable as error:
             self.outage.begin(error)
             log.debug("task.fail_back_later", extra={**extra, "error": str(error)})
             again(FAIL_BACK_RETRY)
-            return
+            return []
         except TaskClosed:
             self._instances.released(reply.task, "closed in SWF")
-            return
+            return []
         except BadReply as error:
             extra["error"] = str(error)
         except Exception:
             log.exception("task.fail_back_unexpected", extra=extra)
             again(FAIL_BACK_RETRY)
-            return
+            return []
         if held := self._instances.settled(reply.task):
             self._metrics.count(m.TASKS_FAILED_BACK, held.domain, held.task_list)
         log.warning("task.failed_back", extra=extra)
+        return []
 
 
-class Hand(Generic[Job]):
-    """A part: one of the threads that do what is put into a queue, each as soon as it is free."""
+class Hand(Generic[Job, T]):
+    """A part: a thread that takes from a queue as much as its line has ``room`` for.
 
-    def __init__(self, name: str, work: SimpleQueue[Job], do: Callable[[Job], object]) -> None:
+    ``converse`` makes a conversation with SWF of each job; ``done`` is told of its result.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: SimpleQueue[Job],
+        converse: Callable[[Job], Conversation[T]],
+        line: Line[T],
+        room: int = 1,
+    ) -> None:
         self.name = name
         self.patience = PATIENCE
         self.moved = time.monotonic()
-        self.busy = False
+        self.wake = line.wake
         self._work = work
-        self._do = do
+        self._converse = converse
+        self._line = line
+        self._room = room
         self._stopping = threading.Event()
 
     def __repr__(self) -> str:
-        return f"<Hand {self.name}{' busy' if self.busy else ''}>"
+        return f"<Hand {self.name}, {self._line.open} jobs>"
 
     def run(self) -> None:
-        """Work until asked to stop."""
-        while not self._stopping.is_set():
-            self.moved = time.monotonic()
-            try:
-                job = self._work.get(timeout=TICK)
-            except Empty:
-                continue
-            self.busy = True
-            self._do(job)
-            self.busy = False
+        """Work until asked to stop; what is begun is brought to its end."""
+        while not self._stopping.is_set() or self._line.open:
+            self.turn()
 
     def stop(self) -> None:
         """Take no more work."""
         self._stopping.set()
+
+    def turn(self) -> None:
+        """Take work, wait for some if there is nothing else, and go on with what is answered."""
+        self.moved = time.monotonic()
+        with suppress(Empty):
+            if not self._line.open:
+                self._begin(self._work.get(timeout=TICK))
+            while self._line.open < self._room and not self._stopping.is_set():
+                self._begin(self._work.get_nowait())
+        if self._line.open:
+            self._line.turn(TICK)
+
+    def _begin(self, job: Job) -> None:
+        self._line.begin(self._converse(job))
 
 
 def _status(reply: Reply) -> str:

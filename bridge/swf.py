@@ -7,11 +7,12 @@ Every call is one attempt: whoever calls decides when to try again. Errors come 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Literal
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, TypeVar
 
 from bridge.aws import Aws, Boto3, Caller
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
+from bridge.line import Answer, Call, Line, complete
 from bridge.task import ActivityTask, Canceled, Completed, Failed, Reply
 
 log = logging.getLogger(__name__)
@@ -38,39 +39,24 @@ _CLOSE_EVENTS = {
 _GARBLED = (KeyError, TypeError, AttributeError)
 """What reading an answer raises that is not shaped as SWF shapes it."""
 
+T = TypeVar("T")
 Observe = Callable[[str, str, float], None]
 """Told of each call: the operation, ``ok`` or the error's code, and the seconds it took."""
 
 
-class Swf:
-    """The calls that the bridge makes. Safe to use from many threads.
+class Calls:
+    """What SWF is asked, and what its answers mean: conversations of one or a few calls."""
 
-    Raises ConfigError where no region or no such profile is configured. Missing credentials are
-    no error here: they may come later, and each call says Unavailable until they do.
-    """
-
-    def __init__(
-        self,
-        *,
-        identity: str,
-        pollers: int,
-        responders: int,
-        read_timeout: float,
-        observe: Observe = lambda operation, code, seconds: None,
-        way: Way = "boto3",
-    ) -> None:
+    def __init__(self, identity: str, observe: Observe = lambda *_: None) -> None:
         self._identity = identity
         self._observe = observe
-        self._caller = _caller(
-            way, pollers=pollers, responders=responders + 2, read_timeout=read_timeout
-        )
 
-    def poll(self, domain: str, task_list: str) -> ActivityTask | None:
+    async def poll(self, domain: str, task_list: str) -> ActivityTask | None:
         """One long poll (PollForActivityTask): up to 60 s; None where no task came.
 
         Raises Refused for an unknown domain or a missing permission, Unavailable for the rest.
         """
-        answer = self._ask(
+        answer = await self._ask(
             "PollForActivityTask",
             held=True,
             domain=domain,
@@ -84,7 +70,7 @@ class Swf:
         except _GARBLED as error:
             raise Unavailable("GarbledAnswer", f"a task without {error}") from error
 
-    def respond(self, reply: Reply) -> None:
+    async def respond(self, reply: Reply) -> None:
         """Close a task (RespondActivityTaskCompleted, -Failed, -Canceled).
 
         Raises TaskClosed, BadReply for a token that SWF calls invalid, Rejected for any other
@@ -92,25 +78,25 @@ class Swf:
         """
         match reply:
             case Completed(token, result):
-                self._answer("RespondActivityTaskCompleted", token, result=result)
+                await self._answer("RespondActivityTaskCompleted", token, result=result)
             case Failed(token, reason, details):
-                self._answer(
+                await self._answer(
                     "RespondActivityTaskFailed",
                     token,
                     reason=reason,
                     details=details,
                 )
             case Canceled(token, details):
-                self._answer("RespondActivityTaskCanceled", token, details=details)
+                await self._answer("RespondActivityTaskCanceled", token, details=details)
             case _:
                 raise TypeError(reply)
 
-    def heartbeat(self, token: str, details: str | None) -> bool:
+    async def heartbeat(self, token: str, details: str | None) -> bool:
         """Whether SWF asks to cancel the task (RecordActivityTaskHeartbeat). Raises as respond."""
-        answer = self._answer("RecordActivityTaskHeartbeat", token, details=details)
+        answer = await self._answer("RecordActivityTaskHeartbeat", token, details=details)
         return bool(answer.get("cancelRequested"))
 
-    def closed(
+    async def closed(
         self, domain: str, workflow_id: str, run_id: str, started_event_id: int
     ) -> str | None:
         """How the task that started with this event was closed; None while it is open.
@@ -121,7 +107,7 @@ class Swf:
         page: dict[str, Any] = {}
         for _ in range(HISTORY_PAGES):
             try:
-                answer = self._call(
+                answer = await self._call(
                     "GetWorkflowExecutionHistory",
                     domain=domain,
                     execution={"workflowId": workflow_id, "runId": run_id},
@@ -140,26 +126,26 @@ class Swf:
             page = {"nextPageToken": answer["nextPageToken"]}
         return None
 
-    def describe_domain(self, domain: str) -> str:
+    async def describe_domain(self, domain: str) -> str:
         """REGISTERED or DEPRECATED (DescribeDomain). Raises as poll."""
-        answer = self._ask("DescribeDomain", name=domain)
+        answer = await self._ask("DescribeDomain", name=domain)
         with _garbled():
             return str(answer["domainInfo"]["status"])
 
-    def _ask(self, operation: str, *, held: bool = False, **fields: Any) -> Mapping[str, Any]:
+    async def _ask(self, operation: str, *, held: bool = False, **fields: Any) -> Answer:
         """A call that names no task: what SWF does not know or take is ours to mend."""
         try:
-            return self._call(operation, held=held, **fields)
+            return await self._call(operation, held=held, **fields)
         except TaskClosed as error:
             raise Refused("UnknownResourceFault", str(error)) from None
         except BadReply as error:
             raise Refused(error.code, error.detail) from None
 
-    def _answer(self, operation: str, token: str, **fields: str | None) -> Mapping[str, Any]:
+    async def _answer(self, operation: str, token: str, **fields: str | None) -> Answer:
         """A call that names a task: what SWF does not take is the worker's to mend."""
         given: dict[str, Any] = {k: v for k, v in fields.items() if v is not None}
         try:
-            return self._call(operation, taskToken=token, **given)
+            return await self._call(operation, taskToken=token, **given)
         except BadReply as error:
             detail = error.detail.replace(token, "…")
             if "token" in detail.lower():
@@ -167,16 +153,82 @@ class Swf:
             reason = f"reply refused by SWF: {detail}"
             raise Rejected("refused-by-swf", detail, token=token, reason=reason) from None
 
-    def _call(self, operation: str, *, held: bool = False, **fields: Any) -> Mapping[str, Any]:
+    async def _call(self, operation: str, *, held: bool = False, **fields: Any) -> Answer:
         started = time.monotonic()
         code = "ok"
         try:
-            return self._caller.call(operation, fields, held=held)
+            return await Call(operation, fields, held)
         except Exception as error:
             code = getattr(error, "code", type(error).__name__)
             raise
         finally:
             self._observe(operation, code, time.monotonic() - started)
+
+
+class Swf:
+    """SWF by one of the two ways: each call waited for, or many carried on by a line.
+
+    The methods may be called from many threads; a line is one thread's. Raises ConfigError where
+    no region or no such profile is configured. Missing credentials are no error here: they may
+    come later, and each call says Unavailable until they do.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: str,
+        pollers: int,
+        responders: int,
+        read_timeout: float,
+        observe: Observe = lambda operation, code, seconds: None,
+        way: Way = "boto3",
+    ) -> None:
+        self.calls = Calls(identity, observe)
+        self._caller = _caller(
+            way, pollers=pollers, responders=responders + 2, read_timeout=read_timeout
+        )
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether a line carries on many conversations, or one."""
+        return self._caller.side_by_side
+
+    def line(
+        self,
+        room: int,
+        done: Callable[[T], object],
+        together: Callable[[], AbstractContextManager[object]] = nullcontext,
+        *,
+        held: bool = False,
+    ) -> Line[T]:
+        """A line for conversations that await ``calls``, at most ``room`` at a time.
+
+        They poll, where it is ``held``, or answer.
+        """
+        return Line(self._caller.wire(room, held=held), done, together)
+
+    def poll(self, domain: str, task_list: str) -> ActivityTask | None:
+        """As ``Calls.poll``, waited for."""
+        return complete(self.calls.poll(domain, task_list), self._caller.call)
+
+    def respond(self, reply: Reply) -> None:
+        """As ``Calls.respond``, waited for."""
+        complete(self.calls.respond(reply), self._caller.call)
+
+    def heartbeat(self, token: str, details: str | None) -> bool:
+        """As ``Calls.heartbeat``, waited for."""
+        return complete(self.calls.heartbeat(token, details), self._caller.call)
+
+    def closed(
+        self, domain: str, workflow_id: str, run_id: str, started_event_id: int
+    ) -> str | None:
+        """As ``Calls.closed``, waited for."""
+        conversation = self.calls.closed(domain, workflow_id, run_id, started_event_id)
+        return complete(conversation, self._caller.call)
+
+    def describe_domain(self, domain: str) -> str:
+        """As ``Calls.describe_domain``, waited for."""
+        return complete(self.calls.describe_domain(domain), self._caller.call)
 
 
 def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> Caller:
@@ -191,7 +243,7 @@ def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> 
                 raise ConfigError([sentence]) from None
         else:
             try:
-                return Curl(aws, read_timeout=read_timeout, polls=pollers)
+                return Curl(aws, read_timeout=read_timeout)
             except Impossible as error:
                 log.warning("swf.client_replaced", extra={"by": "boto3", "reason": str(error)})
     return Boto3(pollers=pollers, responders=responders, read_timeout=read_timeout, aws=aws)

@@ -6,7 +6,7 @@ the task until it is settled, wherever its answer came in; an empty poll gives i
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 Label = tuple[str, str]
 """A task list: its domain and its name."""
@@ -19,6 +19,7 @@ class Window:
         self._limits = dict(limits)
         self._lock = threading.Lock()
         self._freed = {label: threading.Condition(self._lock) for label in limits}
+        self._watchers: dict[Label, list[Callable[[], object]]] = {label: [] for label in limits}
         self._polls: Counter[Label] = Counter()
         self._tasks: Counter[Label] = Counter()
         self._held: dict[str, Label] = {}
@@ -66,7 +67,13 @@ class Window:
             self._tasks[label] -= 1
             if label in self._freed:
                 self._freed[label].notify()
-            return True
+        for watcher in self._watchers.get(label, ()):
+            watcher()
+        return True
+
+    def watch(self, label: Label, freed: Callable[[], object]) -> None:
+        """Call ``freed``, which must not block, whenever a task has given its slot back."""
+        self._watchers[label].append(freed)
 
     def close(self) -> None:
         """Let no more poll begin, and wake all who wait for a slot."""

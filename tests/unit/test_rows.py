@@ -15,7 +15,8 @@ ROWS = [
         "errors backoff systemd outage timer files redact syntax",
         "task metrics variables journalfile page",
         "settings routing message topology exposition request",
-        "aws polls",
+        "line",
+        "aws multi",
         "curl",
         "swf amqp journal window logs telemetry",
         "broker",
@@ -38,7 +39,7 @@ ALONE = {"local": set(), "conformance": {"local"}}
 HOMES = {
     "boto3": {"aws"},
     "botocore": {"aws", "curl"},
-    "pycurl": {"curl", "polls"},
+    "pycurl": {"curl", "multi"},
     "pika": {"amqp", "broker", "conformance"},
     "sqlite3": {"journal", "journalfile"},
     "sentry_sdk": {"telemetry"},

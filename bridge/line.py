@@ -1,0 +1,173 @@
+"""Conversations with SWF, and the lines on which threads carry them on.
+
+A conversation is a coroutine that awaits calls of SWF, one after the other, and reads as if each
+blocked. How many of them a thread carries on side by side is its line's affair: with boto3 one,
+whose calls are made in place; with libcurl as many as there is room for, none of which keeps the
+others waiting. There is no event loop but the thread's own.
+"""
+
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+Answer = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """One call of an operation of SWF's API; whoever awaits it gets the answer, or its error."""
+
+    operation: str
+    fields: Mapping[str, Any]
+    held: bool = False
+    """Whether the service holds it, as a poll."""
+
+    def __await__(self) -> Generator["Call", Answer, Answer]:
+        return (yield self)
+
+
+Conversation = Coroutine[Call, Answer, T]
+
+
+class Wire(Protocol):
+    """Where calls are made. Owned by one thread; only ``wake`` is for others."""
+
+    def begin(self, call: Call, whom: Any) -> None:
+        """Make the call, for whom ``ended`` will name. Neither blocks nor raises."""
+
+    def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
+        """Whose calls have ended, with answers or errors; waits for the first, or ``wake``."""
+
+    def wake(self) -> None:
+        """Have ``ended`` return soon."""
+
+
+class InPlace:
+    """A wire on which a call is made while its end is waited for: one at a time."""
+
+    def __init__(self, make: Callable[[Call], Answer]) -> None:
+        self._make = make
+        self._begun: list[tuple[Call, Any]] = []
+
+    def begin(self, call: Call, whom: Any) -> None:
+        """As ``Wire``."""
+        self._begun.append((call, whom))
+
+    def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
+        """As ``Wire``, but that the call's own time-out bounds the wait."""
+        del timeout
+        begun, self._begun = self._begun, []
+        return [(whom, self._made(call)) for call, whom in begun]
+
+    def wake(self) -> None:
+        """Nothing: whoever waits here waits for an answer."""
+
+    def _made(self, call: Call) -> Answer | Exception:
+        try:
+            return self._make(call)
+        except Exception as error:  # noqa: BLE001 - raised again where the call is awaited
+            return error
+
+
+class _Party(Generic[T]):
+    """A conversation under way, in a context of its own."""
+
+    __slots__ = ("conversation", "run")
+
+    def __init__(self, conversation: Conversation[T]) -> None:
+        self.conversation = conversation
+        self.run = copy_context().run
+
+
+class Line(Generic[T]):
+    """The conversations that one thread carries on; owned by it, but for ``wake``.
+
+    What answers lead to is done ``together``, as one commit of the journal; only then ``done`` is
+    told of the results of those conversations that have ended.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        done: Callable[[T], object],
+        together: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self.open = 0
+        """Conversations under way."""
+        self.wake = wire.wake
+        self._wire = wire
+        self._done = done
+        self._together = together
+        self._new: list[tuple[_Party[T], None]] = []
+
+    def begin(self, conversation: Conversation[T]) -> None:
+        """Carry the conversation on from the next turn on."""
+        self.open += 1
+        self._new.append((_Party(conversation), None))
+
+    def turn(self, timeout: float) -> None:
+        """Go on with the new conversations, then with those that get answers.
+
+        Waits at most so long for the first answer, and not where a new one has ended at once.
+        Whatever one conversation raises, the others go on first; the first error is raised then.
+        """
+        if self._new:
+            new, self._new = self._new, []
+            if self._go_on_all(new):
+                return
+        self._go_on_all(self._wire.ended(timeout))
+
+    def _go_on_all(self, answered: Sequence[tuple[Any, Answer | Exception | None]]) -> bool:
+        """Whether any has ended."""
+        if not answered:
+            return False
+        results: list[T] = []
+        errors: list[BaseException] = []
+        try:
+            with self._together():
+                for party, answer in answered:
+                    try:
+                        self._go_on(party, answer, results)
+                    except BaseException as error:  # noqa: BLE001 - raised below
+                        errors.append(error)
+        finally:
+            for result in results:
+                self._done(result)
+        if errors:
+            raise errors[0]
+        return bool(results)
+
+    def _go_on(self, party: _Party[T], answer: Answer | Exception | None, ended: list[T]) -> None:
+        conversation = party.conversation
+        resume: Callable[[Any], Call] = (
+            conversation.throw if isinstance(answer, Exception) else conversation.send
+        )
+        try:
+            call = party.run(resume, answer)
+        except StopIteration as end:
+            self.open -= 1
+            ended.append(end.value)
+        except BaseException:
+            self.open -= 1
+            raise
+        else:
+            self._wire.begin(call, party)
+
+
+def complete(conversation: Conversation[T], make: Callable[[Call], Answer]) -> T:
+    """The conversation's result, each of its calls made here and now."""
+    resume: Callable[[Any], Call] = conversation.send
+    answer: Answer | Exception | None = None
+    while True:
+        try:
+            call = resume(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        try:
+            answer, resume = make(call), conversation.send
+        except Exception as error:  # noqa: BLE001 - raised again where the call is awaited
+            answer, resume = error, conversation.throw

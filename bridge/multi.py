@@ -1,0 +1,154 @@
+"""Calls of libcurl side by side: one thread, one epoll, however many there are.
+
+libcurl's own ``perform`` wakes every second for each call that waits; here a thousand that are
+held cost nothing until one of them is answered.
+"""
+
+import logging
+import os
+import select
+import time
+from typing import Any
+
+import pycurl
+
+log = logging.getLogger(__name__)
+
+GRACE = 5.0
+"""Seconds beyond a call's own time-out after which it is not waited for any more."""
+
+Ended = tuple[Any, tuple[int, str] | None]
+"""Whose call has ended, and libcurl's error where it was none that succeeded."""
+
+
+class Multi:
+    """Calls under way. Owned by one thread; only ``wake`` is for others.
+
+    ``connections`` are kept for the next calls. All calls have the same ``timeout`` of seconds.
+    """
+
+    def __init__(self, connections: int, timeout: float) -> None:
+        self._timeout = timeout
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_MAXCONNECTS, connections + 1)
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_socket)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._due: float | None = None
+        """Monotonic seconds when libcurl wants to be called without an event."""
+        self._waiting: dict[Any, tuple[Any, float]] = {}
+        """By handle, the oldest first: for whom it is, and when it is given up."""
+        self._woken = False
+        self._sleeping = False
+
+    def __repr__(self) -> str:
+        return f"<Multi {len(self._waiting)} calls>"
+
+    def begin(self, handle: Any, whom: Any) -> None:
+        """Begin the call that ``handle`` is set up for."""
+        self._waiting[handle] = whom, time.monotonic() + self._timeout + GRACE
+        self._multi.add_handle(handle)
+
+    def ended(self, timeout: float) -> list[Ended]:
+        """Those that have ended; waits for the first at most ``timeout`` seconds, or ``wake``."""
+        self._kick()
+        found = self._finished()
+        if not found:
+            self._wait(timeout)
+            self._kick()
+            found = self._finished()
+        return found or self._given_up()
+
+    def wake(self) -> None:
+        """Have ``ended`` return soon; from any thread. One wake-up serves all before it."""
+        if not self._woken:
+            self._woken = True
+            if self._sleeping:  # who is not looks at the flag before
+                os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._multi.close()
+        self._epoll.close()
+        os.close(self._wake)
+
+    def _wait(self, timeout: float) -> None:
+        if self._due is not None:
+            timeout = min(timeout, max(0.0, self._due - time.monotonic()))
+        self._sleeping = True
+        events = self._epoll.poll(0.0 if self._woken else timeout)
+        self._sleeping = self._woken = False
+        for fd, what in events:
+            if fd == self._wake:
+                os.eventfd_read(fd)
+            else:
+                self._multi.socket_action(fd, _to_curl(what))
+
+    def _kick(self) -> None:
+        if self._due is not None and self._due <= time.monotonic():
+            self._due = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+
+    def _finished(self) -> list[Ended]:
+        found: list[Ended] = []
+        left = 1
+        while left:
+            left, succeeded, failed = self._multi.info_read()
+            found += [(self._taken(handle), None) for handle in succeeded]
+            found += [(self._taken(handle), (number, text)) for handle, number, text in failed]
+        return found
+
+    def _given_up(self) -> list[Ended]:
+        """Those that libcurl should have ended by itself."""
+        late: list[Ended] = []
+        while self._waiting:
+            handle, (_, until) = next(iter(self._waiting.items()))
+            if until > time.monotonic():
+                break
+            error = pycurl.E_OPERATION_TIMEDOUT, "the call was not answered in time"
+            late.append((self._taken(handle), error))
+        return late
+
+    def _taken(self, handle: Any) -> Any:
+        self._multi.remove_handle(handle)
+        return self._waiting.pop(handle)[0]
+
+    def _on_timer(self, milliseconds: int) -> None:
+        self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+
+    def _on_socket(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
+        # A socket may be closed, and its number be another's, before libcurl says so: the kernel
+        # has forgotten it then, whatever was known of it here.
+        if what == pycurl.POLL_REMOVE:
+            self._forget(fd)
+            return
+        try:
+            self._epoll.register(fd, _TO_EPOLL.get(what, 0))
+        except FileExistsError:
+            self._epoll.modify(fd, _TO_EPOLL.get(what, 0))
+
+    def _forget(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except OSError:
+            log.debug("swf.socket_gone", extra={"fd": fd})
+
+
+_TO_EPOLL = {
+    pycurl.POLL_IN: select.EPOLLIN,
+    pycurl.POLL_OUT: select.EPOLLOUT,
+    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
+}
+
+
+def _to_curl(events: int) -> int:
+    if events == select.EPOLLIN:
+        return int(pycurl.CSELECT_IN)
+    mask = 0
+    if events & select.EPOLLIN:
+        mask |= pycurl.CSELECT_IN
+    if events & select.EPOLLOUT:
+        mask |= pycurl.CSELECT_OUT
+    return mask | (pycurl.CSELECT_ERR if events & ~(select.EPOLLIN | select.EPOLLOUT) else 0)
