@@ -161,8 +161,15 @@ class KeptCredentials:
         self._error: Exception | None = None
         self._due = float("-inf")
 
+    def now(self) -> ReadOnlyCredentials:
+        """Key, secret and token, for whoever may wait for the provider. Raises Unavailable."""
+        try:
+            return self._source.get_frozen_credentials()
+        except Exception as error:  # noqa: BLE001 - a provider may raise anything
+            raise error_from(error) from None
+
     def current(self) -> ReadOnlyCredentials:
-        """Key, secret and token. Raises Unavailable."""
+        """The same for whoever may not, but the first time."""
         if time.monotonic() >= self._due and self._lock.acquire(blocking=False):
             if self._due == float("-inf"):
                 self._look()

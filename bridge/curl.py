@@ -62,7 +62,7 @@ class Curl:
         if handle is None:
             handle = self._handle(call.held)
             setattr(self._own, name, handle)
-        handle.prepare(call, self._credentials.current())
+        handle.prepare(call, self._credentials.now())
         try:
             handle.curl.perform()
         except pycurl.error as error:

@@ -355,20 +355,6 @@ def test_a_poll_held_beyond_the_time_out_is_given_up(
         assert 0.4 < time.monotonic() - started < 3
 
 
-def test_a_thousand_polls_are_held_at_once_and_answered(way: Way, make_swf: MakeSwf) -> None:
-    polls = 1000
-    with LocalSwf(hold=50) as local, ThreadPoolExecutor(polls) as threads:
-        swf = make_swf(way, local.endpoint, pollers=polls, read_timeout=70.0)
-        found = [threads.submit(swf.poll, "demo", "demo") for _ in range(polls)]
-        deadline = time.monotonic() + 40
-        while local.counts()["polls"] < polls and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert local.counts()["polls"] == polls
-        ids = local.submit_many([{"name": "n", "version": "1", "count": polls}])
-        tasks = [each.result(timeout=40) for each in found]
-        assert len({task.token for task in tasks if task}) == len(ids) == polls
-
-
 def test_many_threads_answer_each_its_own_task(local: LocalSwf, swf: Swf) -> None:
     ids = local.submit_many([{"name": "n", "version": "1", "input": "x", "count": 300}])
 

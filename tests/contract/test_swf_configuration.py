@@ -77,7 +77,7 @@ def test_curl_calls_the_url_that_boto3_calls(
     client.meta.events.register("before-send.swf", stop)
     with pytest.raises(RuntimeError):
         client.describe_domain(name="demo")
-    curl = Curl(found, polls=1, read_timeout=70)
+    curl = Curl(found, read_timeout=70)
     assert [curl._url.rstrip("/")] == [url.rstrip("/") for url in urls]
 
 

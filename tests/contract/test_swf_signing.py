@@ -1,11 +1,10 @@
-"""What libcurl does alone: its signatures are botocore's, and its polls' thread fails no one."""
+"""What libcurl does alone: its signatures are botocore's, and many calls wait on one thread."""
 
 import gc
 import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,17 +14,20 @@ pytest.importorskip("pycurl", reason="PycURL is not there")
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from conftest import MakeSwf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wires import Recorder, Sent
 
-from bridge.aws import Aws
+from bridge import aws as aws_module
+from bridge import multi as multi_module
+from bridge.aws import Aws, KeptCredentials
 from bridge.curl import Curl
 from bridge.errors import Unavailable
+from bridge.line import Call, Line
 from bridge.local import LocalSwf
-from bridge.polls import _Loop
+from bridge.swf import Swf
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ class Given:
     def __init__(self, key: str, secret: str, token: str | None) -> None:
         self.credentials = Credentials(key, secret, token)
 
-    def get_frozen_credentials(self) -> object:
+    def now(self) -> object:
         return self.credentials.get_frozen_credentials()
 
 
@@ -94,7 +96,7 @@ def test_a_signature_of_libcurl_is_that_of_botocore(
     curl = made(region)
     given = Given(key, secret, token)
     curl._credentials = given  # type: ignore[assignment]
-    curl.call(operation, fields, held=held)
+    curl.call(Call(operation, fields, held))
     sent = server.sent[-1]
     url = f"{server.url}{urlsplit(sent.line.split()[1]).path}"
     assert sent.headers["authorization"] == botocores(sent, url, given.credentials, region)
@@ -112,7 +114,7 @@ def made(region: str) -> Curl:
     if name not in _MADE:
         before = os.environ["AWS_REGION"]
         os.environ["AWS_REGION"] = region
-        _MADE[name] = Curl(Aws(), polls=1, read_timeout=70)
+        _MADE[name] = Curl(Aws(), read_timeout=70)
         os.environ["AWS_REGION"] = before
     return _MADE[name]
 
@@ -135,47 +137,129 @@ def test_no_descriptor_is_left_by_500_connections(make_swf: MakeSwf) -> None:
         assert descriptors() <= before + 3
 
 
-@pytest.mark.parametrize("method", ["_turn", "_finish", "_begin"])
-def test_a_failure_of_the_polls_thread_leaves_nobody_waiting(
-    make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("unforeseen")
-
-    with LocalSwf(hold=30) as local, ThreadPoolExecutor(20) as threads:
-        swf = make_swf("curl", local.endpoint)
-        waiting = [threads.submit(swf.poll, "demo", "demo") for _ in range(10)]
-        deadline = time.monotonic() + 5
-        while local.counts()["polls"] < 10 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        with monkeypatch.context() as broken:
-            broken.setattr(_Loop, method, fail)
-            with pytest.raises(Unavailable):
-                swf.poll("demo", "demo")
-            for each in waiting:
-                with pytest.raises(Unavailable):
-                    each.result(timeout=5)
-        local.submit("greet", "1")
-        assert swf.poll("demo", "demo") is not None
+def polls_held(local: LocalSwf, line: Line[object], swf: Swf, count: int) -> None:
+    """Open so many polls, and wait until all are held."""
+    for _ in range(count):
+        line.begin(swf.calls.poll("demo", "demo"))
+    deadline = time.monotonic() + 40
+    while local.counts()["polls"] < count and time.monotonic() < deadline:
+        line.turn(0.05)
+    assert local.counts()["polls"] == count
 
 
-def test_polls_wait_on_one_thread_that_does_nothing(make_swf: MakeSwf) -> None:
+def test_a_thousand_polls_wait_on_one_thread_that_does_nothing(make_swf: MakeSwf) -> None:
     def switches() -> int:
-        (loop,) = (each for each in threading.enumerate() if each.name == "swf-polls-idle")
-        text = Path(f"/proc/self/task/{loop.native_id}/status").read_text()
+        text = Path(f"/proc/self/task/{threading.get_native_id()}/status").read_text()
         return int(text.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
-    known = {each.ident for each in threading.enumerate()}
-    with LocalSwf(hold=3) as local, ThreadPoolExecutor(50) as threads:
-        swf = make_swf("curl", local.endpoint)
-        waiting = [threads.submit(swf.poll, "demo", "demo") for _ in range(50)]
-        deadline = time.monotonic() + 5
-        while local.counts()["polls"] < 50 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        new = [e for e in threading.enumerate() if e.name == "swf-polls" and e.ident not in known]
-        assert len(new) == 1
-        new[0].name = "swf-polls-idle"
+    count = 1000
+    found: list[object] = []
+    with LocalSwf(hold=50) as local:
+        swf = make_swf("curl", local.endpoint, read_timeout=70.0)
+        line = swf.line(count, found.append, held=True)
+        polls_held(local, line, swf, count)
         before = switches()
-        time.sleep(1.0)
+        line.turn(1.0)
         assert switches() - before <= 3
-        assert all(each.result(timeout=10) is None for each in waiting)
+        assert found == []
+        ids = local.submit_many([{"name": "n", "version": "1", "count": count}])
+        deadline = time.monotonic() + 40
+        while line.open and time.monotonic() < deadline:
+            line.turn(1.0)
+        assert len({task.token for task in found if task}) == len(ids) == count  # type: ignore[attr-defined]
+
+
+def test_a_wake_ends_the_wait_for_answers(make_swf: MakeSwf) -> None:
+    with LocalSwf(hold=50) as local:
+        swf = make_swf("curl", local.endpoint, read_timeout=70.0)
+        line: Line[object] = swf.line(1, lambda _: None, held=True)
+        polls_held(local, line, swf, 1)
+        started = time.monotonic()
+        threading.Timer(0.1, line.wake).start()
+        line.turn(30.0)
+        assert time.monotonic() - started < 10
+        line.wake()  # before the wait: it does not begin
+        line.turn(30.0)
+        assert time.monotonic() - started < 10
+        assert line.open == 1
+
+
+def test_a_call_that_libcurl_forgets_is_given_up(
+    make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multi_module, "GRACE", -60.0)
+    told: list[BaseException] = []
+
+    async def poll(swf: Swf) -> None:
+        try:
+            await swf.calls.poll("demo", "demo")
+        except Unavailable as error:
+            told.append(error)
+
+    with LocalSwf(hold=50) as local:
+        swf = make_swf("curl", local.endpoint, read_timeout=49.0)
+        line: Line[None] = swf.line(1, lambda _: None, held=True)
+        line.begin(poll(swf))
+        line.turn(0.05)
+        line.turn(0.05)
+        assert len(told) == 1
+        assert line.open == 0
+
+
+def test_a_provider_that_hangs_delays_no_call(
+    make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws_module, "KEEP", 0.0)
+    asked, answered = threading.Event(), threading.Event()
+
+    class Provider:
+        change = True
+        found = 0
+
+        def get_frozen_credentials(self) -> ReadOnlyCredentials:
+            self.found += 1
+            if self.found > 1:
+                asked.set()
+                answered.wait(20)
+            return ReadOnlyCredentials(f"key-{self.found}", "secret", None)
+
+    kept = KeptCredentials(Provider())  # type: ignore[arg-type]
+    assert kept.current().access_key == "key-1"
+    assert kept.current().access_key == "key-1"
+    assert asked.wait(10)
+    assert kept.current().access_key == "key-1"
+    answered.set()
+    deadline = time.monotonic() + 10
+    while kept.current().access_key == "key-1" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert kept.current().access_key != "key-1"
+
+
+def test_credentials_that_are_gone_are_told_at_once_and_taken_when_they_are_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aws_module, "KEEP", 0.0)
+
+    class Provider:
+        change = True
+        there = False
+
+        def get_frozen_credentials(self) -> ReadOnlyCredentials:
+            if not self.there:
+                raise Unavailable("NoCredentialsError", "none")
+            return ReadOnlyCredentials("key", "secret", None)
+
+    provider = Provider()
+    kept = KeptCredentials(provider)  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="none"):
+            kept.current()
+    provider.there = True
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            assert kept.current().access_key == "key"
+            return
+        except Unavailable:
+            time.sleep(0.01)
+    pytest.fail("never taken")

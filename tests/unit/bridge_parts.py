@@ -14,6 +14,7 @@ from bridge.amqp import to_pika
 from bridge.consumer import Delivery
 from bridge.instances import Instances
 from bridge.journal import Journal
+from bridge.line import Call
 from bridge.message import ATTEMPT_HEADER, NOTICE_TYPE, Message, decode_notice, encode_task
 from bridge.metrics import Metrics
 from bridge.publisher import Done, Fate, Receipt
@@ -158,6 +159,23 @@ class ScriptedSwf:
 
     def closed(self, domain: str, workflow_id: str, run_id: str, event: int) -> Any:
         return self._answer("closed", (domain, workflow_id, run_id, event))
+
+    def make(self, call: Call) -> Any:
+        """Answer a call of `Awaited`."""
+        return self._answer(call.operation, call.fields)
+
+
+class Awaited:
+    """The same SWF as conversations await it, each with one call."""
+
+    async def poll(self, domain: str, task_list: str) -> Any:
+        return await Call("poll", (domain, task_list))
+
+    async def respond(self, reply: Any) -> None:
+        await Call("respond", reply)
+
+    async def heartbeat(self, token: str, details: str | None) -> bool:
+        return bool(await Call("heartbeat", (token, details)))
 
 
 class Bench:

@@ -2,15 +2,18 @@
 
 import logging
 import threading
+import time
+from functools import partial
 
 import pytest
-from bridge_parts import LABEL, a_task, aws, until
+from bridge_parts import LABEL, Awaited, a_task, aws, until
 
 from bridge import metrics as m
 from bridge import poller as module
 from bridge.errors import PartFailed, Refused, Unavailable
+from bridge.line import InPlace, Line
 from bridge.local import LocalSwf
-from bridge.poller import PACE, Poller, Source
+from bridge.poller import PACE, Poller, Pollers, Source
 from bridge.swf import Swf
 
 
@@ -30,17 +33,28 @@ def make(bench, ready, monkeypatch):
             LABEL, broker_ready=ready, journal=bench.journal
         )
         parts = {
-            "swf": bench.swf,
+            "line": lambda done: Line(InPlace(bench.swf.make), done, bench.journal.together),
             "window": bench.window,
             "journal": bench.journal,
             "hand_over": lambda task, body: bench.handed.append(task),
             "metrics": bench.metrics,
             "read_timeout": 70.0,
         }
-        return Poller("poller-1", source, **{**parts, **given})
+        calls = given.pop("calls", Awaited())
+        pollers = [Poller(source, calls, bench.metrics) for _ in range(given.pop("room", 1))]
+        return Pollers("poller-1", source, pollers, **{**parts, **given})
 
     bench.handed = []
     return make
+
+
+def turn(part, *, due=True):
+    """One turn; the seconds until the (only) poller may poll again."""
+    (poller,) = part.pollers
+    if due:
+        poller.due = 0.0
+    part.turn()
+    return poller.due - time.monotonic()
 
 
 def polled(bench):
@@ -51,8 +65,8 @@ def test_a_task_is_recorded_then_handed_over_and_holds_its_slot(bench, make):
     task = a_task()
     bench.swf.will("poll", task)
     seen = []
-    poller = make(hand_over=lambda given, body: seen.append(bench.journal.get(given.id)))
-    assert poller.poll_once() == 0.0
+    part = make(hand_over=lambda given, body: seen.append(bench.journal.get(given.id)))
+    assert turn(part) <= 0
     (entry,) = seen
     assert entry.task == task
     assert bench.in_flight == 1
@@ -61,23 +75,23 @@ def test_a_task_is_recorded_then_handed_over_and_holds_its_slot(bench, make):
 
 
 def test_an_empty_poll_gives_its_slot_back_and_is_paced(bench, make):
-    poller = make()
+    part = make()
     for _ in range(10):
-        assert 0 < poller.poll_once() <= PACE
+        assert 0 < turn(part) <= PACE
     assert polled(bench) == ["poll"] * 10
     assert bench.metrics.value(m.POLLS, *LABEL, "empty") == 10
 
 
 def test_an_empty_poll_that_was_held_is_followed_at_once(bench, make, monkeypatch):
     monkeypatch.setattr(module, "PACE", 0.0)
-    assert make().poll_once() <= 0
+    assert turn(make()) <= 0
 
 
 def test_the_same_task_given_twice_holds_one_slot(bench, make):
     bench.swf.will("poll", a_task(), a_task())
-    poller = make()
-    poller.poll_once()
-    poller.poll_once()
+    part = make()
+    turn(part)
+    turn(part)
     assert bench.in_flight == 1
     assert len(bench.handed) == 2
 
@@ -92,7 +106,7 @@ def test_a_task_that_cannot_be_recorded_is_handed_over_all_the_same(
     monkeypatch.setattr(bench.journal, "record", record)
     bench.swf.will("poll", a_task())
     with pytest.raises(type(error)):
-        make().poll_once()
+        turn(make())
     assert len(bench.handed) == 1
 
 
@@ -103,7 +117,7 @@ def test_a_task_is_in_the_journal_whatever_breaks_behind_it(bench, make):
     for number, how in enumerate([{"hand_over": broken}, {"scope": broken}]):
         bench.swf.will("poll", task := a_task(f"token-{number}"))
         with pytest.raises(RuntimeError):
-            make(**how).poll_once()
+            turn(make(**how))
         assert bench.journal.get(task.id)
         assert bench.in_flight == number + 1
 
@@ -112,10 +126,10 @@ def test_a_task_is_in_the_journal_whatever_breaks_behind_it(bench, make):
 
 
 def test_a_poll_that_fails_gives_its_slot_back_and_backs_off(bench, make, caplog):
-    poller = make()
+    part = make()
     bench.swf.will("poll", *[Unavailable("ThrottlingException")] * 40)
-    waits = [poller.poll_once() for _ in range(40)]
-    assert all(0 <= wait <= 30 for wait in waits)
+    waits = [turn(part) for _ in range(40)]
+    assert all(-1 <= wait <= 30 for wait in waits)
     assert max(waits[10:]) > 5
     assert bench.in_flight == 0
     assert bench.window.acquire(LABEL, 0)
@@ -124,32 +138,32 @@ def test_a_poll_that_fails_gives_its_slot_back_and_backs_off(bench, make, caplog
 
 
 def test_a_poll_that_is_refused_names_list_action_and_cause(bench, make, caplog):
-    poller = make()
+    part = make()
     bench.swf.will("poll", *[Refused("UnknownResourceFault", "Unknown domain: demo")] * 40)
-    waits = [poller.poll_once() for _ in range(40)]
+    waits = [turn(part) for _ in range(40)]
     assert max(waits) > 30
     assert max(waits) <= 60
     (told,) = caplog.records
     assert (told.message, told.domain, told.task_list) == ("poll.refused", *LABEL)
     assert told.action == "swf:PollForActivityTask"
     assert "Unknown domain" in told.error
-    assert "refused" in poller.state
+    assert "refused" in part.pollers[0].state
 
 
 def test_a_poll_that_works_again_is_told_and_begins_the_back_off_anew(bench, make, caplog):
     caplog.set_level(logging.INFO)
-    poller = make()
+    part = make()
     bench.swf.will("poll", *[Unavailable("InternalFailure")] * 20, None, Unavailable("x"))
     for _ in range(21):
-        poller.poll_once()
+        turn(part)
     assert [each.message for each in caplog.records] == ["poll.failing", "poll.back"]
-    assert poller.poll_once() <= 0.5
+    assert turn(part) <= 0.5
 
 
 def test_an_error_that_nobody_expects_gives_the_slot_back_and_ends_the_part(bench, make):
     bench.swf.will("poll", ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        make().poll_once()
+        turn(make())
     assert all(bench.window.acquire(LABEL, 0) for _ in range(4))
 
 
@@ -158,30 +172,30 @@ def test_an_error_that_nobody_expects_gives_the_slot_back_and_ends_the_part(benc
 
 def test_nothing_is_polled_while_rabbitmq_is_away(bench, make, ready):
     ready.clear()
-    poller = make()
-    assert poller.poll_once() == 0.0
+    part = make()
+    turn(part)
     assert polled(bench) == []
-    assert poller.state == "RabbitMQ is away or blocked"
+    assert part.pollers[0].state == "RabbitMQ is away or blocked"
 
 
 def test_nothing_is_polled_while_the_journal_cannot_be_written(bench, make):
     bench.journal.writable.clear()
-    poller = make()
-    poller.poll_once()
+    part = make()
+    turn(part)
     assert polled(bench) == []
-    assert poller.state == "the journal cannot be written"
+    assert part.pollers[0].state == "the journal cannot be written"
     bench.journal.writable.set()
-    poller.poll_once()
+    turn(part)
     assert polled(bench) == ["poll"]
 
 
 def test_nothing_is_polled_beyond_the_window(bench, make):
     for number in range(4):
         bench.hold(f"token-{number}")
-    poller = make()
-    poller.poll_once()
+    part = make()
+    turn(part)
     assert polled(bench) == []
-    assert poller.state == "every slot is taken"
+    assert part.pollers[0].state == "every slot is taken"
 
 
 def test_a_gate_that_closed_while_a_slot_was_waited_for_gives_the_slot_back(
@@ -194,7 +208,7 @@ def test_a_gate_that_closed_while_a_slot_was_waited_for_gives_the_slot_back(
         return acquire(label, timeout)
 
     monkeypatch.setattr(bench.window, "acquire", acquire_and_close)
-    make().poll_once()
+    turn(make())
     assert polled(bench) == []
     monkeypatch.setattr(bench.window, "acquire", acquire)
     assert all(bench.window.acquire(LABEL, 0) for _ in range(4))
@@ -203,31 +217,125 @@ def test_a_gate_that_closed_while_a_slot_was_waited_for_gives_the_slot_back(
 # --- the thread --------------------------------------------------------------------------------
 
 
-def test_a_stop_lets_the_open_poll_end_and_hands_its_task_over(bench, make):
+@pytest.mark.parametrize("way", ["boto3", "curl"])
+def test_a_stop_lets_open_polls_end_and_hands_their_tasks_over(bench, make, way):
+    if way == "curl":
+        pytest.importorskip("pycurl")
     with LocalSwf(hold=30.0) as service, aws(service.endpoint):
-        swf = Swf(identity="unit", pollers=1, responders=1, read_timeout=70.0)
-        poller = make(swf=swf)
-        thread = threading.Thread(target=poller.run)
+        swf = Swf(identity="unit", pollers=3, responders=1, read_timeout=70.0, way=way)
+        room = 3 if swf.side_by_side else 1
+        line = partial(swf.line, room, together=bench.journal.together, held=True)
+        part = make(calls=swf.calls, line=line, room=room)
+        thread = threading.Thread(target=part.run)
         thread.start()
-        until(lambda: service.counts()["polls"] == 1)
-        assert poller.state == "polling"
-        poller.stop()
-        poller.stop()
-        service.submit(domain=LABEL[0], task_list=LABEL[1])
+        until(lambda: service.counts()["polls"] == room)
+        assert {poller.state for poller in part.pollers} == {"polling"}
+        part.stop()
+        part.stop()
+        for _ in range(room):
+            service.submit(domain=LABEL[0], task_list=LABEL[1])
         thread.join(10)
         assert not thread.is_alive()
-        assert len(bench.handed) == 1
-        assert service.counts()["calls"]["PollForActivityTask"] == {"task": 1}
-    assert poller.state == "stopped"
+        assert len(bench.handed) == room
+        assert service.counts()["calls"]["PollForActivityTask"] == {"task": room}
+    assert {poller.state for poller in part.pollers} == {"stopped"}
 
 
 def test_a_stop_ends_a_back_off_at_once(bench, make):
     bench.swf.will("poll", *[Refused("AccessDenied")] * 1000)
-    poller = make()
-    poller._seldom.next = lambda: 60.0
-    thread = threading.Thread(target=poller.run)
+    part = make()
+    part.pollers[0]._seldom.next = lambda: 60.0
+    thread = threading.Thread(target=part.run)
     thread.start()
     until(lambda: polled(bench))
-    poller.stop()
+    part.stop()
     thread.join(5)
     assert not thread.is_alive()
+
+
+# --- side by side ------------------------------------------------------------------------------
+
+
+class Held:
+    """A wire whose calls end when the test says so."""
+
+    def __init__(self):
+        self.open = []
+        self.over = []
+        self.woken = 0
+
+    def begin(self, call, whom):
+        self.open.append(whom)
+
+    def ended(self, timeout):
+        over, self.over = self.over, []
+        return over
+
+    def wake(self):
+        self.woken += 1
+
+    def answer(self, answer):
+        self.over.append((self.open.pop(0), answer))
+
+
+@pytest.fixture
+def held(bench, make):
+    wire = Held()
+    wire.part = make(line=lambda done: Line(wire, done, bench.journal.together), room=6)
+    return wire
+
+
+def test_as_many_polls_are_opened_as_there_are_pollers_and_slots(bench, held):
+    held.part.turn()
+    assert len(held.open) == 4
+    assert {poller.state for poller in held.part.pollers} == {"polling", "every slot is taken"}
+    held.answer(None)
+    held.part.turn()  # paced: another poller takes the slot
+    held.part.turn()
+    assert len(held.open) == 4
+
+
+def test_a_slot_that_comes_free_while_polls_are_open_is_taken_at_once(bench, held):
+    task = bench.hold()
+    held.part.turn()
+    assert (len(held.open), held.woken) == (3, 0)
+    bench.journal.settle(task.id)
+    assert held.woken == 1
+    held.part.turn()
+    assert len(held.open) == 4
+
+
+def test_tasks_that_come_together_are_recorded_in_one_commit_and_then_handed_over(
+    bench, held, monkeypatch
+):
+    held.part.turn()
+    commits = []
+    monkeypatch.setattr(bench.journal, "_observe", commits.append)
+    on_disk = []
+    held.part._hand_over = lambda task, body: on_disk.append(len(commits))
+    for number in range(3):
+        held.answer(a_task(f"token-{number}"))
+    held.part.turn()
+    assert len(commits) == 1
+    assert on_disk == [1, 1, 1]
+    assert bench.in_flight == 3
+
+
+def test_what_breaks_one_poll_leaves_no_other_task_behind(bench, held):
+    held.part.turn()
+    held.answer(ZeroDivisionError())
+    held.answer(a_task())
+    with pytest.raises(ZeroDivisionError):
+        held.part.turn()
+    assert len(bench.handed) == 1
+    assert bench.journal.get(a_task().id)
+
+
+def test_a_poller_that_fails_keeps_no_other_from_polling(bench, held):
+    held.part.turn()
+    held.answer(Unavailable("ThrottlingException"))
+    held.part.pollers[0]._backoff.next = lambda: 60.0
+    held.part.turn()
+    held.part.turn()
+    assert len(held.open) == 4
+    assert held.part.pollers[0].state.startswith("failing")

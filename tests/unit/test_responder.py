@@ -2,14 +2,14 @@
 
 import json
 import logging
-import threading
 
 import pytest
-from bridge_parts import LABEL, TOPOLOGY, a_delivery, until
+from bridge_parts import LABEL, TOPOLOGY, Awaited, a_delivery
 
 from bridge import metrics as m
 from bridge.consumer import Ack, Later, Park
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
+from bridge.line import complete
 from bridge.message import notice
 from bridge.responder import NOT_REQUESTED, Responder, Turns
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
@@ -29,14 +29,13 @@ class Beats:
 @pytest.fixture
 def responder(bench):
     found = Responder(
-        bench.swf,
+        Awaited(),
         bench.instances,
         bench.metrics,
         topology=TOPOLOGY,
-        settle=lambda delivery, outcome: found.outcomes.append((delivery, outcome)),
         heartbeats=Beats(),
     )
-    found.outcomes = []
+    found.handled = lambda work: complete(found.handle(work), bench.swf.make)
     return found
 
 
@@ -46,10 +45,8 @@ def a_reply(status="completed", token="token-1", properties=None, **fields):
 
 
 def outcome(responder, delivery):
-    responder.handle(delivery)
-    ((settled, found),) = responder.outcomes
+    ((settled, found),) = responder.handled(delivery)
     assert settled is delivery
-    responder.outcomes.clear()
     assert len(responder._turns) == 0
     return found
 
@@ -172,7 +169,7 @@ def test_a_task_that_cannot_be_failed_now_keeps_its_reply(bench, responder, erro
 def test_a_damaged_journal_ends_the_part(bench, responder):
     bench.swf.will("respond", PartFailed("damaged"))
     with pytest.raises(PartFailed):
-        responder.handle(a_reply())
+        responder.handled(a_reply())
 
 
 # --- canceled ----------------------------------------------------------------------------------
@@ -208,9 +205,8 @@ def test_canceled_while_swf_is_away_is_kept(bench, responder):
 
 def test_a_heartbeat_is_left_to_those_who_answer_heartbeats(bench, responder):
     delivery = a_reply("heartbeat", details="d")
-    responder.handle(delivery)
+    assert responder.handled(delivery) == []
     assert responder._heartbeats.taken == [(delivery, Heartbeat("token-1", "d"))]
-    assert responder.outcomes == []
 
 
 def test_a_task_that_came_back_undelivered_is_failed_with_the_reason(bench, responder):
@@ -242,7 +238,7 @@ def test_a_notice_frees_the_slot_of_a_task_in_hand(bench, responder):
 def give_back(responder, token="token-1"):
     again = []
     responder.fail_back(Failed(token, "no worker"), again.append)
-    responder.handle(responder.work.get_nowait())
+    assert responder.handled(responder.work.get_nowait()) == []
     return again
 
 
@@ -268,31 +264,23 @@ def test_a_task_that_cannot_be_failed_back_now_is_owed_on(bench, responder, erro
 
 
 def test_replies_of_one_task_are_handled_one_at_a_time_and_in_order(bench, responder):
-    entered, leave = threading.Event(), threading.Event()
-
-    def hold():
-        entered.set()
-        leave.wait(10)
-
     bench.hold()
-    bench.swf.will("respond", hold)
     first, second, third, other = (
         a_reply(result="1"),
         a_reply(result="2"),
         a_reply("failed", reason="3"),
         a_reply(token="other"),
     )
-    thread = threading.Thread(target=responder.handle, args=(first,))
-    thread.start()
-    assert entered.wait(10)
-    responder.handle(second)
-    responder.handle(third)
-    responder.handle(other)
-    assert [delivery for delivery, _ in responder.outcomes] == [other]
-    leave.set()
-    thread.join(10)
-    until(lambda: len(responder.outcomes) == 4)
-    assert [delivery for delivery, _ in responder.outcomes] == [other, first, second, third]
+    under_way = responder.handle(first)
+    assert under_way.send(None).fields == Completed("token-1", "1")
+    assert responder.handled(second) == []
+    assert responder.handled(third) == []
+    assert responder.handled(other) == [(other, Ack())]
+    assert under_way.send({}).fields == Completed("token-1", "2")
+    assert under_way.send({}).fields == Failed("token-1", "3")
+    with pytest.raises(StopIteration) as end:
+        under_way.send({})
+    assert [delivery for delivery, _ in end.value.value] == [first, second, third]
     assert len(responder._turns) == 0
 
 
