@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +188,30 @@ def _encode_value(pieces: list[bytes], value: Any) -> int:
     return _pika_encode_value(pieces, value)
 
 
+def _encode_table(pieces: list[bytes], table: Any) -> int:
+    """pika's, but a table of nothing but text, as each task has one, is encoded in one go."""
+    if not table or not all(type(value) is str for value in table.values()):
+        return _pika_encode_table(pieces, table)
+    texts = [(_text_name(name), value.encode()) for name, value in table.items()]
+    encoded = b"".join([piece for name, text in texts for piece in (name, _size(len(text)), text)])
+    pieces += (_size(len(encoded)), encoded)
+    return 4 + len(encoded)
+
+
+@lru_cache(256)
+def _text_name(name: str) -> bytes:
+    """The name of a field and the type of text, as they stand before it."""
+    pieces: list[bytes] = []
+    pika.data.encode_short_string(pieces, name)
+    return b"".join([*pieces, b"S"])
+
+
+_size = struct.Struct(">I").pack
 _pika_decode_table = pika.data.decode_table
 _pika_decode_value = pika.data.decode_value
 _pika_encode_value = pika.data.encode_value
+_pika_encode_table = pika.data.encode_table
 pika.data.decode_table = _decode_table
 pika.data.decode_value = _decode_value
 pika.data.encode_value = _encode_value
+pika.data.encode_table = _encode_table

@@ -174,6 +174,8 @@ def _properties(kind: str, correlation_id: str | None) -> dict[str, Any]:
 
 def _encodable(text: str) -> str:
     """``text`` as a header can carry it: UTF-8 has no lone surrogates, each becomes U+FFFD."""
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

@@ -14,6 +14,7 @@ from pika.credentials import ExternalCredentials, PlainCredentials
 from pika.exceptions import AMQPError
 from pika.spec import BasicProperties
 
+from bridge import amqp
 from bridge.amqp import Tls, from_pika, parameters, to_pika
 from bridge.message import UNDECODABLE_HEADERS, Message, dead_letter
 
@@ -38,6 +39,15 @@ def encoded(headers: dict) -> bytes:
     pieces: list[bytes] = []
     data.encode_table(pieces, headers)
     return b"".join(pieces)
+
+
+@given(st.dictionaries(st.text(max_size=30), st.text(max_size=300), max_size=12))
+def test_a_table_of_text_is_encoded_as_pika_encodes_it(headers):
+    pieces: list[bytes] = []
+    assert data.encode_table(pieces, headers) == len(b"".join(pieces))
+    theirs: list[bytes] = []
+    amqp._pika_encode_table(theirs, headers)
+    assert b"".join(pieces) == b"".join(theirs)
 
 
 def through_the_wire(properties: BasicProperties) -> dict:
