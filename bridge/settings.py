@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     domain: SwfName | None = Field(
         default=None, description="SWF domain of the task lists that name none"
     )
-    pollers: Pollers = Field(default=2, description="threads that poll each task list")
+    pollers: Pollers = Field(default=2, description="polls of a task list side by side")
     max_in_flight: MaxInFlight = Field(
         default=100,
         description="tasks of a list handed to workers and not yet settled, for this instance",
@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         default="swf.undeliverable",
         description="fanout exchange and queue for the tasks that workers reject",
     )
-    responders: int = Field(default=8, ge=1, le=1000, description="threads that answer SWF")
+    responders: int = Field(default=8, ge=1, le=1000, description="answers side by side")
     unroutable_timeout: Seconds = Field(
         default=60,
         ge=0,

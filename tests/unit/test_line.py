@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from bridge.errors import PartFailed
 from bridge.line import Call, InPlace, Line, complete
 
 
@@ -44,8 +45,9 @@ def paper():
 
 @pytest.fixture
 def line(paper):
-    found = Line(paper, lambda result: found.results.append(result))
-    found.results = []
+    results = []
+    found = Line(paper, results.append)
+    found.results = results
     return found
 
 
@@ -131,11 +133,11 @@ def test_results_are_told_also_where_the_commit_fails(paper):
     @contextmanager
     def together():
         yield
-        raise OSError
+        raise PartFailed("full")
 
     line = Line(paper, told.append, together)
     line.begin(ask())
-    with pytest.raises(OSError):
+    with pytest.raises(PartFailed):
         line.turn(0.0)
     assert told == [[]]
 
