@@ -1,6 +1,6 @@
 """The heartbeats of workers: merged where they come too fast, each answered where it asks for it.
 
-They have threads of their own, so that a service which answers heartbeats slowly, or not at all,
+They have a line of their own, so that a service which answers heartbeats slowly, or not at all,
 delays no result; and they may fill but a part of the prefetch, so that they do not crowd it out.
 """
 
@@ -9,13 +9,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
 from typing import Protocol
 
 from bridge import metrics as m
 from bridge.consumer import Ack, Delivery, Later, Outcome, put_off
 from bridge.errors import BadReply, PartFailed, Rejected, TaskClosed, Unavailable
+from bridge.hand import Jobs
 from bridge.instances import Instances, Publish, log_unsent
+from bridge.line import Conversation
 from bridge.message import heartbeat_answer
 from bridge.metrics import Metrics
 from bridge.outage import Outage
@@ -40,7 +41,7 @@ Place = tuple[int, int]
 class Beat(Protocol):
     """The one call of SWF that is made here."""
 
-    def heartbeat(self, token: str, details: str | None) -> bool:
+    def heartbeat(self, token: str, details: str | None) -> Conversation[bool]:
         """Whether SWF asks to cancel the task."""
 
 
@@ -63,7 +64,7 @@ class Heartbeats:
         settle: Callable[[Delivery, Outcome], object],
         refuse: Callable[[Delivery, BadReply], object],
     ) -> None:
-        self.work: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self.work: Jobs[Callable[[], Conversation[None]]] = Jobs()
         self.outage = Outage(log, "heartbeats.failing", "heartbeats.back")
         """Whether SWF takes heartbeats."""
         self._swf = swf
@@ -95,14 +96,14 @@ class Heartbeats:
         self._done(overtaken, lambda delivery: Ack())
         self._metrics.count(m.REPLIES, "heartbeat", by=len(overtaken))
 
-    def own(self, task: str, beat: Callable[[], object]) -> None:
-        """Call ``beat``, a heartbeat of the bridge's own, unless a worker's is under way."""
+    async def own(self, task: str, beat: Callable[[], Conversation[None]]) -> None:
+        """Have ``beat``, a heartbeat of the bridge's own, unless a worker's is under way."""
         with self._lock:
             if task in self._waiting:
                 return
             self._waiting[task] = []
         try:
-            beat()
+            await beat()
         finally:
             self._next(task)
 
@@ -148,13 +149,13 @@ class Heartbeats:
             self.work.put(partial(self._carry, [(delivery, beat)]))
         return None
 
-    # --- on a thread that may wait for SWF ---
+    # --- conversations with SWF ---
 
-    def _carry(self, beats: Beats) -> None:
+    async def _carry(self, beats: Beats) -> None:
         """One heartbeat to SWF for all of ``beats``; the newest details go with it."""
         _, last = beats[-1]
         try:
-            self._beat(beats, last)
+            await self._beat(beats, last)
         except BadReply as error:
             self._refused(beats, error)
         except Unavailable as error:
@@ -168,11 +169,11 @@ class Heartbeats:
         finally:
             self._later(MERGE, partial(self._next, last.task))
 
-    def _beat(self, beats: Beats, last: Heartbeat) -> None:
+    async def _beat(self, beats: Beats, last: Heartbeat) -> None:
         is_open, cancel = True, False
         _, details = self._newest.get(last.task, ((), last.details))
         try:
-            cancel = self._swf.heartbeat(last.token, details)
+            cancel = await self._swf.heartbeat(last.token, details)
         except TaskClosed:
             is_open = False
             if not self._instances.settled_before(last.task):

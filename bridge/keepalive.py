@@ -15,6 +15,7 @@ from typing import Protocol
 from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.instances import Instances
 from bridge.journal import Entry
+from bridge.line import Conversation
 from bridge.task import ActivityTask
 from bridge.window import Label
 
@@ -31,7 +32,7 @@ RETRY = 5.0
 class Beat(Protocol):
     """The one call of SWF that is made here."""
 
-    def heartbeat(self, token: str, details: str | None) -> bool:
+    def heartbeat(self, token: str, details: str | None) -> Conversation[bool]:
         """Whether SWF asks to cancel the task."""
 
 
@@ -51,8 +52,9 @@ class Waiting(Protocol):
 class Keepalive:
     """Beats for the tasks of the lists that ask for it. Safe to use from many threads.
 
-    ``look`` is to be called every LOOK seconds; ``work`` hands a call to the threads that carry
-    heartbeats to SWF, and ``own`` makes the second its argument unless a worker's is on its way.
+    ``look`` is to be called every LOOK seconds; ``work`` has a conversation carried
+    on beside those of workers' heartbeats, and ``own`` its second argument, unless one of a
+    worker's is on its way.
     ``intervals`` has seconds between two heartbeats by task list, 0 for none.
     """
 
@@ -62,8 +64,8 @@ class Keepalive:
         journal: Waiting,
         instances: Instances,
         *,
-        work: Callable[[Callable[[], object]], object],
-        own: Callable[[str, Callable[[], object]], object],
+        work: Callable[[Callable[[], Conversation[None]]], object],
+        own: Callable[[str, Callable[[], Conversation[None]]], Conversation[None]],
         intervals: Mapping[Label, float],
         limit: float,
     ) -> None:
@@ -127,9 +129,9 @@ class Keepalive:
         if self._interval(task):
             self._due[task.id] = time.monotonic() + seconds
 
-    # --- on a thread that may wait for SWF ---
+    # --- conversations with SWF ---
 
-    def _go_on(self) -> None:
+    async def _go_on(self) -> None:
         """One heartbeat; then the next, behind what workers have sent meanwhile."""
         with self._lock:
             if not self._next:
@@ -137,11 +139,11 @@ class Keepalive:
                 return
             task_id = self._next.popleft()
         try:
-            self._beat(task_id)
+            await self._beat(task_id)
         finally:
             self._work(self._go_on)
 
-    def _beat(self, task_id: str) -> None:
+    async def _beat(self, task_id: str) -> None:
         entry = self._journal.get(task_id)
         if entry is None or entry.first_word or task_id not in self._due:
             self._due.pop(task_id, None)
@@ -152,11 +154,11 @@ class Keepalive:
             log.warning("keepalive.ended", extra={"task": task_id, "seconds": self._limit})
             self._due.pop(task_id, None)
         else:
-            self._own(task_id, partial(self._beat_for, task))
+            await self._own(task_id, partial(self._beat_for, task))
 
-    def _beat_for(self, task: ActivityTask) -> None:
+    async def _beat_for(self, task: ActivityTask) -> None:
         try:
-            if self._swf.heartbeat(task.token, None):
+            if await self._swf.heartbeat(task.token, None):
                 self._instances.cancel_requested(task.id)
         except TaskClosed:
             self._due.pop(task.id, None)

@@ -21,6 +21,7 @@ from bridge.demand import Demand, Wanted
 from bridge.errands import TaskErrands
 from bridge.errors import BadReply
 from bridge.forwarder import Forwarder
+from bridge.hand import Hand
 from bridge.heartbeats import Heartbeats
 from bridge.instances import Instances
 from bridge.journal import Journal
@@ -33,7 +34,7 @@ from bridge.publisher import Publisher
 from bridge.reconciler import Reconciler
 from bridge.report import Report
 from bridge.request import Answers, Request
-from bridge.responder import Hand, Responder, Settled, Work
+from bridge.responder import Responder, Settled, Work
 from bridge.routing import RoutingKey
 from bridge.settings import Settings, TaskList
 from bridge.status import StatusServer
@@ -71,7 +72,7 @@ class Parts:
         self.swf = Swf(
             identity=settings.identity,
             pollers=sum(each.pollers for each in settings.task_lists),
-            responders=settings.responders + _heartbeat_threads(settings),
+            responders=settings.responders + _heartbeats(settings),
             read_timeout=settings.read_timeout,
             observe=_observe_into(self.metrics),
             way=settings.swf_client,
@@ -163,7 +164,7 @@ class Parts:
             later=self.timer.later,
         )
         self.heartbeats = Heartbeats(
-            self.swf,
+            self.swf.calls,
             self.instances,
             self.publisher,
             self.metrics,
@@ -173,7 +174,7 @@ class Parts:
             refuse=self._refuse,
         )
         self.keepalive = Keepalive(
-            self.swf,
+            self.swf.calls,
             self.journal,
             self.instances,
             work=self.heartbeats.work.put,
@@ -215,12 +216,22 @@ class Parts:
             )
             for number in range(1, self.settings.responders // room + 1)
         ]
-        self.responder.woken = lambda: [hand.wake() for hand in hands]
-        beats = [
-            Hand(f"heartbeat-{number}", self.heartbeats.work, _beat, self.swf.line(1, _nothing))
-            for number in range(1, _heartbeat_threads(self.settings) + 1)
+        return [*hands, *self._heartbeat_hands()]
+
+    def _heartbeat_hands(self) -> list[Part]:
+        """Beside the responders, so that a slow heartbeat delays no result."""
+        wanted = _heartbeats(self.settings)
+        room = self._room(wanted)
+        return [
+            Hand(
+                f"heartbeat-{number}",
+                self.heartbeats.work,
+                lambda beat: beat(),
+                self.swf.line(room, _nothing, self.journal.together),
+                room,
+            )
+            for number in range(1, wanted // room + 1)
         ]
-        return [*hands, *beats]
 
     def _room(self, wanted: int) -> int:
         """For how many conversations with SWF a thread has room, where so many are wanted."""
@@ -346,13 +357,9 @@ class Parts:
         yield {"result": self.report.snapshot()}
 
 
-def _heartbeat_threads(settings: Settings) -> int:
-    """Beside the responders, so that a slow heartbeat delays no result."""
+def _heartbeats(settings: Settings) -> int:
+    """Heartbeats that are on their way to SWF side by side."""
     return max(2, settings.responders // 2)
-
-
-async def _beat(beat: Callable[[], object]) -> None:
-    beat()
 
 
 def _nothing(_result: None) -> None:

@@ -198,11 +198,19 @@ class Pollers:
         return f"<Pollers {self.name}, {self._line.open} polls>"
 
     def run(self) -> None:
-        """Poll until asked to stop; open polls end by themselves, their tasks are handed over."""
-        while not self._stopping.is_set() or self._line.open:
-            self.turn()
-        for poller in self.pollers:
-            poller.state = "stopped"
+        """Poll until asked to stop; open polls end by themselves, their tasks are handed over.
+
+        So they do where something unforeseen ends it.
+        """
+        try:
+            while not self._stopping.is_set():
+                self.turn()
+        finally:
+            self._stopping.set()
+            while self._line.open:
+                self.turn()
+            for poller in self.pollers:
+                poller.state = "stopped"
 
     def stop(self) -> None:
         """Let no new poll begin."""

@@ -10,16 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from bridge import metrics as m
 from bridge.consumer import Ack, Delivery, Outcome, Park, put_off
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
+from bridge.hand import Jobs
 from bridge.instances import Instances
-from bridge.line import Conversation, Line
+from bridge.line import Conversation
 from bridge.message import decode_reply, decode_undeliverable
 from bridge.metrics import Metrics
 from bridge.outage import Outage
@@ -28,8 +27,6 @@ from bridge.topology import Topology
 
 log = logging.getLogger(__name__)
 
-TICK = 1.0
-PATIENCE = 60.0
 FAIL_BACK_RETRY = 5.0
 NOT_REQUESTED = "canceled without request"
 
@@ -51,8 +48,6 @@ class TakesHeartbeats(Protocol):
         """Have the heartbeat carried to SWF."""
 
 
-Job = TypeVar("Job")
-T = TypeVar("T")
 Work = Delivery | Callable[[], "Conversation[Settled]"]
 """A message that came back, or something else that SWF has to be told."""
 Settled = list[tuple[Delivery, Outcome]]
@@ -103,9 +98,7 @@ class Responder:
         heartbeats: TakesHeartbeats,
         heard: Callable[[str], object] = lambda task_id: None,
     ) -> None:
-        self.work: SimpleQueue[Work] = SimpleQueue()
-        self.woken: Callable[[], object] = lambda: None
-        """Told that there is work."""
+        self.work: Jobs[Work] = Jobs()
         self.outage = Outage(log, "answers.failing", "answers.back")
         """Whether SWF takes answers."""
         self._swf = swf
@@ -121,17 +114,14 @@ class Responder:
     def deliver(self, delivery: Delivery) -> None:
         """Have the delivery handled."""
         self.work.put(delivery)
-        self.woken()
 
     def fail_back(self, reply: Failed, again: Callable[[float], object]) -> None:
         """Have a task failed in SWF that no worker could be given."""
         self.work.put(partial(self._give_back, reply, again))
-        self.woken()
 
     def refuse(self, delivery: Delivery, error: BadReply) -> None:
         """Have the delivery parked for ``error``, and its task failed where that is Rejected."""
         self.work.put(partial(self._refused, delivery, error))
-        self.woken()
 
     # --- one piece of work, as a conversation with SWF ---
 
@@ -285,57 +275,6 @@ class Responder:
             self._metrics.count(m.TASKS_FAILED_BACK, held.domain, held.task_list)
         log.warning("task.failed_back", extra=extra)
         return []
-
-
-class Hand(Generic[Job, T]):
-    """A part: a thread that takes from a queue as much as its line has ``room`` for.
-
-    ``converse`` makes a conversation with SWF of each job; ``done`` is told of its result.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        work: SimpleQueue[Job],
-        converse: Callable[[Job], Conversation[T]],
-        line: Line[T],
-        room: int = 1,
-    ) -> None:
-        self.name = name
-        self.patience = PATIENCE
-        self.moved = time.monotonic()
-        self.wake = line.wake
-        self._work = work
-        self._converse = converse
-        self._line = line
-        self._room = room
-        self._stopping = threading.Event()
-
-    def __repr__(self) -> str:
-        return f"<Hand {self.name}, {self._line.open} jobs>"
-
-    def run(self) -> None:
-        """Work until asked to stop; what is begun is brought to its end."""
-        while not self._stopping.is_set() or self._line.open:
-            self.turn()
-
-    def stop(self) -> None:
-        """Take no more work."""
-        self._stopping.set()
-
-    def turn(self) -> None:
-        """Take work, wait for some if there is nothing else, and go on with what is answered."""
-        self.moved = time.monotonic()
-        with suppress(Empty):
-            if not self._line.open:
-                self._begin(self._work.get(timeout=TICK))
-            while self._line.open < self._room and not self._stopping.is_set():
-                self._begin(self._work.get_nowait())
-        if self._line.open:
-            self._line.turn(TICK)
-
-    def _begin(self, job: Job) -> None:
-        self._line.begin(self._converse(job))
 
 
 def _status(reply: Reply) -> str:

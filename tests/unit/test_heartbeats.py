@@ -4,11 +4,12 @@ import itertools
 from queue import Empty
 
 import pytest
-from bridge_parts import TOPOLOGY, a_delivery
+from bridge_parts import TOPOLOGY, Awaited, a_delivery
 
 from bridge.consumer import Ack, Later
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
 from bridge.heartbeats import IN_HAND, Heartbeats
+from bridge.line import complete
 from bridge.message import HEARTBEAT_TYPE
 from bridge.task import Heartbeat
 
@@ -22,7 +23,7 @@ class Beating:
         self.refused = []
         self.due = []
         self.heartbeats = Heartbeats(
-            bench.swf,
+            Awaited(),
             bench.instances,
             bench.publisher,
             bench.metrics,
@@ -41,10 +42,10 @@ class Beating:
         """Do what the threads are given."""
         while True:
             try:
-                job = self.heartbeats.work.get_nowait()
+                job = self.heartbeats.work.get()
             except Empty:
                 return
-            job()
+            complete(job(), self.swf.make)
 
     def wait(self):
         """Let a second pass."""
@@ -159,26 +160,34 @@ def test_a_task_that_is_closed_is_let_go_of_and_answered_as_not_open(bench, beat
 
 def test_one_of_the_bridges_own_is_not_made_beside_a_workers(beating):
     made = []
-    task = Heartbeat("token-1", None).task
+
+    def own(name):
+        async def beat():
+            made.append(name)
+
+        task = Heartbeat("token-1", None).task
+        complete(beating.heartbeats.own(task, beat), beating.swf.make)
+
     beating.take("d")
-    beating.heartbeats.own(task, lambda: made.append("beside"))
+    own("beside")
     beating.work()
-    beating.heartbeats.own(task, lambda: made.append("just after"))
+    own("just after")
     beating.wait()
-    beating.heartbeats.own(task, lambda: made.append("alone"))
+    own("alone")
     assert made == ["alone"]
 
 
 def test_a_workers_waits_for_one_of_the_bridges_own_and_comes_right_after(beating):
     order = itertools.count()
 
-    def own():
+    async def own():
         beating.take("the worker's")
         beating.work()
         assert beating.sent == []
         next(order)
 
-    beating.heartbeats.own(Heartbeat("token-1", None).task, own)
+    task = Heartbeat("token-1", None).task
+    complete(beating.heartbeats.own(task, own), beating.swf.make)
     beating.work()
     assert beating.sent == ["the worker's"]
     assert next(order) == 1

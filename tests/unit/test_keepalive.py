@@ -4,11 +4,12 @@ import time
 from queue import Empty, SimpleQueue
 
 import pytest
-from bridge_parts import LABEL
+from bridge_parts import LABEL, Awaited
 
 from bridge import keepalive
 from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.keepalive import LANES, RETRY, Keepalive
+from bridge.line import complete
 from bridge.message import CANCELLATION_TYPE
 
 
@@ -24,7 +25,7 @@ class Kept:
 
     def anew(self, interval=20.0, limit=3600.0):
         return Keepalive(
-            self.bench.swf,
+            Awaited(),
             self.bench.journal,
             self.bench.instances,
             work=self.work.put,
@@ -49,7 +50,7 @@ class Kept:
                 job = self.work.get_nowait()
             except Empty:
                 return len(self.bench.swf.calls) - before
-            job()
+            complete(job(), self.bench.swf.make)
 
 
 @pytest.fixture

@@ -331,6 +331,24 @@ def test_what_breaks_one_poll_leaves_no_other_task_behind(bench, held):
     assert bench.journal.get(a_task().id)
 
 
+def test_polls_that_are_open_when_the_part_ends_by_an_error_are_waited_for(bench, held):
+    held.part.turn()
+    held.answer(ZeroDivisionError())
+    held.answer(None)
+    ended = held.ended
+
+    def late(timeout):
+        if held.part._stopping.is_set() and held.open:
+            held.answer(a_task(f"token-{len(held.open)}"))
+        return ended(timeout)
+
+    held.ended = late
+    with pytest.raises(ZeroDivisionError):
+        held.part.run()
+    assert len(bench.handed) == 2
+    assert held.part._line.open == 0
+
+
 def test_a_poller_that_fails_keeps_no_other_from_polling(bench, held):
     held.part.turn()
     held.answer(Unavailable("ThrottlingException"))

@@ -238,7 +238,7 @@ def test_a_notice_frees_the_slot_of_a_task_in_hand(bench, responder):
 def give_back(responder, token="token-1"):
     again = []
     responder.fail_back(Failed(token, "no worker"), again.append)
-    assert responder.handled(responder.work.get_nowait()) == []
+    assert responder.handled(responder.work.get()) == []
     return again
 
 

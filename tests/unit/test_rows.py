@@ -16,7 +16,7 @@ ROWS = [
         "task metrics variables journalfile page",
         "settings routing message topology exposition request",
         "line",
-        "aws multi",
+        "aws multi hand",
         "curl",
         "swf amqp journal window logs telemetry",
         "broker",
