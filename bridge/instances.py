@@ -7,7 +7,8 @@ and its journal row back, or tells the worker. Each instance has a durable queue
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -83,6 +84,7 @@ class Instances:
         self._routing_key = routing_key
         self._later = later
         self._lock = threading.Lock()
+        self._own = threading.local()
         self._spoken: dict[str, None] = {}
         """Tasks of others of whose worker their holder has been told, the oldest first."""
         self.worker_spoke: Callable[[str], object] = lambda task_id: None
@@ -119,7 +121,7 @@ class Instances:
         """SWF asks to cancel the task: its holder tells the worker, once."""
         entry = self._journal.get(task_id)
         if entry is None:
-            self._tell("cancel", task_id)
+            self._tell("cancel", [task_id])
             return
         with self._lock:  # heartbeats and notices may say it at the same moment
             first = self._journal.cancel_noticed(task_id)
@@ -144,13 +146,28 @@ class Instances:
             self._spoken[task_id] = None
             if len(self._spoken) > SPOKEN_KEPT:
                 del self._spoken[next(iter(self._spoken))]
-        self._tell("spoke", task_id)
+        self._tell("spoke", [task_id])
 
     def heard(self, body: bytes) -> None:
-        """Another instance speaks of a task; it concerns us where we hold it."""
-        what, task_id, sender = decode_notice(body)
-        if sender == self._topology.instance or not self._journal.holds(task_id):
-            return
+        """Another instance speaks of tasks; those concern us that we hold."""
+        what, task_ids, sender = decode_notice(body)
+        if sender != self._topology.instance:
+            for task_id in filter(self._journal.holds, task_ids):
+                self._heard(what, task_id)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One notice, at the end, of all tasks that this thread settles inside."""
+        settled: list[str] = []
+        self._own.settled = settled
+        try:
+            yield
+        finally:
+            self._own.settled = None
+            if settled:
+                self._tell("settled", settled)
+
+    def _heard(self, what: str, task_id: str) -> None:
         if what == "settled" and (held := self._journal.settle(task_id)):
             self._count_release(task_id, held, "settled by another instance")
         elif what == "cancel":
@@ -181,16 +198,20 @@ class Instances:
     def _closed(self, task_id: str, *, remember: bool) -> InHand | None:
         held = self._journal.settle(task_id, remember=remember)
         if held is None:
-            self._tell("settled", task_id)
+            settled = getattr(self._own, "settled", None)
+            if settled is None:
+                self._tell("settled", [task_id])
+            else:
+                settled.append(task_id)
         return held
 
     def _count_release(self, task_id: str, held: InHand, reason: str) -> None:
         self._metrics.count(m.SLOTS_RELEASED, held.domain, held.task_list, reason)
         log.info("slot.released", extra={"task": task_id, "reason": reason})
 
-    def _tell(self, what: str, task_id: str) -> None:
+    def _tell(self, what: str, task_ids: Sequence[str]) -> None:
         topology = self._topology
-        message = notice(what, task_id, topology.instance, exchange=topology.notice_exchange)
+        message = notice(what, task_ids, topology.instance, exchange=topology.notice_exchange)
         self._publisher.publish(message, log_unsent)
 
 

@@ -6,7 +6,7 @@ of AMQP 0-9-1; ``headers`` is one of them.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
@@ -380,19 +380,23 @@ def _size(value: object) -> int:
 # --- between instances -------------------------------------------------------------------------
 
 
-def notice(what: str, task_id: str, sender: str, *, exchange: str) -> Message:
-    """A word to the other instances about a task that the sender does not hold."""
-    body = _ascii({"notice": what, "task": task_id, "from": sender})
-    return Message(exchange, "", body, _properties(NOTICE_TYPE, task_id), mandatory=False)
+def notice(what: str, task_ids: Sequence[str], sender: str, *, exchange: str) -> Message:
+    """A word to the other instances about tasks that the sender does not hold."""
+    body = _ascii({"notice": what, "tasks": task_ids, "from": sender})
+    return Message(exchange, "", body, _properties(NOTICE_TYPE, task_ids[0]), mandatory=False)
 
 
-def decode_notice(body: bytes) -> tuple[str, str, str]:
-    """What, of which task, from which instance; empty strings where it is no notice."""
+def decode_notice(body: bytes) -> tuple[str, list[str], str]:
+    """What, of which tasks, from which instance; nothing of no task where it is no notice."""
     try:
         fields = json.loads(body)
-        what, task_id, sender = fields["notice"], fields["task"], fields["from"]
+        what, task_ids, sender = fields["notice"], fields["tasks"], fields["from"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        return "", "", ""
-    if not isinstance(task_id, str) or not _TASK_ID.fullmatch(task_id):
-        return "", "", ""
-    return str(what), task_id, str(sender)
+        return "", [], ""
+    if not isinstance(task_ids, list) or not all(map(_is_task_id, task_ids)):
+        return "", [], ""
+    return str(what), task_ids, str(sender)
+
+
+def _is_task_id(value: object) -> bool:
+    return isinstance(value, str) and _TASK_ID.fullmatch(value) is not None

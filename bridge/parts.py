@@ -7,7 +7,8 @@
 Beside the flow stand the timer, heartbeats and keepalive, the reconciler, demand, and the report.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -211,7 +212,7 @@ class Parts:
                 f"responder-{number}",
                 self.responder.work,
                 self._handle,
-                self.swf.line(room, self._settle_all, self.journal.together),
+                self.swf.line(room, self._settle_all, self._together),
                 room,
             )
             for number in range(1, self.settings.responders // room + 1)
@@ -227,11 +228,17 @@ class Parts:
                 f"heartbeat-{number}",
                 self.heartbeats.work,
                 lambda beat: beat(),
-                self.swf.line(room, _nothing, self.journal.together),
+                self.swf.line(room, _nothing, self._together),
                 room,
             )
             for number in range(1, wanted // room + 1)
         ]
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """What several answers lead to: one commit, then one word to the other instances."""
+        with self.instances.together(), self.journal.together():
+            yield
 
     def _room(self, wanted: int) -> int:
         """For how many conversations with SWF a thread has room, where so many are wanted."""

@@ -216,4 +216,4 @@ class Bench:
     def notices(self) -> list[tuple[str, str]]:
         """What was told to the other instances."""
         found = [decode_notice(each.body) for each in self.publisher.of(NOTICE_TYPE)]
-        return [(what, task) for what, task, _ in found]
+        return [(what, task) for what, tasks, _ in found for task in tasks]

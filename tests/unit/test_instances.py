@@ -16,7 +16,7 @@ THEIRS = task_id("theirs")
 
 
 def hear(bench, what, task, sender="another"):
-    bench.instances.heard(notice(what, task, sender, exchange="x").body)
+    bench.instances.heard(notice(what, [task], sender, exchange="x").body)
 
 
 def test_a_task_in_hand_that_is_settled_is_told_to_nobody(bench):
@@ -33,6 +33,28 @@ def test_a_task_that_another_holds_is_told_to_all(bench):
     assert bench.notices() == [("settled", THEIRS)] * 2
     assert {each.exchange for each in bench.publisher.messages} == {TOPOLOGY.notice_exchange}
     assert bench.instances.settled_before(THEIRS)
+
+
+def test_tasks_that_are_settled_together_are_told_in_one_notice(bench):
+    with bench.instances.together():
+        for token in ("a", "b", "c"):
+            bench.instances.settled(task_id(token))
+        assert bench.notices() == []
+    assert bench.notices() == [("settled", task_id(token)) for token in ("a", "b", "c")]
+    assert len(bench.publisher.messages) == 1
+    bench.instances.settled(task_id("d"))
+    assert len(bench.publisher.messages) == 2
+
+
+def test_what_was_settled_before_an_error_is_told_all_the_same(bench):
+    def settle_and_break():
+        with bench.instances.together():
+            bench.instances.settled(THEIRS)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        settle_and_break()
+    assert bench.notices() == [("settled", THEIRS)]
 
 
 def test_a_release_is_counted_by_its_reason_and_not_taken_for_a_settlement(bench):

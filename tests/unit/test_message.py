@@ -507,18 +507,19 @@ def test_any_headers_can_be_published_again(headers):
 
 
 def test_a_notice_is_understood_as_it_was_meant():
-    task = a_task()
-    message = notice("settled", task.id, "instance-a", exchange="swf.replies.notices")
+    tasks = [a_task(token).id for token in ("a", "b")]
+    message = notice("settled", tasks, "instance-a", exchange="swf.replies.notices")
     assert (message.exchange, message.mandatory) == ("swf.replies.notices", False)
-    assert decode_notice(message.body) == ("settled", task.id, "instance-a")
+    assert decode_notice(message.body) == ("settled", tasks, "instance-a")
 
 
 @given(BODIES)
-@example(b'{"notice":"settled","task":"\\ud800","from":"a"}')
-@example(b'{"notice":"settled","task":["a"],"from":"a"}')
+@example(b'{"notice":"settled","tasks":["\\ud800"],"from":"a"}')
+@example(b'{"notice":"settled","tasks":[["a"]],"from":"a"}')
+@example(b'{"notice":"settled","tasks":"a","from":"a"}')
 @example(b"[" * 100_000)
 def test_what_is_no_notice_is_understood_as_none(body):
-    assert decode_notice(body) == ("", "", "")
+    assert decode_notice(body) == ("", [], "")
 
 
 def test_a_dead_lettered_task_says_why_also_after_it_went_to_the_tail_twice():

@@ -220,14 +220,16 @@ def test_a_task_that_came_back_undelivered_is_failed_with_the_reason(bench, resp
     assert bench.in_flight == 0
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff", b'{"notice":"settled","task":"\\ud800","from":1}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"\xff", b'{"notice":"settled","tasks":["\\ud800"],"from":1}']
+)
 def test_a_notice_that_is_none_is_done_with(responder, body):
     assert outcome(responder, a_delivery(body, queue=TOPOLOGY.notice_queue)) == Ack()
 
 
 def test_a_notice_frees_the_slot_of_a_task_in_hand(bench, responder):
     task = bench.hold()
-    message = notice("settled", task.id, "another", exchange="x")
+    message = notice("settled", [task.id], "another", exchange="x")
     assert outcome(responder, a_delivery(message.body, queue=TOPOLOGY.notice_queue)) == Ack()
     assert bench.in_flight == 0
 
