@@ -104,9 +104,9 @@ class Journal:
     """The journal, held by this process alone until ``close``.
 
     A change is committed when its method returns, or with all others that a thread makes
-    ``together``. Where the disk does not take it, it is kept in
-    memory and in order, ``writable`` is cleared, and ``flush`` writes it as soon as it can: the
-    way back to SWF stays open without the disk.
+    ``together``. Where the disk does not take it, it is kept in memory and in order, ``writable``
+    is cleared, and ``flush`` writes it as soon as it can: the way back to SWF stays open without
+    the disk.
 
     Raises ConfigError for a path that cannot work or a journal of a newer version, PartFailed
     where another process holds it for over ``lock_timeout`` seconds. A corrupt file is renamed
@@ -312,7 +312,8 @@ class Journal:
             if entry := self._unwritten.get(task_id):
                 marked: dict[str, Any] = {column: True}
                 self._unwritten[task_id] = replace(entry, **marked)
-        self._commit(_Write(f"UPDATE task SET {column} = {value} WHERE id = ?", (task_id,)))  # noqa: S608
+        write = _Write(f"UPDATE task SET {column} = {value} WHERE id = ?", (task_id,))  # noqa: S608
+        self._commit(write, at_once=True)  # whoever asks next has to see it
 
     def _as_confirmed(self, entry: Entry) -> Entry:
         """With the confirm that is not written yet."""
@@ -334,7 +335,7 @@ class Journal:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """One commit, at the end, for all that this thread changes inside.
+        """One commit, at the end, for the tasks that this thread records and settles inside.
 
         It is made too where something inside raises.
         """
@@ -348,10 +349,10 @@ class Journal:
             if own.last is not None:
                 self._write(own.last)
 
-    def _commit(self, write: _Write) -> None:
+    def _commit(self, write: _Write, *, at_once: bool = False) -> None:
         """Write one change, together with all that wait."""
         self._waiting.append(write)
-        if getattr(self._own, "together", False):
+        if not at_once and getattr(self._own, "together", False):
             self._own.last = write
         else:
             self._write(write)

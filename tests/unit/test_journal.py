@@ -563,3 +563,45 @@ def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal):
         journal.settle(task_id("one"))
     journal._db.execute("DROP TABLE settled")
     journal._db.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT UNIQUE)")
+
+
+# --- together ----------------------------------------------------------------------------------
+
+
+def test_what_a_thread_records_and_settles_together_is_one_commit(journal):
+    commits = []
+    journal._observe = commits.append
+    with journal.together():
+        first, *others = record(journal, "first", "second", "third")
+        journal.settle(first.id)
+        assert commits == []
+        assert journal.get(others[0].id).task == others[0]
+        assert journal.get(first.id) is None
+    assert len(commits) == 1
+    assert in_hand(journal) == ["second", "third"]
+
+
+def test_what_was_changed_before_an_error_is_committed_all_the_same(journal):
+    def change_and_break():
+        with journal.together():
+            record(journal, "token")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        change_and_break()
+    assert in_hand(journal) == ["token"]
+
+
+def test_a_cancel_is_noticed_once_also_where_it_is_heard_of_twice_together(journal):
+    (task,) = record(journal, "token")
+    with journal.together():
+        assert [journal.cancel_noticed(task.id) for _ in range(3)] == [True, False, False]
+
+
+def test_what_others_change_is_not_kept_waiting_by_a_thread_that_changes_more(journal):
+    with journal.together():
+        record(journal, "first")
+        thread = threading.Thread(target=record, args=(journal, "second"))
+        thread.start()
+        thread.join(10)
+        assert in_hand(journal) == ["first", "second"]
