@@ -33,7 +33,7 @@ Journal.close = close
 
 BREAK_REPLIES = """
 from bridge.responder import Responder
-def respond(self, delivery, reply):
+async def respond(self, delivery, reply):
     secret = {"taskToken": reply.token, "result": reply.result}
     raise ValueError(f"cannot send {secret!r} as {delivery.body!r}")
 Responder._respond = respond
