@@ -57,7 +57,8 @@ def test_it_is_active_with_no_broker_and_its_status_says_so(
 
 def test_it_is_active_only_once_its_threads_stand(service: Service, settings: Settings) -> None:
     service.configure(settings(amqp_url=nowhere()))
-    service.drop_in("[Service]\nEnvironment=SWF_BRIDGE_POLLERS=40\n")
+    # With boto3 each poller has a thread.
+    service.drop_in("[Service]\nEnvironment=SWF_BRIDGE_POLLERS=40 SWF_BRIDGE_SWF_CLIENT=boto3\n")
     service.start()
     tasks = service.box.path(f"/proc/{service.pid}/task")
     names = [(task / "comm").read_text() for task in tasks.iterdir()]
@@ -162,7 +163,7 @@ def test_a_stuck_thread_is_found_its_stack_told_and_the_service_started_again(
     assert "Watchdog timeout" in log
     assert "Fatal Python error: Aborted" in log
     assert "in wait_for_a_lock_that_nobody_gives_back" in log
-    assert log.count("most recent call first") >= 15, "every thread has its stack"
+    assert log.count("most recent call first") >= 9, "every thread has its stack"
     swf.submit("greet")
     assert worker.take()
     assert service.show("NRestarts", "ActiveState") == ("1", "active")
