@@ -67,7 +67,7 @@ takes any credentials, and has the activity half of SWF only. For swf-bridge and
   export AWS_ENDPOINT_URL_SWF={endpoint} AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
   export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
 
-Submit a task with `swf-bridge local submit echo hello`; end with Ctrl-C."""
+Submit a task with `swf-bridge local submit Text.echo hello --wait`; end with Ctrl-C."""
 
 
 def _allow_many_connections() -> None:
