@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from pages import NOW, row, snapshot
+from snapshots import NOW, row, snapshot
 
 from bridge import page
 

@@ -8,9 +8,9 @@ from threading import Event, Thread
 from time import monotonic
 
 import pytest
-from pages import snapshot
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from snapshots import snapshot
 
 from bridge import metrics, page, status
 from bridge.metrics import ALL, Metrics
