@@ -3,6 +3,9 @@
 .PHONY: help demo test faults-once faults soak fuzz examples bench check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider
 BIN := .venv/bin
 ARGS :=
+# Most of a test waits: three at a time keep two cores busy. A file's tests stay in one process.
+WORKERS := 3
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 help: ## These targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -10,8 +13,8 @@ help: ## These targets
 demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back; ARGS=--stay keeps it running
 	@exec $(BIN)/python -m demo $(ARGS)
 
-test: setup-broker setup-node setup-decider ## All tests but each fault once (make faults-once); ARGS='-k words' for some
-	$(BIN)/pytest --ignore tests/faults/test_faults.py $(ARGS)
+test: setup-broker setup-node setup-decider ## All tests, but each fault once; WORKERS=0: one at a time; ARGS='-k words'
+	$(PYTEST) --ignore tests/faults/test_faults.py $(ARGS)
 
 faults-once: setup-broker ## Each fault once under load, 4 minutes
 	$(BIN)/pytest tests/faults/test_faults.py $(ARGS)

@@ -4,12 +4,19 @@
 port 15672 of the same host. Tests of faults that only a node of one's own allows are skipped then.
 """
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 from brokers import BROKER_URL, Vhost, new_vhost
 
 from bridge.local.rabbitmq import RabbitNode
+
+
+def pytest_configure() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, and tests send some."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

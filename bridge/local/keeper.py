@@ -6,11 +6,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+REMOVAL_TIMEOUT = 5.0
 
 # Makes the folder, then leads the process group of all that is spawned. Its standard input is a
 # pipe from the owner: when that closes, a process outside the group kills the group and takes the
@@ -79,7 +82,7 @@ class Keeper:
         for process in (*self._spawned, self._leader):
             process.wait()
         self._close_pipes()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove_folder()
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +94,14 @@ class Keeper:
         traceback: TracebackType | None,
     ) -> None:
         self.end()
+
+    def _remove_folder(self) -> None:
+        """Those of the group that are not our children may still write while they die."""
+        deadline = time.monotonic() + REMOVAL_TIMEOUT
+        shutil.rmtree(self.folder, ignore_errors=True)
+        while self.folder.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _close_pipes(self) -> None:
         pipes: tuple[IO[bytes] | None, ...] = (self._leader.stdin, self._leader.stdout)

@@ -32,6 +32,9 @@ to the user rabbitmq and to the system's folders."""
 BOOT_TIMEOUT = 90.0
 CTL_TIMEOUT = 60.0
 
+_claims: list[socket.socket] = []
+"""A name for each port that was given out here; they are free again when this process ends."""
+
 _CONFIG = """\
 listeners.tcp.local = 127.0.0.1:{port}
 management.tcp.ip = 127.0.0.1
@@ -313,15 +316,28 @@ def free_ports(count: int) -> list[int]:
     """So many free ports of loopback, below the range from which clients get theirs.
 
     A client that connects again and again to a port of that range ends up connected to itself.
+    Each is given to one process only, until that ends: of those that ask here at the same time.
     """
     found: list[int] = []
     for port in random.sample(range(20000, 32000), 1000):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _claim(port)
             found.append(port)
         if len(found) == count:
             return found
     raise NodeError("no free ports between 20000 and 32000")
+
+
+def _claim(port: int) -> None:
+    """Take a name of the port's in Linux' abstract namespace; OSError where another has it."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0swf-bridge-port-{port}")
+    except OSError:
+        claim.close()
+        raise
+    _claims.append(claim)
 
 
 def _quote(name: str) -> str:

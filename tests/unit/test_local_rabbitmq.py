@@ -144,6 +144,23 @@ def test_free_ports_are_different_and_outside_the_range_of_clients() -> None:
     assert max(ports) < max(first, 32000)
 
 
+ASKS_FOR_PORTS = """
+from bridge.local.rabbitmq import free_ports
+print(*free_ports(300), flush=True)
+input()
+"""
+
+
+def test_a_port_is_given_to_one_process_only() -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", ASKS_FOR_PORTS]
+    with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as other:
+        given = [asker.stdout.readline().split() for asker in (one, other)]
+        assert len(set(given[0] + given[1])) == 600
+        for asker in (one, other):
+            asker.communicate("\n")
+
+
 def test_an_interrupt_in_the_middle_of_a_start_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
