@@ -129,8 +129,13 @@ TASK_DURATION = Metric(
 PUBLISHES = Metric(
     "swf_bridge_publishes_total",
     "counter",
-    "Publishes of tasks: confirmed, unroutable, refused, nacked, or republished after a loss.",
+    "Publishes of tasks, by outcome: confirmed, unroutable, refused or nacked.",
     (*LIST, "outcome"),
+)
+ROUTING_KEYS_WAITING = Metric(
+    "swf_bridge_routing_keys_waiting",
+    "gauge",
+    "Routing keys whose tasks no queue takes now: none is bound, it is full, or refused.",
 )
 PUBLISH_CONFIRM = Metric(
     "swf_bridge_publish_confirm_duration_seconds",

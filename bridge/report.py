@@ -7,6 +7,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from bridge import __version__, snapshot
@@ -14,9 +15,11 @@ from bridge import metrics as m
 from bridge.broker import Connection
 from bridge.consumer import Consumer
 from bridge.journal import Journal, Standing
+from bridge.message import DEAD_LETTER_CODES
 from bridge.metrics import Metrics
 from bridge.outage import Outage
 from bridge.poller import Poller, Source
+from bridge.publisher import Fate
 from bridge.status import Check
 from bridge.window import Window
 
@@ -63,6 +66,7 @@ class Report:
         self._consumer = consumer
         self._connections = connections
         self._read_gauges()
+        self._begin_counters()
 
     def stuck(self) -> list[str]:
         """The parts that have not moved within their patience."""
@@ -128,9 +132,25 @@ class Report:
         gauge(m.BROKER_RECONNECTS, lambda: {(c.name,): c.reconnects for c in connections})
         gauge(m.TASKS_UNCONFIRMED, lambda: self._standing(lambda stands: stands.owed))
         gauge(m.OLDEST_TASK, lambda: self._standing(lambda stands: time.time() - stands.oldest))
+        gauge(m.ROUTING_KEYS_WAITING, lambda: len(self._unroutable()))
         gauge(m.JOURNAL_WRITABLE, journal.writable.is_set)
         gauge(m.JOURNAL_SIZE, journal.size)
         gauge(m.THREAD_PROGRESS, self._progress)
+
+    def _begin_counters(self) -> None:
+        """At 0: Prometheus sees no increase in a series that begins with its first event."""
+        count = partial(self._metrics.count, by=0)
+        for code in DEAD_LETTER_CODES:
+            count(m.DEAD_LETTERS, code)
+        polled = {source.label for source in self._sources}
+        for label in polled | self._journal.standing().keys():
+            for metric in (m.TASKS_POLLED, m.TASKS_PUBLISHED, m.TASKS_FAILED_BACK):
+                count(metric, *label)
+            for fate in Fate:
+                count(m.PUBLISHES, *label, fate.value)
+        for label in polled:
+            for outcome in ("task", "empty", "error"):
+                count(m.POLLS, *label, outcome)
 
     def _standing(self, of: Callable[[Standing], float]) -> dict[tuple[str, ...], float]:
         told: dict[tuple[str, ...], float] = {source.label: 0.0 for source in self._sources}

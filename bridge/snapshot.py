@@ -73,7 +73,7 @@ def take(
     now = time.time()
     counts = _Counts(metrics)
     standing = journal.standing()
-    codes = counts.by_label(m.DEAD_LETTERS)
+    codes = {code: times for code, times in counts.by_label(m.DEAD_LETTERS).items() if times}
     return {
         "version": __version__,
         "pid": os.getpid(),

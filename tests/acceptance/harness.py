@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,11 @@ class Bridge:
     holds the lives before a restart, too.
     """
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Mapping[str, str], command: Sequence[str] = ("-m", "bridge", "run")
+    ) -> None:
         self.settings = settings
+        self._command = command
         self._changed = threading.Condition()
         self._lines: list[str] = []
         self._events: list[Event] = []
@@ -52,7 +55,7 @@ class Bridge:
         assert self._process is None, "it runs already"
         environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **self.settings}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bridge", "run"],
+            [sys.executable, *self._command],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
