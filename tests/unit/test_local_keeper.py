@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import until
 
 from bridge.local.keeper import Keeper
 
@@ -44,7 +45,7 @@ def test_what_is_kept_ends_with_its_owner(end: str) -> None:
     folder, child = owner.stdout.readline().split()
     if end == "is killed":
         group = os.getpgid(int(child))
-        assert len(group_of(group)) >= 3, "leader, shell and sleep"
+        assert until(lambda: len(group_of(group)) == 3), "leader, shell and sleep"
         os.kill(owner.pid, signal.SIGKILL)
     else:
         group = -1
