@@ -9,6 +9,7 @@ letters would change it: RabbitMQ 3.10). RabbitMQ counts that as one delivery of
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -25,6 +26,8 @@ PREFETCH_MOST = 65_535
 OUTSTANDING = 64
 """Replays on their way to a confirm at once."""
 CONFIRM_TIMEOUT = 20.0
+CONFIRM_LOOK = 0.1
+"""Seconds in which a wait for a confirm sees that the visit is to stop."""
 IDLE = 5.0
 """Seconds without a letter after which no more is expected: another consumer has them."""
 RETURN_TRIES = 100
@@ -100,10 +103,11 @@ class Visit(Connection):
         self.wake()
 
     def _next_receipt(self) -> tuple[int, Receipt]:
-        try:
-            return self._receipts.get(timeout=CONFIRM_TIMEOUT)
-        except Empty:
-            raise TimeoutError("no confirm: what is on its way may come twice") from None
+        deadline = time.monotonic() + CONFIRM_TIMEOUT
+        while time.monotonic() < deadline and not self._stopping.is_set():
+            with suppress(Empty):
+                return self._receipts.get(timeout=CONFIRM_LOOK)
+        raise TimeoutError("no confirm: what is on its way may come twice")
 
     def _settle(self, tag: int, receipt: Receipt) -> None:
         self._outstanding -= 1

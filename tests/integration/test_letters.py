@@ -1,6 +1,7 @@
 """The errands at the dead letters, on a real RabbitMQ and a publisher that the test speaks for."""
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from bridge.message import Message
 from bridge.publisher import Done, Fate, Receipt
 from bridge.request import Request
 from bridge.topology import QUORUM
-from bridge.visit import Visit
+from bridge.visit import CONFIRM_TIMEOUT, Visit
 
 MANY = 120
 
@@ -179,7 +180,9 @@ def test_a_stopping_daemon_leaves_the_letters_alone(
     with pytest.raises(Declined) as stopping:
         carry_out(letters.replay, all=True)
     assert stopping.value.code == "stopping"
+    began = time.monotonic()
     await_that(lambda: dead.ready(DEAD) == MANY)
+    assert time.monotonic() - began < CONFIRM_TIMEOUT / 2, "it waited for confirms all the same"
 
 
 def test_headers_that_cannot_be_decoded_and_odd_properties_are_borne(
