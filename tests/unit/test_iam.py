@@ -1,0 +1,109 @@
+"""config/iam/ against the code: the policies allow what is called, and nothing else."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+ROOT = Path(__file__).parents[2]
+IAM = ROOT / "config/iam"
+POLICIES = sorted(IAM.glob("*.json"))
+OPERATIONS = frozenset(
+    boto3.session.Session(region_name="eu-west-1")
+    .client("swf", aws_access_key_id="none", aws_secret_access_key="none")
+    .meta.service_model.operation_names
+)
+DOMAIN = "arn:aws:swf:REGION:ACCOUNT:/domain/DOMAIN"
+
+OF_A_TASK_LIST = {
+    "CountPendingActivityTasks",
+    "CountPendingDecisionTasks",
+    "PollForActivityTask",
+    "PollForDecisionTask",
+    "StartWorkflowExecution",
+}
+"""The actions of SWF that know the condition key swf:taskList.name (Service Authorization
+Reference). A statement that names the key for any other never applies."""
+
+
+def called(module: Path) -> set[str]:
+    """The operations of SWF that a module names."""
+    tree = ast.parse(module.read_text())
+    strings = {each.value for each in ast.walk(tree) if isinstance(each, ast.Constant)}
+    return OPERATIONS & {each for each in strings if isinstance(each, str)}
+
+
+def statements(*policies: Path) -> Iterator[dict[str, Any]]:
+    for policy in policies:
+        yield from json.loads(policy.read_text())["Statement"]
+
+
+def actions(*policies: Path) -> list[str]:
+    found: list[str] = []
+    for each in statements(*policies):
+        given = each["Action"]
+        found += [given] if isinstance(given, str) else given
+    return found
+
+
+CALLED = {module.stem: called(module) for module in (ROOT / "bridge").glob("*.py")}
+
+
+def test_the_daemon_may_do_what_it_calls_and_nothing_else() -> None:
+    # Its way of asking for a domain is there for tests alone, see below.
+    daemon = CALLED["swf"] - {"DescribeDomain"}
+    assert sorted(actions(IAM / "bridge.json")) == sorted(f"swf:{each}" for each in daemon)
+
+
+def test_the_check_before_the_start_may_do_what_it_calls_and_nothing_else() -> None:
+    assert actions(IAM / "check.json") == [f"swf:{each}" for each in CALLED["preflight"]]
+
+
+def test_no_other_module_calls_swf() -> None:
+    assert {name for name, found in CALLED.items() if found} == {"swf", "preflight"}
+
+
+def test_the_daemon_does_not_ask_for_what_its_policy_leaves_out() -> None:
+    modules = [path for path in (ROOT / "bridge").glob("*.py") if path.stem != "swf"]
+    assert [path.name for path in modules if "describe_domain" in path.read_text()] == []
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda path: path.stem)
+def test_a_policy_is_one_that_iam_reads(policy: Path) -> None:
+    document = json.loads(policy.read_text())
+    assert set(document) == {"Version", "Statement"}
+    assert document["Version"] == "2012-10-17"
+    sids = [each["Sid"] for each in document["Statement"]]
+    assert len(set(sids)) == len(sids)
+    for each in document["Statement"]:
+        assert re.fullmatch("[A-Za-z0-9]+", each["Sid"])
+        assert set(each) - {"Condition"} == {"Sid", "Effect", "Action", "Resource"}
+        assert each["Effect"] == "Allow"
+    for action in actions(policy):
+        assert action.removeprefix("swf:") in OPERATIONS
+    assert len(policy.read_text()) < 6144, "the most that IAM takes of a managed policy"
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda path: path.stem)
+def test_a_policy_is_for_one_domain_and_where_that_can_be_for_one_task_list(policy: Path) -> None:
+    for each in statements(policy):
+        assert each["Resource"] == DOMAIN
+        given = [each["Action"]] if isinstance(each["Action"], str) else each["Action"]
+        knows = {action.removeprefix("swf:") in OF_A_TASK_LIST for action in given}
+        assert len(knows) == 1, "a condition holds for every action of its statement"
+        only = {"StringEquals": {"swf:taskList.name": "TASK_LIST"}} if knows == {True} else None
+        assert each.get("Condition") == only
+
+
+def test_the_docs_name_every_policy_and_its_page_every_statement() -> None:
+    page, operations = (IAM / "README.md").read_text(), (ROOT / "docs/operations.md").read_text()
+    for policy in POLICIES:
+        assert f"`{policy.name}`" in page
+        assert f"`config/iam/{policy.name}`" in operations
+    told = set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    assert told == {each["Sid"] for each in statements(*POLICIES)}
