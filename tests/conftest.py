@@ -9,8 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 from brokers import BROKER_URL, Vhost, new_vhost
+from required import pytest_make_collect_report, pytest_runtest_makereport
 
 from bridge.local.rabbitmq import RabbitNode
+
+__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 
 
 def pytest_configure() -> None:

@@ -1,0 +1,76 @@
+"""Where every test is required, none may quietly stay away: tried with pytest-xdist, as in CI."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from required import ALLOWED, VARIABLE
+
+TESTS = Path(__file__).parents[1]
+MARK = """\
+import pytest
+@pytest.mark.skipif(True, reason="no mark")
+def test_it(): pass
+"""
+FIXTURE = """\
+import pytest
+@pytest.fixture(scope="session")
+def box(): pytest.skip("no fixture")
+def test_it(box): pass
+"""
+MODULE = 'import pytest\npytest.importorskip("not_there", reason="no module")\n'
+BODY = "import pytest\ndef test_it(): pytest.skip({reason!r})\n"
+EXPECTED = "import pytest\n@pytest.mark.xfail\ndef test_it(): assert False\n"
+
+
+def run(folder: Path, modules: Mapping[str, str], *, required: bool) -> tuple[int, str]:
+    """pytest over some modules, in two processes, with the hooks of the project's own tests."""
+    for name, text in modules.items():
+        (folder / f"test_{name}.py").write_text(text)
+    (folder / "conftest.py").write_text("from required import *\n")
+    options = ["-p", "no:cacheprovider", "-q", "-ra", "--numprocesses", "2"]
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "--rootdir", folder, folder],
+        cwd=folder,
+        env={**given, VARIABLE: "1"} if required else given,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    return ended.returncode, ended.stdout
+
+
+def test_a_test_that_cannot_run_fails_where_every_test_is_required(tmp_path: Path) -> None:
+    body = BODY.format(reason="no body")
+    modules = {"mark": MARK, "fixture": FIXTURE, "module": MODULE, "body": body}
+    code, said = run(tmp_path, modules, required=True)
+    assert code != 0
+    for each in modules:
+        assert f"this test does not run: no {each}" in said
+    assert not re.search(r"\d (skipped|passed)", said)
+    _, said = run(tmp_path, modules, required=False)
+    assert re.search(r"^4 skipped", said, re.MULTILINE)
+
+
+def test_allowed_reasons_skip_even_so_and_what_is_expected_to_fail_is_no_skip(
+    tmp_path: Path,
+) -> None:
+    modules = {str(at): BODY.format(reason=reason) for at, reason in enumerate(ALLOWED)}
+    code, said = run(tmp_path, {**modules, "expected": EXPECTED}, required=True)
+    assert code == 0
+    assert re.search(rf"^{len(ALLOWED)} skipped, 1 xfailed", said, re.MULTILINE)
+
+
+def test_what_judges_a_change_requires_every_test() -> None:
+    judge = (TESTS.parent / ".ci/run").read_text()
+    assert re.search(rf"^export {VARIABLE}=1$.*^make test$", judge, re.MULTILINE | re.DOTALL)
+
+
+def test_each_reason_that_is_allowed_is_given_by_a_test() -> None:
+    given = "\n".join(path.read_text() for path in TESTS.rglob("test_*.py"))
+    assert [reason for reason in ALLOWED if f'"{reason}"' not in given] == []
