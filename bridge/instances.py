@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SPOKEN_KEPT = 10_000
 """So many tasks of others are remembered, to tell their holder once that a worker has spoken."""
+SETTLED_ELSEWHERE = "settled by another instance"
 NOTICE_RETRY = 5.0
 """Seconds until a notice is published again that a queue did not take."""
 
@@ -169,7 +170,7 @@ class Instances:
 
     def _heard(self, what: str, task_id: str) -> None:
         if what == "settled" and (held := self._journal.settle(task_id)):
-            self._count_release(task_id, held, "settled by another instance")
+            self._count_release(task_id, held, SETTLED_ELSEWHERE)
         elif what == "cancel":
             self.cancel_requested(task_id)
         elif what == "spoke":
@@ -207,7 +208,9 @@ class Instances:
 
     def _count_release(self, task_id: str, held: InHand, reason: str) -> None:
         self._metrics.count(m.SLOTS_RELEASED, held.domain, held.task_list, reason)
-        log.info("slot.released", extra={"task": task_id, "reason": reason})
+        # With two instances every other task ends so: a line for each would crowd out the rest.
+        level = logging.DEBUG if reason == SETTLED_ELSEWHERE else logging.INFO
+        log.log(level, "slot.released", extra={"task": task_id, "reason": reason})
 
     def _tell(self, what: str, task_ids: Sequence[str]) -> None:
         topology = self._topology

@@ -65,6 +65,13 @@ def test_a_release_is_counted_by_its_reason_and_not_taken_for_a_settlement(bench
     assert bench.in_flight == 0
 
 
+def test_a_settlement_elsewhere_is_no_news_for_the_log_and_a_release_is(bench, caplog):
+    caplog.set_level("INFO")
+    hear(bench, "settled", bench.hold("one").id)
+    bench.instances.released(bench.hold("two").id, "timed out")
+    assert [each.reason for each in caplog.records] == ["timed out"]
+
+
 def test_a_notice_of_another_frees_the_slot_once(bench):
     task = bench.hold()
     for _ in range(3):
