@@ -5,6 +5,7 @@ when it is tried again. So a task without a queue, or one for a queue that is fu
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -83,8 +84,9 @@ class Forwarder:
         self._reply_to = reply_to
         self._unroutable_timeout = unroutable_timeout
         self._trace = trace
+        self._lock = threading.Lock()
         self._waiting: dict[str, tuple[Outage, set[str]]] = {}
-        """By routing key, on the publisher's thread: the tasks that no queue takes."""
+        """By routing key: the tasks that no queue takes. Of the publisher's thread and the clock's."""
 
     def __repr__(self) -> str:
         return f"<Forwarder to {self._exchange}, {len(self._waiting)} keys without a queue>"
@@ -141,7 +143,7 @@ class Forwarder:
                 self._confirmed(task, key, receipt)
             case Fate.NACKED:
                 self._wait(task, key, _why(receipt, key, self._exchange))
-                self._again(task.id, attempt)
+                self._again(task.id, key, attempt)
             case Fate.UNROUTABLE | Fate.REFUSED:
                 self._unrouted(task, key, attempt, receipt)
 
@@ -163,19 +165,23 @@ class Forwarder:
             self._give_back(Failed(task.token, reason, f"routing key: {key}"))
         else:
             alone = receipt.fate is Fate.REFUSED
-            self._again(task.id, attempt, self._unroutable_timeout - waited, alone=alone)
+            at_most = self._unroutable_timeout - waited
+            self._again(task.id, key, attempt, at_most, alone=alone)
 
     def _wait(self, task: ActivityTask, key: str, why: str) -> None:
         """The task waits, with others of its key, until a queue takes them."""
-        if key not in self._waiting:
-            outage = Outage(log, "task.unroutable", "task.routable", key=key)
-            self._waiting[key] = (outage, set())
-        outage, tasks = self._waiting[key]
-        tasks.add(task.id)
-        outage.begin(why, task=task.id)
+        with self._lock:
+            if key not in self._waiting:
+                outage = Outage(log, "task.unroutable", "task.routable", key=key)
+                self._waiting[key] = (outage, set())
+            outage, tasks = self._waiting[key]
+            tasks.add(task.id)
+            outage.begin(why, task=task.id)
 
     def _waits_no_more(self, task_id: str, key: str) -> None:
-        if key in self._waiting:
+        with self._lock:
+            if key not in self._waiting:
+                return
             outage, tasks = self._waiting[key]
             tasks.discard(task_id)
             if not tasks:
@@ -183,14 +189,22 @@ class Forwarder:
                 del self._waiting[key]
 
     def _again(
-        self, task_id: str, attempt: int, at_most: float = RETRY_CAP, *, alone: bool = False
+        self,
+        task_id: str,
+        key: str,
+        attempt: int,
+        at_most: float = RETRY_CAP,
+        *,
+        alone: bool = False,
     ) -> None:
         wait = min(delay(attempt, RETRY_FIRST, RETRY_CAP), at_most)
-        self._later(wait, partial(self._retry, task_id, attempt + 1, alone=alone))
+        self._later(wait, partial(self._retry, task_id, key, attempt + 1, alone=alone))
 
-    def _retry(self, task_id: str, attempt: int, *, alone: bool) -> None:
+    def _retry(self, task_id: str, key: str, attempt: int, *, alone: bool) -> None:
         entry = self._journal.get(task_id)
-        if entry is not None:
+        if entry is None:  # settled meanwhile: timed out in SWF, or failed by an operator
+            self._waits_no_more(task_id, key)
+        else:
             self.forward(entry.task, entry.body, attempt=attempt, alone=alone)
 
     def _give_back(self, reply: Failed) -> None:

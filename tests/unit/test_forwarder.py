@@ -138,12 +138,14 @@ def test_a_reason_fits_swf_however_long_the_key_is(bench, forwarder):
     assert "x" * 100 in reply.details
 
 
-def test_a_task_that_was_settled_meanwhile_is_not_sent_again(bench, forwarder):
+@pytest.mark.parametrize("fate", [Fate.NACKED, Fate.UNROUTABLE, Fate.REFUSED])
+def test_a_task_that_was_settled_meanwhile_is_not_sent_again(bench, forwarder, fate):
     task = forward(bench, forwarder)
-    bench.publisher.receipt(Fate.NACKED)
+    bench.publisher.receipt(fate)
     bench.journal.settle(task.id)
     bench.later.happen()
     assert bench.publisher.sent == []
+    assert forwarder.unroutable == {}, "nothing waits under its key any more"
 
 
 def test_a_task_that_waits_delays_no_other(bench, forwarder):
