@@ -86,7 +86,7 @@ class Forwarder:
         self._trace = trace
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[Outage, set[str]]] = {}
-        """By routing key: the tasks that no queue takes, for the publisher's thread and the timer's."""
+        """By routing key: the tasks that no queue takes. The timer's thread changes it too."""
 
     def __repr__(self) -> str:
         return f"<Forwarder to {self._exchange}, {len(self._waiting)} keys without a queue>"

@@ -41,6 +41,8 @@ class Daemon:
         self.journal = keeper.folder / "journal.db"
         self.options = options
         self.environment = dict(environment)
+        self.wrapper: tuple[str, ...] = ()
+        """A command that runs the daemon, if it is not run as it is."""
         self.deaths: list[Death] = []
         self.events: deque[dict[str, Any]] = deque(maxlen=HISTORY)
         """What it logged, over all its lives."""
@@ -132,7 +134,7 @@ class Daemon:
     # --- the supervisor ---
 
     def _spawn(self) -> None:
-        command = [sys.executable, os.fspath(LAUNCH), *self.options, "--", "run"]
+        command = [*self.wrapper, sys.executable, os.fspath(LAUNCH), *self.options, "--", "run"]
         reading, writing = os.pipe()  # a file would be subject to the limits that faults set
         self._process = self._keeper.spawn(
             command, env=self.environment, output=f"/dev/fd/{writing}"

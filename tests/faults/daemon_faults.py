@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .daemon import until
@@ -99,6 +100,30 @@ def journal_disk_full(bench: "Bench") -> Iterator[None]:
     finally:
         if bench.daemon.running and bench.daemon.pid == pid:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
+
+
+@fault(JOURNAL)
+def journal_read_only(bench: "Bench") -> Iterator[None]:
+    """As its file system is after an error: the daemon says so, and is started until it can."""
+    bench.daemon.stop(signal.SIGKILL)
+    deaths = len(bench.daemon.deaths)
+    mark = bench.daemon.mark()
+    bench.daemon.wrapper = _read_only(bench.folder)
+    bench.daemon.launch()
+    until(lambda: len(bench.daemon.deaths) > deaths, 20, "the end of the daemon")
+    said = [each["text"] for each in bench.daemon.said("printed", mark)]
+    assert any("SWF_BRIDGE_JOURNAL" in line and "Read-only" in line for line in said), said
+    assert bench.daemon.deaths[-1].code == 70
+    yield
+    bench.daemon.wrapper = ()
+    bench.daemon.await_event("daemon.started", since=mark)
+
+
+def _read_only(folder: Path) -> tuple[str, ...]:
+    """Runs a command that finds the folder read-only, in a mount namespace of its own."""
+    mounts = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    user = () if os.geteuid() == 0 else ("--map-root-user",)
+    return ("unshare", "--mount", *user, "sh", "-c", mounts, os.fspath(folder))
 
 
 @fault(JOURNAL)

@@ -28,7 +28,7 @@ def confirm(seconds: str) -> None:
 
 
 def clock(path: str) -> None:
-    with Path(path).open("r+b") as file:
+    with Path(path).open("rb") as file:
         offset = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
     real = time.time
     time.time = lambda: real() + struct.unpack("d", offset[:8])[0]
