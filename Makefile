@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults-once faults soak fuzz examples bench check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations
+.PHONY: help demo test faults soak fuzz examples bench check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations
 BIN := .venv/bin
 ARGS :=
 # Most of a test waits: three at a time keep two cores busy. A file's tests stay in one process.
@@ -13,11 +13,8 @@ help: ## These targets
 demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back; ARGS=--stay keeps it running
 	@exec $(BIN)/python -m demo $(ARGS)
 
-test: setup-broker setup-node setup-decider setup-operations ## All tests, but each fault once; WORKERS=0: one at a time; ARGS='-k words'
-	$(PYTEST) --ignore tests/faults/test_faults.py $(ARGS)
-
-faults-once: setup-broker ## Each fault once under load, 4 minutes
-	$(BIN)/pytest tests/faults/test_faults.py $(ARGS)
+test: setup-broker setup-node setup-decider setup-operations ## All tests; WORKERS=0: one at a time; ARGS='-k words'
+	$(PYTEST) $(ARGS)
 
 bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
 	@exec $(BIN)/python -m bench $(ARGS)
