@@ -7,15 +7,27 @@ function rate(span) {
   const last = before.get(list);
   before.set(list, { count: +count, at: +at });
   if (last && +at > last.at && +count >= last.count) {
-    span.textContent = `${((+count - last.count) / (+at - last.at)).toFixed(1)} a second now`;
+    span.textContent = `${told((+count - last.count) / (+at - last.at))} now`;
   }
+}
+
+function told(rate) {
+  if (!rate) return "none";
+  if (rate >= 1) return `${rate.toFixed(1)} a second`;
+  return rate * 60 >= 1 ? `${(rate * 60).toFixed(1)} a minute` : `${(rate * 3600).toFixed(1)} an hour`;
+}
+
+// What somebody marks to copy it must not be replaced under the hand.
+function marked(part) {
+  const selection = getSelection();
+  return !selection.isCollapsed && selection.containsNode(part, true);
 }
 
 function take(fresh) {
   fresh.querySelectorAll("[data-rate]").forEach(rate);
   for (const part of fresh.querySelectorAll("[data-live]")) {
     const shown = document.getElementById(part.id);
-    if (!shown.isEqualNode(part)) shown.replaceWith(document.adoptNode(part));
+    if (!shown.isEqualNode(part) && !marked(shown)) shown.replaceWith(document.adoptNode(part));
   }
   say(fresh.getElementById("state"), fresh.title);
   document.body.classList.remove("old");

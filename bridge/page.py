@@ -15,22 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
+from bridge.findings import Finding, by_trouble, findings
+
 Json = Mapping[str, Any]
 
 STYLE = (files("bridge") / "page.css").read_text()
 SCRIPT = (files("bridge") / "page.js").read_text()
 
-_MEANS = {
-    "threads": "A thread is stuck. The service manager's watchdog starts the daemon again.",
-    "broker publisher": "No list is polled until RabbitMQ takes tasks again. Tasks in hand stand"
-    " in the journal: none is lost.",
-    "broker consumer": "Answers of workers wait in RabbitMQ: none is lost.",
-    "broker demand": "Lists that follow a queue are not polled until it can be looked at.",
-    "journal": "No list is polled until the journal takes writes. Answers go on. Look for free"
-    " disk space and for the file's owner.",
-    "answers": "Answers of workers are kept, and sent to SWF again and again.",
-    "polls": "SWF keeps the tasks of this list meanwhile; their schedule-to-start clocks run.",
-}
+_COMMAND = re.compile("`([^`]*)`")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -47,14 +39,16 @@ POLICY = (
 
 def render(now: Json) -> str:
     """Return the page for a snapshot (``bridge/snapshot.py``)."""
-    wrong = {name: check["detail"] for name, check in now["checks"].items() if not check["ok"]}
+    found = findings(now)
     sections = "".join(
         (
-            _section("wrong", "What is wrong", _wrong(wrong)) if wrong else _empty("wrong"),
+            _section("wrong", _wrong_heading(found), _wrong(found)) if found else _empty("wrong"),
             _section("lists", "Task lists", _lists(now)),
-            _section("unroutable", "Tasks without a queue", _unroutable(now["unroutable"])),
-            _section("peers", "RabbitMQ and journal", _peers(now)),
+            _section("unroutable", "Tasks without a queue", _unroutable(now["unroutable"]))
+            if now["unroutable"]
+            else _empty("unroutable"),
             _section("replies", "Answers of workers", _replies(now)),
+            _section("peers", "Connections and journal", _peers(now)),
             _section("errors", "Last warnings and errors", _errors(now)),
         )
     )
@@ -62,13 +56,15 @@ def render(now: Json) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{_title(now, wrong)}</title><style>{STYLE}</style></head>\n<body>"
-        f"<header><h1>swf-bridge</h1>{_headline(now, wrong)}"
-        f'<p id="facts" data-live>{_facts(now)}</p></header>\n<main>{sections}</main>\n'
-        '<footer><nav aria-label="As plain text"><ul>'
+        f"<title>{_title(now, found)}</title><style>{STYLE}</style></head>\n<body>"
+        f"<header><h1>swf-bridge on {_text(now['host'])}</h1>{_headline(now, found)}"
+        f'<p id="facts" data-live>{_facts(now)}</p>'
+        "<noscript><p>Without JavaScript this page does not renew itself.</p></noscript>"
+        f'<ul id="glance" aria-label="At a glance" data-live>{_glance(now)}</ul></header>\n'
+        f"<main>{sections}</main>\n"
+        '<footer><nav aria-label="For machines"><ul>'
         + "".join(
-            f'<li><a href="{path}">{path}</a></li>'
-            for path in ("/livez", "/readyz", "/metrics", "/status.json")
+            f'<li><a href="{path}">{path}</a></li>' for path in ("/livez", "/readyz", "/metrics")
         )
         + f"</ul></nav></footer>\n<script>{SCRIPT}</script></body></html>\n"
     )
@@ -77,45 +73,88 @@ def render(now: Json) -> str:
 # --- the head ---
 
 
-def _title(now: Json, wrong: Json) -> str:
-    count = f"✗ {len(wrong)} wrong" if wrong else "✓ well"
-    return f"{count} – swf-bridge {_escaped(now['state'])}"
+def _title(now: Json, found: list[Finding]) -> str:
+    wrong = sum(finding.grave for finding in found)
+    told = f"✗ {wrong} wrong" if wrong else f"! {len(found)} to look at" if found else "✓ well"
+    stopping = ", stopping" if now["state"] == "stopping" else ""
+    return f"{told}{stopping} – swf-bridge on {_escaped(now['host'])}"
 
 
-def _headline(now: Json, wrong: Json) -> str:
-    told = f"{_count(len(wrong), 'thing is', 'things are')} wrong" if wrong else "All is well"
-    stopping = now["state"] == "stopping"
-    kind, sign = ("bad", "✗") if wrong else ("warn", "!") if stopping else ("good", "✓")
-    drains = "; the daemon drains and will stop" if stopping else ""
-    return f'<p id="state" role="status" class="{kind}">{_sign(sign)} {told}{drains}</p>'
+def _headline(now: Json, found: list[Finding]) -> str:
+    wrong = [finding for finding in found if finding.grave]
+    kind, sign, told = "good", "✓", "All is well"
+    if wrong:
+        kind, sign, told = "bad", "✗", _text(wrong[0].title)
+        if more := len(wrong) - 1:
+            told += f", and {_count(more, 'more thing is', 'more things are')} wrong"
+    elif found:
+        kind, sign = "warn", "!"
+        told = f"It works; {_count(len(found), 'thing wants', 'things want')} a look"
+    if now["state"] == "stopping":
+        kind = "warn" if kind == "good" else kind
+        told += "; the daemon drains and will stop"
+    return f'<p id="state" role="status" class="{kind}">{_sign(sign)} {told}</p>'
 
 
 def _facts(now: Json) -> str:
-    lists = now["lists"]
+    return (
+        f"as of {_moment(now['now'])} · up {_span(now['now'] - now['startedAt'])} · "
+        f"version {_text(now['version'])} · pid {now['pid']} · "
+        f"journal id {_text(now['instance'])}"
+    )
+
+
+def _glance(now: Json) -> str:
+    lists, checks = now["lists"], now["checks"]
     polling = sum(each["pollerStates"].get("polling", 0) for each in lists)
     pollers = sum(each["pollers"] for each in lists)
-    return (
-        f"{polling} of {pollers} pollers poll · "
-        f"{_count(sum(each['inFlight'] for each in lists), 'task', 'tasks')} in flight · "
-        f"up {_span(now['now'] - now['startedAt'])} · version {_text(now['version'])} · "
-        f"pid {now['pid']} · as of {_moment(now['now'])}"
+    polls_well = all(each["ok"] for name, each in checks.items() if name.startswith("polls "))
+    away = [each for each in now["broker"] if not each["connected"]]
+    blocked = any(each["blocked"] for each in now["broker"])
+    held = now["replies"]["held"]
+    taken = checks.get("answers", {"ok": True})["ok"]
+    in_flight = sum(each["inFlight"] for each in lists)
+    sign = "✗" if not polls_well else "✓" if polling else "!"
+    broker = ("✗", "blocked" if blocked else "away") if away else ("✓", "connected")
+    journal = ("✓", f"{now['journal']['tasks']} in hand")
+    if not now["journal"]["writable"]:
+        journal = ("✗", "cannot be written")
+    tiles = (
+        ("Polls of SWF", sign, f"{polling} of {pollers} pollers poll"),
+        ("RabbitMQ", *broker),
+        ("Journal", *journal),
+        ("In flight", "", _count(in_flight, "task", "tasks")),
+        ("Answers", "✗" if not taken else "!" if held else "✓", f"{held} wait for SWF"),
     )
-
-
-def _wrong(wrong: Json) -> str:
-    items = (
-        f"<li>{_sign('✗')} <strong>{_text(name)}</strong>: {_text(detail)}"
-        f"<p>{_means(name)}</p></li>"
-        for name, detail in wrong.items()
+    return "".join(
+        f"<li>{_sign(sign) if sign else ''} {name} <strong>{told}</strong></li>"
+        for name, sign, told in tiles
     )
-    return f"<ul>{''.join(items)}</ul>"
-
-
-def _means(name: str) -> str:
-    return _MEANS.get(name) or _MEANS.get(name.partition(" ")[0], "")
 
 
 # --- the sections ---
+
+
+def _wrong_heading(found: list[Finding]) -> str:
+    return "What is wrong" if found[0].grave else "What wants a look"
+
+
+def _wrong(found: list[Finding]) -> str:
+    return f"<ul>{''.join(map(_finding, found))}</ul>"
+
+
+def _finding(finding: Finding) -> str:
+    kind = "bad" if finding.grave else "warn"
+    told = f'<li class="{kind}-item"><h3 class="{kind}">{_sign("✗" if finding.grave else "!")} '
+    told += f"{_text(finding.title)}</h3>"
+    for name, words in (("", finding.detail), ("Tasks", finding.tasks), ("Do", finding.todo)):
+        if words:
+            head = f"<strong>{name}:</strong> " if name else ""
+            shown = _COMMAND.sub(r"<code>\1</code>", _text(words)) if name else _text(words)
+            told += f'<p class="{"do" if name else "detail"}">{head}{shown}</p>'
+    if finding.alert:
+        told += f'<p class="more">More: docs/alerts.md, {_text(finding.alert)}</p>'
+    return f"{told}</li>"
 
 
 def _lists(now: Json) -> str:
@@ -123,7 +162,7 @@ def _lists(now: Json) -> str:
     return _table(
         "Each task list: whether it is polled, and what it holds",
         heads,
-        (_list(each, now["now"], now["startedAt"]) for each in now["lists"]),
+        (_list(each, now["now"], now["startedAt"]) for each in by_trouble(now["lists"])),
     )
 
 
@@ -131,28 +170,29 @@ def _list(row: Json, now: float, started: float) -> Iterator[str]:
     name = f"{row['domain']}/{row['taskList']}"
     yield _text(name)
     why = row["notPolled"]
-    yield f"{_sign('✗')} no: {_text(why)}" if why else f"{_sign('✓')} yes"
-    states = (f"{count} {_text(state)}" for state, count in row["pollerStates"].items())
-    yield ", ".join(states) or "none"
     full = row["slots"] and row["inFlight"] >= row["slots"]
-    yield f"{row['inFlight']} of {row['slots']} slots{' – full' if full else ''}"
+    sign = _sign("!" if full or why.startswith("queue ") else "✗")
+    yield f"{sign} no: {_text(why)}" if why else f"{_sign('✓')} yes"
+    yield f"{row['pollerStates'].get('polling', 0)} of {row['pollers']}"
+    owed = f", {row['owed']} not yet with RabbitMQ" if row["owed"] else ""
+    yield f"{row['inFlight']} of {row['slots']}{' – full' if full else ''}{owed}"
     yield _ago(now, row["oldest"], "none", suffix="")
     yield _ago(now, row["lastPoll"], "never")
-    rate = row["polled"] / max(1.0, now - started)
+    rate = _rate(row["polled"] / max(1.0, now - started))
     yield (
-        f'{row["polled"]} since start, <span data-rate="{_escaped(name)}"'
-        f' data-count="{row["polled"]}" data-at="{now}">{rate:.1f} a second on average</span>'
+        f'{row["polled"]} in all, <span data-rate="{_escaped(name)}" data-count="{row["polled"]}"'
+        f' data-at="{now}">{rate} on average</span>'
+        if row["polled"]
+        else "none yet"
     )
 
 
 def _unroutable(keys: Iterable[Json]) -> str:
-    rows = [
+    told = "Routing keys that no queue takes: bind one, or the tasks are failed in SWF"
+    rows = (
         (_text(each["key"]), _text(each["reason"]), f"for {_span(each['seconds'])}")
         for each in keys
-    ]
-    if not rows:
-        return "<p>None.</p>"
-    told = "Routing keys that no queue takes: bind one, or the tasks are failed in SWF"
+    )
     return _table(told, ("Routing key", "Reason", "Waiting"), rows)
 
 
@@ -170,7 +210,7 @@ def _peers(now: Json) -> str:
 
 def _peer(each: Json) -> tuple[str, str]:
     times = _count(each["reconnects"], "time", "times")
-    detail = f"connected again {times}" if each["reconnects"] else "–"
+    detail = f"connected again {times}" if each["reconnects"] else "never lost"
     if each["connected"]:
         return f"{_sign('✓')} connected", detail
     if each["blocked"]:
@@ -179,27 +219,32 @@ def _peer(each: Json) -> tuple[str, str]:
 
 
 def _replies(now: Json) -> str:
-    held = now["replies"]["held"]
-    sign = _sign("!") if held else _sign("✓")
-    dead, codes = now["deadLetters"]["sinceStart"], now["deadLetters"]["codes"]
-    text = f"<p>{sign} {_count(held, 'answer', 'answers')} kept until SWF takes them.</p>"
-    text += _counts("Answers since the start, by outcome", "Outcome", now["replies"]["outcomes"])
-    text += f"<p>{_sign('!') if dead else _sign('✓')} {_count(dead, 'dead letter', 'dead letters')}"
-    text += " since the start.</p>"
-    return text + _counts("Dead letters since the start, by error code", "Code", codes)
+    held, dead = now["replies"]["held"], now["deadLetters"]["sinceStart"]
+    codes = _counts(now["deadLetters"]["codes"])
+    items = (
+        f"Since the start: {_counts(now['replies']['outcomes']) or 'none'}.",
+        f"{_sign('!' if held else '✓')} {_count(held, 'answer', 'answers')} kept until SWF takes"
+        " them.",
+        f"{_sign('!' if dead else '✓')} {_count(dead, 'dead letter', 'dead letters')} since the"
+        f" start{f': {codes}' if codes else ''}.",
+    )
+    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
 
-def _counts(caption: str, head: str, counts: Mapping[str, int]) -> str:
-    rows = [(_text(name), str(count)) for name, count in counts.items() if count]
-    return _table(caption, (head, "Count"), rows) if rows else ""
+def _counts(counts: Mapping[str, int]) -> str:
+    words = (f"{n} {_text(name.replace('_', '-'))}" for name, n in counts.items() if n)
+    return ", ".join(words)
 
 
 def _errors(now: Json) -> str:
     rows = [
         (
-            f"{_moment(each['at'])}, {_ago(now['now'], each['at'], '')}",
+            f"{_ago(now['now'], each['at'], '')} <small>{_moment(each['at'])}</small>",
             f"{_text(each['level'])}: <code>{_text(each['event'])}</code>",
-            ", ".join(f"{_text(name)} {_text(told)}" for name, told in each["fields"].items()),
+            ", ".join(
+                f"<span class=name>{_text(name)}</span> {_text(told)}"
+                for name, told in each["fields"].items()
+            ),
         )
         for each in now["lastErrors"]
     ]
@@ -273,6 +318,13 @@ def _span(seconds: float) -> str:
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // part} {smaller}"
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def _rate(rate: float) -> str:
+    for unit, seconds in (("second", 1), ("minute", 60)):
+        if rate * seconds >= 1:
+            return f"{rate * seconds:.1f} a {unit}"
+    return f"{rate * 3600:.1f} an hour" if rate else "none"
 
 
 def _moment(at: float) -> str:

@@ -6,6 +6,7 @@ seconds since the epoch, spans are seconds. Nothing of it is a secret.
 
 import logging
 import os
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,7 @@ def take(
     codes = {code: times for code, times in counts.by_label(m.DEAD_LETTERS).items() if times}
     return {
         "version": __version__,
+        "host": socket.gethostname(),
         "pid": os.getpid(),
         "instance": journal.instance,
         "now": now,

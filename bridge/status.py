@@ -1,7 +1,5 @@
 """What the daemon tells over HTTP: ``/livez``, ``/readyz``, ``/metrics``, and a page at ``/``.
 
-``/status.json`` is what the page shows, as data: the same as ``swf-bridge status --json``.
-
 Nothing here is a secret, and nothing can be changed here; it listens on loopback by default. The
 ``Host`` header is checked, so that no web page can read it by rebinding a name of its own.
 """
@@ -204,7 +202,6 @@ class _Request(BaseHTTPRequestHandler):
             "/livez": lambda: self._checks(self.server.facts.livez()),
             "/readyz": lambda: self._checks(self.server.facts.readyz()),
             "/metrics": self._metrics,
-            "/status.json": self._status,
         }
         answer = pages.get(urlsplit(self.path).path)
         if not _is_ours(self.headers.get("Host"), self.server.names):
@@ -248,9 +245,6 @@ class _Request(BaseHTTPRequestHandler):
 
     def _metrics(self) -> tuple[HTTPStatus, str, str]:
         return HTTPStatus.OK, *render(self.server.facts.metrics(), self.headers.get("Accept", ""))
-
-    def _status(self) -> tuple[HTTPStatus, str, str]:
-        return HTTPStatus.OK, JSON, json.dumps(self.server.facts.snapshot()) + "\n"
 
     def _page(self) -> tuple[HTTPStatus, str, str]:
         return HTTPStatus.OK, HTML, page.render(self.server.facts.snapshot())

@@ -30,6 +30,7 @@ def snapshot(**more: Any) -> dict[str, Any]:
     link = {"connected": True, "blocked": False, "reconnects": 0, "error": "", "awayFor": 0.0}
     return {
         "version": "1.0",
+        "host": "worker-7",
         "pid": 4711,
         "instance": "0123456789ab",
         "now": NOW,

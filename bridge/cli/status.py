@@ -2,17 +2,24 @@
 
 import argparse
 import json
+import os
+import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bridge.cli import client
-from bridge.cli.text import Column, Row, print_table, printable, seconds, since, size, span
+from bridge.cli.text import Column, Row, printable, seconds, since, size, span, table
+from bridge.findings import by_trouble, findings
 
 WATCH = 2.0
 ERRORS_SHOWN = 8
-_CLEAR = "\x1b[H\x1b[2J"
+DAY = 86_400
+_HOME, _REST, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+"""To the first line; clear what is right of the end of a line, and what is below the last."""
+_COLOURS = {"✗": "\x1b[1;31m", "!": "\x1b[1;33m", "✓": "\x1b[1;32m"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,39 +41,74 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the status, once or until interrupted."""
+    screen = Screen(watched=args.watch is not None)
     before: Row | None = None
     while True:
         now = client.result(args, "status")
         if args.json:
             print(json.dumps(now, indent=None if args.watch else 2), flush=True)
         else:
-            _show(now, before, clear=bool(args.watch) and sys.stdout.isatty())
+            screen.show([*_head(now), *_lists(now, before, screen.width), *_tail(now)])
         if args.watch is None:
             return 0
         before = now
         time.sleep(max(0.2, args.watch))
 
 
-def _show(status: Row, before: Row | None, *, clear: bool) -> None:
-    if clear:
-        print(_CLEAR, end="")
-    for line in _head(status):
-        print(printable(line))
-    print()
-    print_table(status["lists"], _columns(status, before))
-    for row in status["lists"]:
-        if row["notPolled"]:
-            print(printable(f"  {row['domain']}/{row['taskList']}: {row['notPolled']}"))
-    for line in _tail(status):
-        print(printable(line))
-    sys.stdout.flush()
+class Screen:
+    """Where the lines go: a terminal, whose width they keep to, or a pipe, where they are whole.
+
+    What is watched on a terminal stays in place, and is cut at the lower edge.
+    """
+
+    def __init__(self, *, watched: bool) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._in_place = self._terminal and watched
+        self._colours = self._terminal and not os.environ.get("NO_COLOR")
+        self.width: int | None = None
+        self._height = 0
+        self._measure()
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Show what the daemon told; whatever a terminal would obey is made visible."""
+        self._measure()
+        shown = [cut for line in lines for cut in self._fitted(printable(line))]
+        if self._in_place:
+            end = f"{_REST}\n"
+            sys.stdout.write(_HOME + end.join(shown[: self._height - 1]) + end + _BELOW)
+        else:
+            sys.stdout.write("\n".join(shown) + "\n")
+        sys.stdout.flush()
+
+    def _measure(self) -> None:
+        if self._terminal:
+            self.width, self._height = shutil.get_terminal_size()
+
+    def _fitted(self, line: str) -> list[str]:
+        """The line in as many as it takes; what follows stands below its words."""
+        indent = " " * (len(line) - len(line.lstrip(" ")) + 2)
+        lines = [line]
+        if self.width is not None and len(line) > self.width:
+            lines = textwrap.wrap(
+                line, self.width, subsequent_indent=indent, break_on_hyphens=False
+            )
+        colour = _COLOURS.get(line[:1]) if self._colours else None
+        return [f"{colour}{each}\x1b[0m" for each in lines] if colour else lines
 
 
 def _head(status: Row) -> Iterator[str]:
     up = since(status["now"], status["startedAt"])
-    yield f"swf-bridge {status['version']}, {status['state']}, up {up}, pid {status['pid']}"
-    wrong = [f"✗ {n}: {c['detail']}" for n, c in status["checks"].items() if not c["ok"]]
-    yield from wrong or ["✓ all is well"]
+    where = f" on {status['host']}" if "host" in status else ""
+    yield f"swf-bridge {status['version']}{where}, {status['state']}, up {up}, pid {status['pid']}"
+    found = findings(status)
+    if not any(finding.grave for finding in found):
+        yield "✓ all is well" if not found else "✓ it works, but look at this"
+    for finding in found:
+        yield f"{'✗' if finding.grave else '!'} {finding.title}: {finding.detail}"
+        if finding.tasks:
+            yield f"    tasks: {finding.tasks}"
+            yield f"    do: {finding.todo.replace('`', '')} ({finding.alert} in docs/alerts.md)"
+    yield ""
     links = (f"{each['name']} {_link(each)}" for each in status["broker"])
     yield f"RabbitMQ  {', '.join(links)}"
     journal = status["journal"]
@@ -75,6 +117,20 @@ def _head(status: Row) -> Iterator[str]:
         f"journal   {journal['tasks']} tasks, {journal['owed']} owed to RabbitMQ,"
         f" {size(journal['size'])}{writable}"
     )
+    outcomes = status["replies"]["outcomes"]
+    counted = ", ".join(f"{name} {times}" for name, times in outcomes.items() if times)
+    yield f"replies   {status['replies']['held']} held; since start: {counted or 'none'}"
+    codes = ", ".join(f"{code} {n}" for code, n in status["deadLetters"]["codes"].items() if n)
+    yield f"dead      {codes or 'none'} since start"
+    yield ""
+
+
+def _lists(status: Row, before: Row | None, width: int | None) -> Iterator[str]:
+    rows = by_trouble(status["lists"])
+    yield from table(rows, _columns(status, before), width)
+    for row in rows:
+        if row["notPolled"]:
+            yield f"  {row['domain']}/{row['taskList']} is not polled: {row['notPolled']}"
 
 
 def _link(connection: Row) -> str:
@@ -115,17 +171,16 @@ def _rate(row: Row, status: Row, before: Row) -> str:
 
 
 def _tail(status: Row) -> Iterator[str]:
-    yield ""
+    if status["unroutable"]:
+        yield ""
     for each in status["unroutable"]:
         yield f"{each['reason']}, for {span(each['seconds'])}"
-    outcomes = status["replies"]["outcomes"]
-    counted = ", ".join(f"{name} {times}" for name, times in outcomes.items() if times)
-    yield f"replies   {status['replies']['held']} held; since start: {counted or 'none'}"
-    codes = ", ".join(f"{code} {n}" for code, n in status["deadLetters"]["codes"].items() if n)
-    yield f"dead      {codes or 'none'} since start"
     if status["lastErrors"]:
-        yield "last errors"
+        yield ""
+        yield "last warnings and errors"
     for each in status["lastErrors"][:ERRORS_SHOWN]:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each["at"]))
+        today = status["now"] - each["at"] < DAY
+        at = time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", time.localtime(each["at"]))
         fields = " ".join(f"{name}={value}" for name, value in each["fields"].items())
-        yield f"  {at}  {each['level']:<8}  {each['event']}  {fields}"
+        ago = since(status["now"], each["at"])
+        yield f"  {at}  {ago:>4} ago  {each['level']:<8}  {each['event']}  {fields}"

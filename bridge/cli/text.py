@@ -13,7 +13,9 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def printable(text: object) -> str:
     """``text`` without anything that a terminal would obey: names in SWF may hold any character."""
     shown = str(text)
-    return shown if shown.isprintable() else ascii(shown)[1:-1]
+    if shown.isprintable():
+        return shown
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
 
 
 def span(seconds: float | None) -> str:
@@ -60,13 +62,31 @@ def count(text: str) -> int:
     return int(text)
 
 
-def print_table(rows: Iterable[Row], columns: tuple[Column, ...]) -> None:
-    """Print one line a row under a head, aligned; the last column is as long as it is."""
+def table(rows: Iterable[Row], columns: tuple[Column, ...], width: int | None = None) -> list[str]:
+    """One line a row under a head, aligned; the last column is as long as it is.
+
+    Where they would be wider than ``width``, the first column is cut, but not below its head.
+    """
     lines = [[name for name, _ in columns]]
     lines += [[printable(text(row)) for _, text in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip())
+    if width is not None:
+        too_wide = max(0, sum(widths) + 2 * (len(widths) - 1) - width)
+        widths[0] = max(len(lines[0][0]), widths[0] - too_wide)
+    return [
+        "  ".join(_cut(c, w).ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def print_table(rows: Iterable[Row], columns: tuple[Column, ...]) -> None:
+    """Print a table in its full width."""
+    for line in table(rows, columns):
+        print(line)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:

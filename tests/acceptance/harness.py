@@ -1,5 +1,6 @@
 """`python -m bridge run` as a process, seen from outside: environment, signals, log, exit code."""
 
+import argparse
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ from typing import Any
 
 from worker import Taken, Worker
 
+from bridge.cli import client
 from bridge.local import LocalSwf
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +110,13 @@ class Bridge:
     def file_size_limit(self, limit: int) -> None:
         """No file of it may grow beyond: a full disk, for it alone; RLIM_INFINITY ends that."""
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    @property
+    def status(self) -> Any:
+        """What it tells over its control socket, as `swf-bridge status --json` prints it."""
+        journal = Path(self.settings["SWF_BRIDGE_JOURNAL"])
+        given = argparse.Namespace(control=journal.with_suffix(".sock"), instance=None)
+        return client.result(given, "status")
 
     # --- log ---
 

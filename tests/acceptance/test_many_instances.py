@@ -1,8 +1,6 @@
 """Any number of instances on the same lists and reply queue: none leaks a slot, none waits."""
 
-import json
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +15,7 @@ from processes import until
 from worker import Worker
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.rabbitmq import RabbitNode
 
 Instances = Callable[..., list["Instance"]]
 
@@ -25,19 +23,16 @@ Instances = Callable[..., list["Instance"]]
 class Instance:
     """One of several daemons, and what it says of itself."""
 
-    def __init__(self, bridge: Bridge, name: str, port: int) -> None:
+    def __init__(self, bridge: Bridge, name: str) -> None:
         self.bridge = bridge
         self.name = name
-        self._port = port
 
     def __repr__(self) -> str:
         return f"<Instance {self.name}>"
 
     @property
     def status(self) -> Any:
-        url = f"http://127.0.0.1:{self._port}/status.json"
-        with urllib.request.urlopen(url) as answer:
-            return json.load(answer)
+        return self.bridge.status
 
     @property
     def in_flight(self) -> int:
@@ -58,15 +53,10 @@ def instances(start: Start, tmp_path: Path) -> Instances:
 
     def made(count: int, **settings: object) -> list[Instance]:
         found = []
-        for number, port in enumerate(free_ports(count)):
+        for number in range(count):
             name = f"bridge-{number}"
-            bridge = start(
-                journal=tmp_path / f"{name}.db",
-                identity=name,
-                http=f"127.0.0.1:{port}",
-                **settings,
-            )
-            found.append(Instance(bridge, name, port))
+            bridge = start(journal=tmp_path / f"{name}.db", identity=name, **settings)
+            found.append(Instance(bridge, name))
         for each in found:
             each.bridge.wait("broker.connected", connection="consumer")
         return found

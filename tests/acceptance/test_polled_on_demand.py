@@ -144,16 +144,15 @@ def test_status_and_metrics_say_why_a_list_is_not_polled_and_other_lists_go_on(
     for queue in ("idle", "busy"):
         worker.queue(queue, bind=f"{queue}.*")
     named = [{"name": name, "queue": name} for name in ("missing", "idle", "busy")]
-    start(task_lists=json.dumps(named), http=f"127.0.0.1:{port}")
+    bridge = start(task_lists=json.dumps(named), http=f"127.0.0.1:{port}")
     consumer = consumers("busy")
 
-    def get(path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+    def metrics() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             return str(answer.read().decode())
 
     def why() -> dict[str, str]:
-        told = json.loads(get("/status.json"))["lists"]
-        return {each["taskList"]: each["notPolled"] for each in told}
+        return {each["taskList"]: each["notPolled"] for each in bridge.status["lists"]}
 
     def settled() -> bool:
         return why()["busy"] == "" and "not seen yet" not in str(why())
@@ -165,7 +164,7 @@ def test_status_and_metrics_say_why_a_list_is_not_polled_and_other_lists_go_on(
     state = 'swf_bridge_pollers{domain="demo",state="%s",task_list="%s"}'
     expected = {state % ("no demand", name) for name in ("idle", "missing")}
     expected.add(state % ("polling", "busy"))
-    assert worker.until(lambda: all(each in get("/metrics") for each in expected))
+    assert worker.until(lambda: all(each in metrics() for each in expected))
     task_id = swf.submit("busy", task_list="busy")
     assert worker.until(lambda: swf.task(task_id)["state"] == "started")
     assert set(swf.counts()["taskLists"]) == {"demo/busy"}

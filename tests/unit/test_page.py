@@ -46,24 +46,44 @@ def test_a_daemon_that_does_well_says_so_first():
     assert "All is well" in document.text
     assert "What is wrong" not in document.text
     assert "dev/images" in document.text
-    assert "3 of 100 slots" in document.text
+    assert "3 of 100" in document.text
+    assert "worker-7" in document.text
 
 
-def test_what_is_wrong_is_told_with_what_it_means_for_the_tasks():
+def test_what_is_wrong_is_told_with_what_it_means_and_what_to_do():
     refused = {"ok": False, "detail": "connection refused"}
     document = shown(checks={"broker publisher": refused, "polls dev/images": refused})
-    assert "2 things are wrong" in document.text
-    assert "broker publisher: connection refused" in document.text
+    assert "RabbitMQ is away, and 1 more thing is wrong" in document.text
+    assert "publisher: connection refused" in document.text
     assert "none is lost" in document.text
-    assert "SWF keeps the tasks of this list" in document.text
+    assert "SWF keeps these tasks" in document.text
+    assert "Do: See that RabbitMQ runs" in document.text
+    assert "docs/alerts.md, SwfBridgeBrokerAway" in document.text
+
+
+def test_what_wants_a_look_is_told_apart_from_what_is_wrong():
+    document = shown(replies={"held": 3, "outcomes": {}})
+    assert "It works; 1 thing wants a look" in document.text
+    (state,) = [attrs for _, attrs in document.elements if attrs.get("id") == "state"]
+    assert state["class"] == "warn"
+
+
+def test_a_drain_is_told_beside_what_is_wrong():
+    assert "All is well; the daemon drains and will stop" in shown(state="stopping").text
+
+
+def test_a_command_in_what_to_do_stands_out():
+    text = page.render(snapshot(checks={"broker publisher": {"ok": False, "detail": "`x`"}}))
+    assert "<code>swf-bridge check --connect</code>" in text
+    assert "<code>x</code>" not in text
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["threads", "broker publisher", "broker consumer", "broker demand", "journal", "answers"],
+    ("a_second", "told"),
+    [(12.34, "12.3 a second"), (0.5, "30.0 a minute"), (0.01, "36.0 an hour"), (0, "none")],
 )
-def test_every_check_of_the_daemon_has_its_meaning(name):
-    assert page._means(name)
+def test_a_rate_is_told_in_a_unit_that_shows_it(a_second, told):
+    assert page._rate(a_second) == told
 
 
 def test_a_list_that_is_not_polled_says_why_in_words_not_only_by_a_sign():
@@ -73,7 +93,7 @@ def test_a_list_that_is_not_polled_says_why_in_words_not_only_by_a_sign():
 
 
 def test_a_full_window_is_told():
-    assert "100 of 100 slots – full" in shown(lists=[row(inFlight=100)]).text
+    assert "100 of 100 – full" in shown(lists=[row(inFlight=100)]).text
 
 
 def test_unroutable_keys_dead_letters_and_errors_are_told():
@@ -150,5 +170,5 @@ def test_the_policy_allows_this_style_and_script_and_nothing_else():
         digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}';" in page.POLICY
     assert page.POLICY.startswith("default-src 'none'")
-    assert not re.search(r'(src|href)="(?!/(livez|readyz|metrics|status\.json)")', text)
+    assert not re.search(r'(src|href)="(?!/(livez|readyz|metrics)")', text)
     assert " style=" not in text

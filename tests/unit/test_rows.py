@@ -12,7 +12,7 @@ LINES = 450
 ROWS = [
     set(row.split())
     for row in (
-        "errors backoff systemd outage timer files redact syntax",
+        "errors backoff systemd outage timer files redact syntax findings",
         "task metrics variables journalfile page",
         "settings routing message topology exposition request",
         "line",

@@ -1,0 +1,117 @@
+import re
+from pathlib import Path
+
+import pytest
+from snapshots import NOW, row, snapshot
+
+from bridge.findings import by_trouble, findings
+
+ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()
+BAD = {"ok": False, "detail": "connection refused"}
+OK = {"ok": True, "detail": "fine"}
+KEY = {"key": "greet.1.0", "seconds": 75.0, "reason": "no queue is bound"}
+
+
+def event(name, at=NOW - 9, **fields):
+    return {"at": at, "level": "warning", "event": name, "fields": fields}
+
+
+WRONG = {
+    "threads": {"checks": {"threads": BAD}},
+    "publisher": {"checks": {"broker publisher": BAD}},
+    "consumer": {"checks": {"broker consumer": BAD}},
+    "demand": {"checks": {"broker demand": BAD}},
+    "blocked": {"checks": {"broker publisher": {"ok": False, "detail": "blocked by RabbitMQ"}}},
+    "journal": {"checks": {"journal": BAD}},
+    "answers": {"checks": {"answers": BAD}},
+    "polls": {"checks": {"polls dev/images": BAD}},
+    "unroutable": {"unroutable": [KEY]},
+}
+LOOK = {
+    "held": {"replies": {"held": 2, "outcomes": {}}},
+    "full": {"lists": [row(inFlight=100)]},
+    "idle": {"lists": [row(notPolled="queue work has no consumer")]},
+    "failed back": {"lastErrors": [event("task.failed_back", reason="no worker")]},
+    "dead": {
+        "lastErrors": [event("reply.dead_lettered", code="not-json")],
+        "deadLetters": {"sinceStart": 2, "codes": {"not-json": 2}},
+    },
+}
+
+
+def found(**more):
+    return findings(snapshot(**more))
+
+
+def test_a_daemon_that_does_well_has_none():
+    assert found() == []
+
+
+@pytest.mark.parametrize("case", [*WRONG, *LOOK])
+def test_each_says_what_it_means_what_to_do_and_where_more_stands(case):
+    (finding,) = found(**(WRONG | LOOK)[case])
+    assert finding.grave == (case in WRONG)
+    assert finding.title
+    assert finding.detail
+    assert finding.tasks.endswith(".")
+    assert finding.todo.endswith(".")
+    assert f"alert: {finding.alert}\n" in ALERTS
+    assert finding.todo.count("`") % 2 == 0
+
+
+def test_every_check_of_the_daemon_is_known():
+    names = re.findall(r'checks\[f?"(\w+)|"(threads)": Check|f"(broker) ', REPORT)
+    known = {"threads", "broker", "journal", "answers", "polls"}
+    assert {name for match in names for name in match if name} == known
+
+
+REPORT = (Path(__file__).parents[2] / "bridge" / "report.py").read_text()
+
+
+def test_a_check_that_is_not_known_is_told_as_it_is():
+    (finding,) = found(checks={"moon phase": BAD})
+    assert (finding.grave, finding.detail) == (True, "connection refused")
+    assert "moon phase" in finding.title
+
+
+def test_the_gravest_come_first_and_one_cause_is_one_finding():
+    checks = {"broker publisher": BAD, "broker consumer": BAD, "journal": OK}
+    checks |= {f"polls dev/{n}": {"ok": False, "detail": "no route"} for n in "abcde"}
+    titles = [each.title for each in found(checks=checks, lists=[row(inFlight=100)])]
+    assert titles == [
+        "RabbitMQ is away",
+        "No poll of dev/a, dev/b and 3 more succeeds",
+        "Every slot of dev/images is taken",
+    ]
+
+
+def test_connections_that_are_lost_for_different_reasons_are_told_apart():
+    other = {"ok": False, "detail": "access refused"}
+    (finding,) = found(checks={"broker publisher": BAD, "broker consumer": other})
+    assert finding.detail == "publisher: connection refused; consumer: access refused"
+
+
+def test_answers_that_swf_does_not_take_are_not_told_twice():
+    (finding,) = found(checks={"answers": BAD}, replies={"held": 1, "outcomes": {}})
+    assert finding.detail == "connection refused (1 answer is kept)"
+
+
+def test_what_harmed_tasks_long_ago_is_told_no_more():
+    old = event("task.failed_back", at=NOW - 3700, reason="no worker")
+    assert found(lastErrors=[old], deadLetters={"sinceStart": 9, "codes": {"not-json": 9}}) == []
+
+
+@pytest.mark.parametrize("why", [" has no consumer", ": NOT_FOUND", ": RabbitMQ does not answer"])
+def test_a_queue_without_consumers_is_a_reason_to_look(why):
+    (finding,) = found(lists=[row(notPolled=f"queue work{why}")])
+    assert finding.title == "Nobody wants the tasks of dev/images"
+
+
+@pytest.mark.parametrize("why", ["holds 100 messages already", "is not seen yet"])
+def test_a_queue_with_enough_messages_is_none(why):
+    assert found(lists=[row(notPolled=f"queue work {why}")]) == []
+
+
+def test_lists_that_are_not_polled_come_first_in_their_order():
+    rows = [row(taskList=name, notPolled=name in "bd" and "why") for name in "abcd"]
+    assert [each["taskList"] for each in by_trouble(rows)] == [*"bdac"]
