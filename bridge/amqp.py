@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,15 @@ from pika.adapters.utils.connection_workflow import (
     AMQPConnectorStackTimeout,
 )
 from pika.credentials import ExternalCredentials
-from pika.exceptions import AMQPConnectionError, ChannelClosed, ConnectionClosed
+from pika.exceptions import (
+    AMQPConnectionError,
+    AuthenticationError,
+    ChannelClosed,
+    ConnectionClosed,
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
 from pika.spec import BasicProperties
 
 from bridge.message import UNDECODABLE_HEADERS, Message
@@ -87,9 +95,7 @@ def from_pika(properties: BasicProperties) -> dict[str, Any]:
 
 def cause(error: BaseException) -> str:
     """What went wrong, from the bottom of the errors that pika wraps around it; one line."""
-    inner: BaseException | None = error
-    while inner is not None:
-        error, inner = inner, _wrapped(inner)
+    *_, error = _layers(error)
     match error:
         case ConnectionClosed() | ChannelClosed():
             text = f"{error.reply_code} {error.reply_text}"
@@ -102,6 +108,31 @@ def cause(error: BaseException) -> str:
         case _:
             text = str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+_TURNED_AWAY = (403, 530)
+
+
+def turned_away(error: BaseException) -> bool:
+    """Whether the broker is there and a person must mend a login, a vhost, or a certificate."""
+    wrong = (
+        AuthenticationError,
+        ProbableAccessDeniedError,
+        ProbableAuthenticationError,
+        ssl.SSLCertVerificationError,
+    )
+    return any(
+        isinstance(each, wrong)
+        or (isinstance(each, ConnectionClosedByBroker) and each.reply_code in _TURNED_AWAY)
+        for each in _layers(error)
+    )
+
+
+def _layers(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what pika has wrapped it around, down to the bottom."""
+    while error is not None:
+        yield error
+        error = _wrapped(error)
 
 
 def _wrapped(error: BaseException) -> BaseException | None:

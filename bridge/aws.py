@@ -60,31 +60,34 @@ _NOT_PERMITTED = {
     "OptInRequired",
     "UnauthorizedOperation",
 }
-_FOR_NOW = {
+NOT_LET_IN = {
     "AuthFailure",
-    "BandwidthLimitExceeded",
     "ExpiredToken",
     "ExpiredTokenException",
     "IncompleteSignature",
     "IncompleteSignatureException",
-    "InternalFailure",
     "InvalidClientTokenId",
     "InvalidSignatureException",
-    "LimitExceededFault",
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
     "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+"""Credentials, or a clock, that AWS does not take: they may be others in a minute."""
+_FOR_NOW = NOT_LET_IN | {
+    "BandwidthLimitExceeded",
+    "InternalFailure",
+    "LimitExceededFault",
     "RequestLimitExceeded",
     "RequestTimeout",
     "RequestTimeoutException",
     "ServiceUnavailable",
-    "SignatureDoesNotMatch",
     "SlowDown",
     "Throttling",
     "ThrottlingException",
     "ThrottledException",
     "TooManyRequestsException",
-    "UnrecognizedClientException",
 }
 
 
@@ -236,6 +239,9 @@ class Aws:
             return str(client.get_caller_identity()["Arn"])
         except Unavailable:
             raise
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            raise Unavailable(code, _without_values(str(error))) from None
         except Exception as error:  # noqa: BLE001 - as for every call
             raise Unavailable(type(error).__name__, _without_values(str(error))) from None
 
@@ -290,7 +296,10 @@ class Boto3:
             True: aws.make_client(connections=pollers, read_timeout=read_timeout),
             False: aws.make_client(connections=responders),
         }
+        self.answered_at = ""
+        """The ``Date`` of the last answer, be it a refusal."""
         for client in self._clients.values():
+            client.meta.events.register("after-call.swf", self._note_date)
             client.meta.events.register("after-call.swf", _refuse_garbage)
 
     def __repr__(self) -> str:
@@ -314,6 +323,9 @@ class Boto3:
         except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything over noise
             raise error_from(error) from None
         return answer
+
+    def _note_date(self, http_response: Any, **_: Any) -> None:
+        self.answered_at = http_response.headers.get("date", "")
 
     def wire(self, room: int, *, held: bool) -> Wire:
         """As ``Caller``; there is room for one."""

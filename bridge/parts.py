@@ -88,14 +88,7 @@ class Parts:
             self.window.hold((domain, task_list), task_id)
         self._routing_key = RoutingKey(settings.routing_key)
         self._tls = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
-        self.topology = Topology(
-            exchange=settings.exchange,
-            cancel_exchange=settings.cancel_exchange,
-            reply_queue=settings.reply_queue,
-            dead_letter_queue=settings.dead_letter_queue,
-            undeliverable=settings.undeliverable,
-            instance=self.journal.instance,
-        )
+        self.topology = Topology.of(settings, self.journal.instance)
         self.publisher = Publisher(
             settings.amqp_urls,
             self._tls,

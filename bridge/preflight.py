@@ -1,21 +1,23 @@
 """Whether the peers are there and let the bridge do its work; looked at without taking any task.
 
 Nothing is polled, published, consumed or declared, so something always stays unproven, and is
-marked so.
+marked so. Permissions in RabbitMQ are proven by requests that change nothing.
 """
 
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from bridge.amqp import Tls, cause
-from bridge.aws import Aws, Boto3
-from bridge.broker import Connection, Missing, Steps
+from bridge.amqp import Tls, cause, turned_away
+from bridge.aws import NOT_LET_IN, Aws, Boto3
+from bridge.broker import ChannelClosedByBroker, Connection, Missing, Step, Steps
 from bridge.errors import BadReply, Refused, TaskClosed, Unavailable
 from bridge.line import Call
+from bridge.permission import Probe, probes
 from bridge.settings import Settings
 from bridge.topology import Binding, Item, Topology
 
@@ -64,67 +66,61 @@ def _look_at_swf(settings: Settings) -> Iterator[Finding]:
     aws = Aws()
     caller = Boto3(pollers=1, responders=1, read_timeout=settings.read_timeout, aws=aws)
     yield Finding(Mark.HOLDS, f"SWF: {caller.endpoint} in region {caller.region}")
+    account = "*"
     try:
-        yield Finding(Mark.HOLDS, f"credentials: {aws.who()}")
+        arn = aws.who()
+        account = arn.split(":")[4] or account
+        yield Finding(Mark.HOLDS, f"credentials: {arn}")
     except Unavailable as error:
         if error.code == "NoCredentialsError":
             yield Finding(Mark.WRONG, "credentials: none are found")
             return
-        yield Finding(Mark.UNPROVEN, f"credentials: whose they are is not known: {error}")
+        if error.code in NOT_LET_IN:
+            yield Finding(Mark.WRONG, f"credentials: AWS does not take them: {error}")
+        else:
+            yield Finding(Mark.UNPROVEN, f"credentials: whose they are is not known: {error}")
     for domain in dict.fromkeys(each.domain for each in settings.task_lists):
-        yield from _look_at_domain(caller, domain)
+        yield _look_at_domain(caller, domain, account)
+    yield _skew(caller.answered_at)
     for each in settings.task_lists:
         text = f"polling task list {each.label}: not tried, for a poll may be given a task"
         yield Finding(Mark.UNPROVEN, text)
 
 
-def _look_at_domain(caller: Boto3, domain: str) -> Iterator[Finding]:
+def _look_at_domain(caller: Boto3, domain: str, account: str) -> Finding:
     what = f"domain {domain}"
     try:
         answer = caller.call(Call("DescribeDomain", {"name": domain}))
+        status = str(answer["domainInfo"]["status"])
     except TaskClosed:
-        yield Finding(Mark.WRONG, f"{what}: does not exist in region {caller.region}")
+        return Finding(Mark.WRONG, f"{what}: does not exist in region {caller.region}")
     except (Refused, BadReply) as error:
         statement = (
             '{"Effect": "Allow", "Action": "swf:DescribeDomain", "Resource": '
-            f'"arn:aws:swf:{caller.region}:*:/domain/{domain}"}}'
+            f'"arn:aws:swf:{caller.region}:{account}:/domain/{domain}"}}'
         )
         told = f"{what}: may not be looked at ({error.code}); this would allow it: {statement}"
-        yield Finding(Mark.UNPROVEN, told)
+        return Finding(Mark.UNPROVEN, told)
     except Unavailable as error:
-        yield Finding(Mark.UNAVAILABLE, f"{what}: {error}")
-    else:
-        status = answer["domainInfo"]["status"]
-        mark = Mark.HOLDS if status == "REGISTERED" else Mark.WRONG
-        yield Finding(mark, f"{what}: {status}")
-        yield from _skew(answer)
+        mark = Mark.WRONG if error.code in NOT_LET_IN else Mark.UNAVAILABLE
+        return Finding(mark, f"{what}: {error}")
+    except (KeyError, TypeError):
+        return Finding(Mark.UNAVAILABLE, f"{what}: what answers at {caller.endpoint} is no SWF")
+    return Finding(Mark.HOLDS if status == "REGISTERED" else Mark.WRONG, f"{what}: {status}")
 
 
-def _skew(answer: Any) -> Iterator[Finding]:
-    told = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+def _skew(told: str) -> Finding:
+    """Of our clock, by the date of SWF's last answer: of a refusal too, which it may be for."""
     if not told:
-        yield Finding(Mark.UNPROVEN, "clock: SWF did not tell its own")
-        return
+        return Finding(Mark.UNPROVEN, "clock: SWF did not tell its own")
     seconds = abs(parsedate_to_datetime(told).timestamp() - time.time())
     mark = Mark.HOLDS
     if seconds > SKEW_WARNING:
         mark = Mark.WRONG if seconds > SKEW_REFUSED else Mark.NOTE
-    yield Finding(mark, f"clock: {seconds:.0f} s from that of SWF")
+    return Finding(mark, f"clock: {seconds:.0f} s from that of SWF")
 
 
 # --- RabbitMQ ---
-
-
-def topology_of(settings: Settings) -> Topology:
-    """What the settings name in RabbitMQ."""
-    return Topology(
-        exchange=settings.exchange,
-        cancel_exchange=settings.cancel_exchange,
-        reply_queue=settings.reply_queue,
-        dead_letter_queue=settings.dead_letter_queue,
-        undeliverable=settings.undeliverable,
-        instance="none",
-    )
 
 
 def vhost_of(settings: Settings) -> str:
@@ -140,7 +136,7 @@ def declare(settings: Settings) -> Iterator[Finding]:
 def _look_at_broker(settings: Settings) -> Iterator[Finding]:
     for url in settings.amqp_urls:
         yield from _Look(settings, url, declare=False).findings()
-    text = "RabbitMQ: that we may declare, publish and consume is not tried"
+    text = "RabbitMQ: a publish is not tried; permissions by routing key stay unproven"
     yield Finding(Mark.UNPROVEN, text)
 
 
@@ -150,10 +146,11 @@ class _Look(Connection):
     def __init__(self, settings: Settings, url: str, *, declare: bool) -> None:
         tls = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
         super().__init__("check", [url], tls, (), declare=declare)
-        topology = topology_of(settings)
+        topology = Topology.of(settings)
         wanted = dict.fromkeys((*topology.for_publisher(), *topology.for_consumer()))
         self._wanted = [each for each in wanted if not _is_of_one(each, topology)]
         self._will_declare = settings.declare
+        self._probes = [] if declare else [*probes(topology, declare=settings.declare)]
         self._found: list[Finding] = []
         self._arrived = False
 
@@ -161,8 +158,9 @@ class _Look(Connection):
         """Connect once, look, and leave."""
         self._live(self._addresses[0])
         if not self._arrived:
-            why = cause(self._error) if self._error else "no answer"
-            return [Finding(Mark.UNAVAILABLE, f"RabbitMQ at {self._hosts[0]}: {why}")]
+            error = self._error or TimeoutError("no answer")
+            mark = Mark.WRONG if turned_away(error) else Mark.UNAVAILABLE
+            return [Finding(mark, f"RabbitMQ at {self._hosts[0]}: {cause(error)}")]
         return self._found
 
     def _setup(self) -> Steps:
@@ -180,6 +178,14 @@ class _Look(Connection):
                 self._found.append(Finding(Mark.HOLDS, f"{item}: is there"))
             except Missing as error:
                 self._found.append(self._missing(item, str(error)))
+        for probe in self._probes:
+            channel = yield from self._open_channel()
+            try:
+                yield Step(f"ask whether we may {probe.text}", partial(probe.ask, channel))
+                channel.close()
+                self._found.append(Finding(Mark.HOLDS, f"permitted: {probe.text}"))
+            except ChannelClosedByBroker as error:
+                self._found.append(_permitted(probe, error))
 
     def _missing(self, item: Item, why: str) -> Finding:
         if "not permitted" in why:
@@ -197,6 +203,17 @@ class _Look(Connection):
 
     def _lost(self, error: BaseException | None) -> None:
         """Nothing is on its way."""
+
+
+def _permitted(probe: Probe, error: ChannelClosedByBroker) -> Finding:
+    match probe.granted(error.reply_code, error.reply_text):
+        case True:
+            return Finding(Mark.HOLDS, f"permitted: {probe.text}")
+        case False:
+            mark = Mark.WRONG if probe.needed else Mark.NOTE
+            told = f"not permitted: {probe.text}: {error.reply_text}"
+            return Finding(mark, f"{told}; swf-bridge topology prints what is needed")
+    return Finding(Mark.UNPROVEN, f"{probe.text}: {error.reply_code} {error.reply_text}")
 
 
 def _is_of_one(item: Item, topology: Topology) -> bool:

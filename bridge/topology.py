@@ -3,7 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from bridge.settings import Settings
 
 DELIVERY_LIMIT = 1_000_000
 """RabbitMQ 4 drops after 20 deliveries unless told otherwise; -1 drops at the first on 3.10."""
@@ -64,6 +67,18 @@ class Topology:
     undeliverable: str
     instance: str
     """The journal's id: each instance has a notice queue of its own."""
+
+    @classmethod
+    def of(cls, settings: "Settings", instance: str = "none") -> Self:
+        """What the settings name, for one instance."""
+        return cls(
+            exchange=settings.exchange,
+            cancel_exchange=settings.cancel_exchange,
+            reply_queue=settings.reply_queue,
+            dead_letter_queue=settings.dead_letter_queue,
+            undeliverable=settings.undeliverable,
+            instance=instance,
+        )
 
     @property
     def notice_exchange(self) -> str:

@@ -20,8 +20,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--connect",
         action="store_true",
-        help="ask AWS and RabbitMQ too: credentials, each domain, clock, broker, topology;"
-        " nothing is polled, published or declared",
+        help="ask AWS and RabbitMQ too: credentials, each domain, clock, broker, topology,"
+        " permissions; nothing is polled, published or declared",
     )
     parser.set_defaults(run=run)
 

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Print or declare; 69 where RabbitMQ cannot be reached."""
     from bridge import preflight  # noqa: PLC0415 — slow to load
     from bridge.settings import Settings  # noqa: PLC0415
-    from bridge.topology import definitions  # noqa: PLC0415
+    from bridge.topology import Topology, definitions  # noqa: PLC0415
 
     settings = Settings.load()
     if args.apply:
@@ -39,6 +39,6 @@ def run(args: argparse.Namespace) -> int:
             worst = max(worst, mark.exit_code)
         return worst
     vhost = args.vhost or preflight.vhost_of(settings)
-    told = definitions(preflight.topology_of(settings), vhost=vhost, user=args.user)
+    told = definitions(Topology.of(settings), vhost=vhost, user=args.user)
     print(json.dumps(told, indent=2))
     return 0

@@ -14,9 +14,9 @@ ROWS = [
     for row in (
         "errors backoff systemd outage timer files redact syntax findings",
         "task metrics variables journalfile page",
-        "settings routing message topology exposition request",
-        "line",
-        "aws multi hand",
+        "settings routing message exposition request",
+        "line topology",
+        "aws multi hand permission",
         "curl",
         "swf amqp journal window logs telemetry",
         "broker",
