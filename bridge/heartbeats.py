@@ -164,7 +164,8 @@ class Heartbeats:
         except PartFailed:
             raise
         except Exception as error:
-            log.exception("reply.unexpected", extra={"error": type(error).__name__})
+            of = self._instances.what_is(last.task)
+            log.exception("reply.unexpected", extra={"error": type(error).__name__, **of})
             self._put_off(beats, Unavailable(type(error).__name__))
         finally:
             self._later(MERGE, partial(self._next, last.task))

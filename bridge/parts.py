@@ -28,6 +28,7 @@ from bridge.instances import Instances
 from bridge.journal import Journal
 from bridge.keepalive import Keepalive
 from bridge.letters import LetterErrands
+from bridge.line import Conversation
 from bridge.message import Message
 from bridge.metrics import Metrics
 from bridge.poller import Poller, Pollers, Source
@@ -220,7 +221,7 @@ class Parts:
             Hand(
                 f"heartbeat-{number}",
                 self.heartbeats.work,
-                lambda beat: beat(),
+                _beat,
                 self.swf.line(room, _nothing, self._together),
                 room,
             )
@@ -248,12 +249,13 @@ class Parts:
             self.consumer.settle(delivery, outcome)
 
     async def _handle(self, work: Work) -> Settled:
-        if not isinstance(work, Delivery):
-            return await self.responder.handle(work)
-        message_id = str(work.properties.get("message_id", ""))
-        headers = work.properties["headers"]
-        with telemetry.process_span(headers, work.queue, message_id, len(work.body)):
-            return await self.responder.handle(work)
+        with telemetry.work_scope():
+            if not isinstance(work, Delivery):
+                return await self.responder.handle(work)
+            message_id = str(work.properties.get("message_id", ""))
+            headers = work.properties["headers"]
+            with telemetry.process_span(headers, work.queue, message_id, len(work.body)):
+                return await self.responder.handle(work)
 
     # --- SWF → RabbitMQ ---
 
@@ -362,6 +364,11 @@ def _heartbeats(settings: Settings) -> int:
     return max(2, settings.responders // 2)
 
 
+async def _beat(beat: Callable[[], Conversation[None]]) -> None:
+    with telemetry.work_scope():
+        await beat()
+
+
 def _nothing(_result: None) -> None:
     pass
 
@@ -380,5 +387,8 @@ def _observe_into(metrics: Metrics) -> Callable[[str, str, float], None]:
 
 def _traced(task: ActivityTask, message: Message) -> Message:
     """The message with the headers that let the worker's own Sentry continue the trace."""
-    with telemetry.publish_span(message.exchange, task.id, task.name) as headers:
+    with (
+        telemetry.task_scope(task.domain, task.task_list, task.name),
+        telemetry.publish_span(message.exchange, task.id, task.name) as headers,
+    ):
         return message.with_headers(headers) if headers else message

@@ -268,7 +268,8 @@ class Responder:
         except BadReply as error:
             extra["error"] = str(error)
         except Exception:
-            log.exception("task.fail_back_unexpected", extra=extra)
+            of = self._instances.what_is(reply.task)
+            log.exception("task.fail_back_unexpected", extra={**extra, **of})
             again(FAIL_BACK_RETRY)
             return []
         if held := self._instances.settled(reply.task):

@@ -95,6 +95,14 @@ def task_scope(domain: str, task_list: str, activity: str = "") -> AbstractConte
     return _NOTHING if _sdk is None else _task_scope(_sdk, domain, task_list, activity)
 
 
+def work_scope() -> AbstractContextManager[None]:
+    """Let nothing that is noted inside go with an error of other work, nor of theirs with ours.
+
+    It holds over every ``await`` of a conversation, for its line gives each a context of its own.
+    """
+    return _NOTHING if _sdk is None else _work_scope(_sdk)
+
+
 def publish_span(
     destination: str, message_id: str, name: str = "publish"
 ) -> AbstractContextManager[Mapping[str, str]]:
@@ -119,6 +127,13 @@ def process_span(
     if message_id:
         data["messaging.message.id"] = message_id
     return _process_span(_sdk, headers, queue, data)
+
+
+@contextmanager
+def _work_scope(sdk: ModuleType) -> Iterator[None]:
+    with sdk.isolation_scope() as scope:
+        scope.clear_breadcrumbs()
+        yield
 
 
 @contextmanager
