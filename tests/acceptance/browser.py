@@ -207,9 +207,9 @@ class Tab:
         """What a person reads there; nothing where there is no such element."""
         return str(self.run(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''"))
 
-    def until(self, condition: Callable[["Tab"], bool], seconds: float = 15) -> bool:
+    def until(self, condition: Callable[["Tab"], object], seconds: float = 15) -> bool:
         """Whether it came true in time, without a reload."""
-        return until(lambda: condition(self), seconds)
+        return until(lambda: bool(condition(self)), seconds)
 
     def violations(self) -> list[Any]:
         """What axe-core finds amiss for people who hear the page or see it badly."""

@@ -31,6 +31,19 @@ def alerts() -> list[dict[str, Any]]:
     ]
 
 
+def dashboard() -> dict[str, str]:
+    """The queries of `config/dashboard.json` by panel, for every job and instance."""
+    panels = json.loads(RULES.with_name("dashboard.json").read_text())["panels"]
+    return {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        .replace("$__rate_interval", "1m")
+        .replace("$job", ".+")
+        .replace("$instance", ".+")
+        for panel in panels
+        for target in panel.get("targets", ())
+    }
+
+
 def hastened(rules: list[dict[str, Any]], factor: Mapping[str, float]) -> dict[str, Any]:
     """The same rules in a time that runs `factor[alert]` times as fast.
 

@@ -15,7 +15,7 @@ import pytest
 from brokers import new_vhost
 from harness import Bridge, settings
 from processes import until
-from prometheus import Prometheus, alerts, hastened, skip_without_prometheus
+from prometheus import Prometheus, alerts, dashboard, hastened, skip_without_prometheus
 from worker import REPLIES, Worker
 
 from bridge.local import LocalSwf
@@ -217,6 +217,15 @@ def test_a_daemon_that_does_well_beside_them_has_no_alert(scene: Scene) -> None:
     scene.echo.end()
     assert scene.echo.answered > 10
     assert scene.prometheus.fired(instance="well") == []
+
+
+def test_every_panel_of_the_dashboard_has_something_to_show(scene: Scene) -> None:
+    answers = {
+        panel: scene.prometheus.ask("query", query=query)["result"]
+        for panel, query in dashboard().items()
+    }
+    assert len(answers) > 20
+    assert [panel for panel, result in answers.items() if not result] == []
 
 
 def test_no_alert_speaks_in_errors_of_its_template(scene: Scene) -> None:

@@ -4,6 +4,7 @@ Screenshots stand in `build/page/` for a person to look at.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -163,6 +164,8 @@ def test_it_is_live_and_tells_when_the_broker_goes_and_comes(scene: Scene, tab: 
         scene.node.ctl("start_app")
     assert tab.until(lambda tab: tab.text("#state") == "✓ All is well", SECONDS)
     assert tab.text("#wrong") == ""
+    scene.swf.submit(task_list="well")
+    assert tab.until(lambda tab: re.search(r"a (second|minute) now", tab.text("#lists")), SECONDS)
     assert tab.run("window.mark") == "the same page"
 
 

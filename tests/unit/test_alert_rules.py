@@ -1,5 +1,9 @@
-"""`config/alerts.yml`: each alert has its words, its paragraph, and metrics that exist."""
+"""`config/alerts.yml`: each alert has its words, its paragraph, and metrics that exist.
 
+So has each panel of `config/dashboard.json`.
+"""
+
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +21,9 @@ OURS = {
     "up": set(),
     "process_start_time_seconds": set(),
 }
+PANELS = json.loads((ROOT / "config" / "dashboard.json").read_text())["panels"]
+QUERIES = [target["expr"] for panel in PANELS for target in panel.get("targets", ())]
+PARTS = ("", "_bucket", "_sum", "_count")
 TARGET = {"job", "instance"}
 """Labels that Prometheus gives every series."""
 VALUES = {
@@ -87,3 +94,22 @@ def test_an_alert_names_only_labels_that_it_has(rule):
     first = next(iter(metrics_of(rule)))
     has = set(by[1].split(", ")) if by else OURS[first] | TARGET
     assert set(re.findall(r"\$labels\.(\w+)", told)) <= has
+
+
+def test_the_dashboard_asks_for_metrics_that_the_daemon_has():
+    asked = {name for query in QUERIES for name in re.findall(r"\bswf_bridge_\w+", query)}
+    has = {each.name + part for each in ALL for part in PARTS if not part or each.buckets}
+    assert asked <= has
+    assert len(asked) > 15
+
+
+def test_no_panel_of_the_dashboard_lies_on_another_or_has_its_number():
+    assert len({panel["id"] for panel in PANELS}) == len(PANELS)
+    places = [
+        (at["x"] + x, at["y"] + y)
+        for at in (panel["gridPos"] for panel in PANELS)
+        for x in range(at["w"])
+        for y in range(at["h"])
+    ]
+    assert len(places) == len(set(places))
+    assert max(x for x, _ in places) == 23

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from snapshots import NOW, row, snapshot
 
-from bridge.findings import by_trouble, findings
+from bridge.demand import Gate, Wanted, _why_not
+from bridge.findings import _idle, by_trouble, findings
 
 ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()
 BAD = {"ok": False, "detail": "connection refused"}
@@ -115,3 +116,17 @@ def test_a_queue_with_enough_messages_is_none(why):
 def test_lists_that_are_not_polled_come_first_in_their_order():
     rows = [row(taskList=name, notPolled=name in "bd" and "why") for name in "abcd"]
     assert [each["taskList"] for each in by_trouble(rows)] == [*"bdac"]
+
+
+def test_the_words_of_demand_are_those_that_are_looked_for():
+    wanted = Wanted("work", 100)
+    assert _idle(_why_not(wanted, 0, 0))
+    assert not _idle(_why_not(wanted, 1, 100))
+    assert not _idle(_why_not(wanted, 1, 0))
+    assert not _idle(Gate(wanted).why)
+
+
+def test_the_events_that_are_looked_for_are_logged_with_those_fields():
+    events = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert re.search(r"`task\.failed_back` \| warning \| .*`reason`", events)
+    assert re.search(r"`reply\.dead_lettered` \| warning \| .*`code`", events)
