@@ -243,6 +243,9 @@ class Connection(ABC):
             self._tick()
 
     def _close(self) -> None:
+        """Once: another call must not cut off what the first has still to write."""
+        if self._connection is not None and self._connection.is_closing:
+            return
         if self._connection is None or not self._connection.is_open or self._channel is None:
             self._abort(ConnectionAbortedError("asked to stop"))
         else:

@@ -194,6 +194,22 @@ def test_acknowledgements_go_on_while_publishers_are_blocked(
     assert left(worker, running) == 0
 
 
+def test_what_was_settled_right_before_the_stop_is_acknowledged(
+    part: Consumer, inbox: Inbox, worker: Worker, running: Running
+) -> None:
+    send(worker, 3)
+    inbox.wait(3)
+    busy = threading.Event()
+    assert part._loop is not None
+    part._loop.add_callback_threadsafe(busy.wait)  # so that it finds all of this at once
+    for delivery in inbox.deliveries:
+        part.settle(delivery, Ack())
+    part.stop()
+    part.stop()
+    busy.set()
+    assert left(worker, running) == 0
+
+
 def test_after_cancel_what_was_delivered_can_be_settled_and_nothing_more_comes(
     part: Consumer, inbox: Inbox, worker: Worker, running: Running
 ) -> None:
