@@ -189,12 +189,16 @@ class Instances:
         """On the publisher's thread: until RabbitMQ has the notice, it is owed."""
         match receipt.fate:
             case Fate.CONFIRMED:
-                self._later(0.0, partial(self._journal.cancel_told, task.id))
+                self._later(0.0, partial(self._owe_no_more, task.id))
             case Fate.NACKED:
                 self._later(NOTICE_RETRY, partial(self._tell_worker, task))
             case _:
                 extra = {"task": task.id, "reason": receipt.detail}
                 log.warning("cancel.not_told", extra=extra)
+
+    def _owe_no_more(self, task_id: str) -> None:
+        self._journal.cancel_told(task_id)
+        log.debug("cancel.told", extra={"task": task_id})
 
     def _closed(self, task_id: str, *, remember: bool) -> InHand | None:
         held = self._journal.settle(task_id, remember=remember)

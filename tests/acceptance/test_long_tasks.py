@@ -167,6 +167,7 @@ def test_a_cancel_is_told_once_over_a_kill_of_the_daemon(site: Site) -> None:
     site.swf.cancel(task_id)
     assert answer(worker, task, 1)["cancelRequested"]
     worker.take(told)
+    site.bridge.wait("cancel.told", task=task.properties.message_id)  # else it is owed
     site.bridge.kill()
     site.bridge.start()
     while (again := worker.take_now()) is not None:  # if the journal did not know of the confirm

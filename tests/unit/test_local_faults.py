@@ -159,7 +159,7 @@ def test_latency_delays_every_call_without_holding_others(swf: LocalSwf) -> None
         thread.start()
     for thread in calls:
         thread.join()
-    assert 0.1 <= time.monotonic() - began < 0.5
+    assert 0.1 <= time.monotonic() - began < 1.0, "one after the other they would take 2 s"
 
 
 def test_an_empty_poll_can_come_at_once_although_a_task_is_there(swf: LocalSwf, wire: Wire) -> None:
