@@ -17,7 +17,10 @@ from bridge.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
+PAGES = {
+    path: path.read_text()
+    for path in (ROOT / "README.md", ROOT / "SECURITY.md", *sorted(ROOT.glob("docs/*.md")))
+}
 MESSAGES = PAGES[ROOT / "docs" / "messages.md"]
 OPERATIONS = PAGES[ROOT / "docs" / "operations.md"]
 

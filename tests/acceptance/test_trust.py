@@ -1,0 +1,187 @@
+"""SECURITY.md: who may publish replies, what a forged token does, what a worker can do to others.
+
+Bridge and worker have the permissions that the operations page gives them, and no others.
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pika
+import pytest
+from brokers import Vhost
+from harness import ROOT, Bridge, Start
+from pika.exceptions import ChannelClosedByBroker
+from processes import until
+from worker import DEAD, REPLIES, Taken, Worker
+
+from bridge.local import LocalSwf
+
+PASSWORD = "of-somebody"
+
+
+def documented(user: str) -> dict[str, str]:
+    """The permissions of the operations page, as `rabbitmqctl set_permissions` has them."""
+    page = (ROOT / "docs/operations.md").read_text().splitlines()
+    given = [shlex.split(line) for line in page if line.startswith("rabbitmqctl set_permissions")]
+    (line,) = [each for each in given if user in each]
+    return dict(zip(("configure", "write", "read"), line[5:], strict=True))
+
+
+@pytest.fixture
+def login(vhost: Vhost) -> Iterator[Callable[..., str]]:
+    """Makes a user with permissions; its URL."""
+    made: list[str] = []
+
+    def login(name: str, **permissions: str) -> str:
+        made.append(f"{name}-{vhost.name}")
+        vhost.api.add_user(made[-1], PASSWORD)
+        vhost.api.set_permissions(made[-1], vhost=vhost.name, **permissions)
+        scheme, _, rest = vhost.url.partition("://")
+        return f"{scheme}://{made[-1]}:{PASSWORD}@{rest.rpartition('@')[2]}"
+
+    yield login
+    for user in made:
+        vhost.api.delete_user(user)
+
+
+@pytest.fixture
+def bridge(start: Start, login: Callable[..., str]) -> Bridge:
+    """A daemon with the login that the operations page has for it."""
+    bridge = start(amqp_url=login("bridge", **documented("bridge")))
+    for connection in ("publisher", "consumer"):
+        bridge.wait("broker.connected", connection=connection)
+    return bridge
+
+
+@pytest.fixture
+def greeter(bridge: Bridge, login: Callable[..., str]) -> Iterator[Any]:
+    """The channel of a worker with the login that the operations page has for it."""
+    url = login("greeter", **documented("greeter"))
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.queue_declare("greeter", durable=True)
+    channel.queue_bind("greeter", "swf.activities", "#")
+    yield channel
+    connection.close()
+
+
+def taken(greeter: Any) -> Taken:
+    """The next task, by the worker's own login."""
+    for method, properties, body in greeter.consume("greeter", inactivity_timeout=15):
+        assert method is not None, "no task came"
+        greeter.basic_ack(method.delivery_tag)
+        greeter.cancel()
+        return Taken(body, properties, method.routing_key, method.redelivered)
+    raise AssertionError
+
+
+def answer(greeter: Any, token: str, result: str) -> None:
+    reply = {"taskToken": token, "status": "completed", "result": result}
+    greeter.basic_publish("", REPLIES, json.dumps(reply))
+
+
+def test_a_worker_can_do_its_work_and_nothing_to_the_queues_and_exchanges_of_others(
+    bridge: Bridge, greeter: Any, swf: LocalSwf, worker: Worker
+) -> None:
+    task_id = swf.submit("greet")
+    answer(greeter, taken(greeter).json["taskToken"], "hello")
+    assert swf.wait_closed(task_id, 10), bridge.log
+    worker.queue("another", bind=None)
+    forbidden: dict[str, Callable[[Any], object]] = {
+        "read replies": lambda channel: channel.basic_get(REPLIES),
+        "read dead letters": lambda channel: channel.basic_get(DEAD),
+        "purge replies": lambda channel: channel.queue_purge(REPLIES),
+        "delete replies": lambda channel: channel.queue_delete(REPLIES),
+        "read another's tasks": lambda channel: channel.basic_get("another"),
+        "bind another's queue": lambda channel: channel.queue_bind("another", "swf.activities"),
+        "hear of notices": lambda channel: channel.queue_bind("greeter", "swf.replies.notices"),
+        "delete an exchange": lambda channel: channel.exchange_delete("swf.activities"),
+        "publish a task": lambda channel: publish(channel, "swf.activities"),
+        "publish a notice": lambda channel: publish(channel, "swf.replies.notices"),
+        "publish a cancel": lambda channel: publish(channel, "swf.cancellations"),
+    }
+    for what, attempt in forbidden.items():
+        channel = greeter.connection.channel()
+        with pytest.raises(ChannelClosedByBroker) as refused:
+            attempt(channel)
+        assert refused.value.reply_code == 403, what
+
+
+def publish(channel: Any, exchange: str) -> None:
+    channel.confirm_delivery()
+    channel.basic_publish(exchange, "greet.1.0", b"{}")
+
+
+def test_who_may_not_write_to_the_default_exchange_settles_nothing(
+    bridge: Bridge, greeter: Any, swf: LocalSwf, login: Callable[..., str]
+) -> None:
+    task_id = swf.submit("greet")
+    token = taken(greeter).json["taskToken"]
+    url = login("reader", configure="^$", write=r"^greeter$", read=r"^greeter$")
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):
+            answer(channel, token, "of who may not")
+    answer(greeter, token, "of who may")
+    assert swf.wait_closed(task_id, 10)
+    assert swf.task(task_id, payload=True)["result"] == "of who may"
+
+
+@pytest.mark.parametrize("token", ["forged", "x" * 1025])
+def test_a_forged_token_becomes_a_dead_letter_and_touches_no_task(
+    bridge: Bridge, greeter: Any, swf: LocalSwf, worker: Worker, token: str
+) -> None:
+    task_id = swf.submit("greet")
+    true = taken(greeter).json["taskToken"]
+    answer(greeter, token, "forged")
+    assert worker.take(DEAD).headers["swf-bridge-error"] == "token-invalid"
+    assert swf.task(task_id)["state"] == "started"
+    answer(greeter, true, "true")
+    assert swf.wait_closed(task_id, 10)
+    assert swf.task(task_id, payload=True)["result"] == "true"
+
+
+def test_a_token_that_was_stolen_settles_its_task_once_as_with_swf_itself(
+    bridge: Bridge, greeter: Any, swf: LocalSwf, worker: Worker
+) -> None:
+    task_id = swf.submit("greet")
+    token = taken(greeter).json["taskToken"]
+    worker.complete(token, "of the thief")
+    assert swf.wait_closed(task_id, 10)
+    answer(greeter, token, "of the worker")
+    bridge.wait("reply.duplicate")
+    assert swf.task(task_id, payload=True)["result"] == "of the thief"
+
+
+def test_a_forged_notice_through_the_default_exchange_frees_the_slot_and_closes_no_task(
+    bridge: Bridge, greeter: Any, swf: LocalSwf, vhost: Vhost
+) -> None:
+    task_id = swf.submit("greet")
+    task = taken(greeter)
+    queues = vhost.api.call("GET", f"queues/{vhost.name}")
+    (notices,) = [q["name"] for q in queues if q["name"].startswith("swf.bridge.")]
+    ids = [task.properties.message_id]
+    forged = {"notice": "settled", "tasks": ids, "from": "nobody"}
+    greeter.basic_publish("", notices, json.dumps(forged))
+    bridge.wait("slot.released", task=ids[0])
+    assert swf.task(task_id)["state"] == "started"
+    answer(greeter, task.json["taskToken"], "true all the same")
+    assert swf.wait_closed(task_id, 10), bridge.log
+
+
+@pytest.mark.parametrize(
+    "noise", [b"", b"\x00" * 65536, b"[" * 100_000, b'{"taskToken": 1e999, "status": NaN}']
+)
+def test_garbage_of_a_worker_delays_no_reply_of_another(
+    bridge: Bridge, greeter: Any, swf: LocalSwf, worker: Worker, noise: bytes
+) -> None:
+    task_id = swf.submit("greet")
+    token = taken(greeter).json["taskToken"]
+    for _ in range(50):
+        greeter.basic_publish("", REPLIES, noise)
+    answer(greeter, token, "through")
+    assert swf.wait_closed(task_id, 10), bridge.log
+    assert until(lambda: worker.ready(DEAD) == 50)
