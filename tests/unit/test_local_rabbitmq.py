@@ -85,11 +85,11 @@ def test_a_node_that_cannot_boot_says_why_and_leaves_nothing() -> None:
 
 def test_a_paused_node_answers_nothing_until_it_is_resumed(broker_node: RabbitNode) -> None:
     def answers() -> bool:
-        with socket.create_connection(("127.0.0.1", broker_node.port), timeout=0.3) as client:
+        address = ("127.0.0.1", broker_node.port)
+        with contextlib.suppress(TimeoutError), socket.create_connection(address, 0.3) as client:
             client.sendall(b"AMQP\x00\x00\x09\x01")
-            with contextlib.suppress(TimeoutError):
-                return bool(client.recv(8))
-            return False
+            return bool(client.recv(8))
+        return False
 
     assert until(answers)
     broker_node.pause()
