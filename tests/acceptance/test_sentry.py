@@ -1,5 +1,6 @@
 """Sentry end to end: what is sent, what never is, and that nothing of it is there without a DSN."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,6 +45,22 @@ from bridge.forwarder import Forwarder
 def forward(self, task, body):
     raise KeyError(body, task)
 Forwarder.forward = forward
+"""
+
+BREAK_A_CONNECTION_ONCE = """
+import logging
+from bridge import logs
+from bridge.publisher import Publisher
+configure = logs.configure_logging
+def configure_and_listen_to_pika(*given):
+    configure(*given)
+    logging.getLogger("pika").setLevel(logging.DEBUG)
+logs.configure_logging = configure_and_listen_to_pika
+work = Publisher._work
+def break_once(self):
+    Publisher._work = work
+    raise RuntimeError("in a callback of pika's")
+Publisher._work = break_once
 """
 
 TELL_MODULES = """
@@ -121,6 +138,26 @@ def test_a_part_that_ends_by_an_unexpected_error_is_one_event_sent_before_the_ex
     assert event["logentry"]["message"] == "part.ended"
     assert event["environment"] == "staging"
     assert event["release"].startswith("swf-bridge@")
+    assert_nothing_secret(sentry, swf)
+
+
+def test_an_error_in_a_callback_of_pikas_is_one_event_whatever_pika_logs_of_a_lost_connection(
+    swf: LocalSwf, vhost: Vhost, worker: Worker, sentry: Sentry, breaking: Breaking
+) -> None:
+    worker.queue()
+    away = f"amqp://u:{PASSWORD}@127.0.0.1:{free_ports(1)[0]}"
+    bridge = breaking(BREAK_A_CONNECTION_ONCE, amqp_url=f"{away},{vhost.url}")
+    bridge.wait("broker.callback_failed", 30, connection="publisher")
+    task_id = swf.submit(input=MARK)
+    worker.complete(worker.take("work", 30))
+    assert swf.wait_closed(task_id, 15)
+    assert bridge.stop() == 0
+    told = [json.loads(line) for line in bridge.log.splitlines()]
+    pikas = [each for each in told if each["logger"].startswith("pika")]
+    errors = [each for each in pikas if each["level"] == "error" and each["thread"] == "publisher"]
+    assert len(errors) >= 7, "pika tells more of it"
+    (event,) = sentry.events
+    assert event["logentry"]["message"] == "broker.callback_failed"
     assert_nothing_secret(sentry, swf)
 
 

@@ -172,16 +172,21 @@ def test_a_stuck_thread_is_found_its_stack_told_and_the_service_started_again(
 
 
 def test_the_journal_has_a_priority_for_each_line(
-    service: Service, settings: Settings, vhost: Vhost
+    service: Service, settings: Settings, vhost: Vhost, swf: LocalSwf, worker: Worker
 ) -> None:
     service.configure(settings(amqp_url=f"{nowhere()},{vhost.url}", log_level="DEBUG"))
     service.start()
     service.wait_told("broker.connected", count=2)
     assert {each["PRIORITY"] for each in service.told("broker.lost")} == {"4"}
     assert {each["PRIORITY"] for each in service.told("broker.connected")} == {"6"}
+    swf.submit("greet")
+    worker.send({"taskToken": "forged", "status": "completed"})
+    assert service.wait_told("task.polled")["PRIORITY"] == "7"
+    service.wait_told("reply.dead_lettered")
     warnings = service.entries("--priority=warning", "_COMM=swf-bridge")
     assert warnings
-    assert all(each["MESSAGE"].startswith("broker.lost ") for each in warnings)
+    events = {str(each["MESSAGE"]).partition(" ")[0] for each in warnings}
+    assert events == {"broker.lost", "reply.dead_lettered"}
 
 
 # --- credentials ---
@@ -229,8 +234,11 @@ def test_credentials_are_read_from_where_systemd_puts_them(
     service.drop_in(CREDENTIALS)
     service.start()
     assert_credentials_work(service, swf, worker, secrets)
-    credential = service.box.path("/run/credentials/swf-bridge.service/swf_bridge_amqp_url").stat()
-    assert credential.st_mode & 0o007 == 0
+    folder = service.box.path("/run/credentials/swf-bridge.service")
+    uid = service.box.path(f"/proc/{service.pid}").stat().st_uid
+    # As in 252, or as in 257, where the user has an entry of its own.
+    assert layout(folder / "swf_bridge_amqp_url") in {(0o400, uid, False), (0o440, 0, True)}
+    assert layout(folder / "swf_bridge_sentry_dsn") == layout(folder / "swf_bridge_amqp_url")
     service.stop()
     assert not service.box.path("/run/credentials/swf-bridge.service").exists()
 
@@ -249,9 +257,37 @@ def test_credentials_as_systemd_257_lays_them_out_are_read_too(
         text = service.box.path(f"/etc/swf-bridge/{name}").read_text()
         service.box.write(f"/run/as-in-257/swf_bridge_{name}", text)
         allow(service.box.path(f"/run/as-in-257/swf_bridge_{name}"), uid, READ)
+        assert layout(service.box.path(f"/run/as-in-257/swf_bridge_{name}")) == (0o440, 0, True)
     allow(service.box.path("/run/as-in-257"), uid, READ | SEARCH)
     service.start()
     assert_credentials_work(service, swf, worker, secrets)
+
+
+def test_credentials_as_systemd_252_lays_them_out_are_read_too(
+    service: Service, settings: Settings, swf: LocalSwf, worker: Worker, secrets: Sentry
+) -> None:
+    """0400 and the service's user's own, whatever the systemd that is here does."""
+    service.configure(settings(sentry_traces_sample_rate=1))
+    service.drop_in("[Service]\nEnvironment=CREDENTIALS_DIRECTORY=/run/as-in-252\n")
+    service.start()
+    uid = service.box.path(f"/proc/{service.pid}").stat().st_uid
+    service.stop()
+    for name in ("amqp_url", "sentry_dsn"):
+        path = service.box.path(f"/run/as-in-252/swf_bridge_{name}")
+        text = service.box.path(f"/etc/swf-bridge/{name}").read_text()
+        service.box.write(f"/run/as-in-252/swf_bridge_{name}", text, 0o400)
+        os.chown(path, uid, uid)
+        assert layout(path) == (0o400, uid, False)
+    path.parent.chmod(0o500)
+    os.chown(path.parent, uid, uid)
+    service.start()
+    assert_credentials_work(service, swf, worker, secrets)
+
+
+def layout(path: Path) -> tuple[int, int, bool]:
+    """Mode and owner of a credential, and whether it has an entry for another user."""
+    stat = path.stat()
+    return stat.st_mode & 0o777, stat.st_uid, "system.posix_acl_access" in os.listxattr(path)
 
 
 READ, SEARCH = 4, 1
