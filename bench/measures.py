@@ -1,5 +1,6 @@
 """The figures. Each measure takes a node and gives rows of names and numbers."""
 
+import json
 import statistics
 import subprocess
 import sys
@@ -8,8 +9,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from bench.stand import ROOT, Process, Stand, cpu_of, until
+import pika
+
+from bench.stand import PATIENCE, ROOT, Process, Stand, cpu_of, until
 from bench.subjects import SUBJECTS, bridge, started
+from bench.worker import EXCHANGE
 from bridge.local.rabbitmq import RabbitNode
 
 Row = dict[str, Any]
@@ -236,12 +240,52 @@ def memory(node: RabbitNode, sizes: Sizes) -> Iterator[Row]:
             yield {"tasks": goal, "memory MB": process.memory()}
 
 
+def floor(node: RabbitNode, sizes: Sizes) -> Iterator[Row]:
+    """RabbitMQ and worker alone at the steady rate: no bridge between brokers is quicker."""
+    for number in range(1, sizes.rounds + 1):
+        with Stand(node) as stand:
+            taken = _round_trips(stand, sizes.rate, int(sizes.rate * sizes.seconds))
+            yield {
+                "subject": "RabbitMQ and worker alone",
+                "round": number,
+                "steady p50 ms": statistics.median(taken),
+                "steady p99 ms": _percentile(taken, 0.99),
+            }
+
+
+def _round_trips(stand: Stand, rate: float, count: int) -> list[float]:
+    """Milliseconds from a publish until the worker's reply is delivered from a quorum queue."""
+    connection = pika.BlockingConnection(pika.URLParameters(stand.url))
+    channel = connection.channel()
+    channel.queue_declare("replies", durable=True, arguments={"x-queue-type": "quorum"})
+    taken: list[float] = []
+    sent_at = 0.0
+
+    def on_reply(_channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
+        taken.append(1000 * (time.monotonic() - sent_at))
+        channel.basic_ack(method.delivery_tag)
+
+    channel.basic_consume("replies", on_reply)
+    properties = pika.BasicProperties(delivery_mode=2, reply_to="replies")
+    body = json.dumps({"taskToken": "x" * 100}).encode()
+    began = time.monotonic()
+    for number in range(count):
+        connection.sleep(max(0.0, began + number / rate - time.monotonic()))
+        sent_at = time.monotonic()
+        channel.basic_publish(EXCHANGE, "greet.1", body, properties)
+        while len(taken) <= number:
+            connection.process_data_events(time_limit=PATIENCE)
+    connection.close()
+    return taken
+
+
 def _bridge(stand: Stand, **options: Any) -> Process:
     return bridge(stand, options.pop("client"), **options)
 
 
 MEASURES: dict[str, Callable[[RabbitNode, Sizes], Iterator[Row]]] = {
     "sides": sides,
+    "floor": floor,
     "help": helping,
     "pollers": pollers,
     "in-flight": in_flight,

@@ -55,9 +55,10 @@ class Process:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-        self._process.communicate()
+        """End it at once, where it was not before."""
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
 
 
 def cpu_of(pid: int) -> float:

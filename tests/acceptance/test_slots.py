@@ -1,5 +1,6 @@
 """Contract §1.5: no task is taken that could not be handed on, over restarts too."""
 
+from brokers import Vhost
 from harness import Start
 from worker import Worker
 
@@ -50,3 +51,22 @@ def test_the_slot_of_a_task_that_timed_out_in_swf_comes_free(
     worker.complete(worker.take(seconds=15))
     assert swf.wait_closed(next_one, 5)
     bridge.wait("slot.released")
+
+
+def test_the_task_of_a_worker_that_dies_goes_to_another_and_the_bridge_need_not_know(
+    swf: LocalSwf, vhost: Vhost, worker: Worker, start: Start
+) -> None:
+    worker.queue()
+    bridge = start()
+    task_id = swf.submit()
+    assert worker.until(lambda: worker.ready("work") == 1)
+    mortal = Worker(vhost.url)
+    method, properties, _ = mortal.channel.basic_get("work")
+    mortal.close()  # without a word about the task
+    again = worker.take()
+    assert method is not None
+    assert again.redelivered
+    assert again.properties.message_id == properties.message_id
+    worker.complete(again)
+    assert swf.wait_closed(task_id, 5)
+    assert len(bridge.events("task.published")) == 1

@@ -113,4 +113,6 @@ def test_with_a_fifth_of_all_calls_failing_every_task_closes(bench: Bench) -> No
     assert bench.dead_letters() == []
     calls = sum(bench.swf.counts()["calls"]["RespondActivityTaskCompleted"].values())
     assert calls <= 2 * (len(ids) + len(calm))
+    assert set(bench.received.values()) == {1}, "a worker had a task twice"
+    assert bench.daemon.said("reply.requeued") == [], "a reply went round through its queue"
     bench.assert_answered_within(1.0, calm)

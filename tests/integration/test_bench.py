@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.__main__ import main
-from bench.measures import Sizes, sides
+from bench.measures import Sizes, floor, in_flight, sides
 from bench.plot import plot
 from bench.subjects import SUBJECTS
 from bench.table import goals, medians, table
@@ -43,6 +43,17 @@ def test_every_subject_carries_its_tasks(broker_node: RabbitNode) -> None:
     found = list(sides(broker_node, Sizes(tiny=True)))
     assert [each["subject"] for each in found] == [each.name for each in SUBJECTS]
     assert all(each["tasks/s"] > 0 and each["CPU µs/task"] > 0 for each in found)
+
+
+def test_a_bridge_is_started_anew_over_tasks_in_flight(broker_node: RabbitNode) -> None:
+    found = list(in_flight(broker_node, Sizes(tiny=True)))
+    assert [each["in flight"] for each in found] == [10, 50]
+    assert all(each["restart s"] > 0 for each in found)
+
+
+def test_the_floor_is_measured_without_a_bridge(broker_node: RabbitNode) -> None:
+    (found,) = floor(broker_node, Sizes(tiny=True))
+    assert 0 < found["steady p50 ms"] <= found["steady p99 ms"]
 
 
 def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,14 +150,33 @@ class HandOver(RuleBasedStateMachine):
     @precondition(lambda self: self.owed)
     @rule(which=WHICH, remember=st.booleans())
     def settle(self, which, remember):
-        task = pick(self.owed, which)
+        self.close(pick(self.owed, which), remember=remember)
+
+    def close(self, task, *, remember=True):
         assert self.journal.settle(task.id, remember=remember).polled_at == task.polled_at
         assert self.released[-1] == task.id
         del self.owed[task.id]
-        self.confirmed.discard(task.id)
+        if task.id in self.confirmed:  # should it come back, the disk may know of the confirm
+            self.confirmed.remove(task.id)
+            self.perhaps_confirmed.add(task.id)
         self.closed[task.id] = task
         if remember:
             self.settled.add(task.id)
+
+    @precondition(lambda self: self.owed)
+    @rule(data=st.data(), count=st.integers(0, LIMIT), dies=st.booleans())
+    def one_turn(self, data, count, dies):
+        """Some are answered and others come, with one commit, before which it may die."""
+        answered = data.draw(st.lists(st.sampled_from(sorted(self.owed)), unique=True))
+        with self.journal.together():
+            for each in answered:
+                self.close(self.owed[each])
+            self.tasks_come(count)
+            if dies:
+                shutil.copytree(self.path.parent, self.next_life)
+        if dies:
+            self.abandon()
+            self.come_back()
 
     @precondition(lambda self: self.closed)
     @rule(which=WHICH)
@@ -191,6 +210,9 @@ class HandOver(RuleBasedStateMachine):
     def crash(self):
         """The process is gone: what the next one finds are the files as they are now."""
         self.abandon(self.next_life)
+        self.come_back()
+
+    def come_back(self):
         owed, settled = self.on_disk
         self.owed, self.settled = dict(owed), set(settled)
         self.perhaps_confirmed |= self.confirmed
