@@ -64,6 +64,8 @@ class Bench:
         self.seed = seed
         self.chance = random.Random(seed)
         self.figures: dict[str, Figures] = {}
+        self.alone = True
+        """Whether one fault strikes, and no other beside it."""
         self.lossy = False
         """A queue with messages in it was deleted: what is owed must be published again."""
         self.damaged: frozenset[str] = frozenset()
@@ -264,6 +266,7 @@ class Bench:
 
     def strike(self, *faults: Callable[["Bench"], Any], hold: float = 1.5) -> None:
         """Let faults befall the running bench together, heal them, and see it work again."""
+        self.alone = len(faults) == 1
         for fault in faults:
             known = self.figures.setdefault(fault.__name__, Figures())
             known.strikes += 1
