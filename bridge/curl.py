@@ -1,7 +1,7 @@
 """Calls of SWF by libcurl, which signs them itself: a tenth of the CPU that boto3's client takes.
 
 Region, endpoint, credentials, proxies and authorities are still boto3's to find (``aws``). A line's
-calls go side by side on the thread that owns it (``multi``); ``call`` makes one and waits for it.
+calls go side by side on the thread that owns it (``libcurl``); ``call`` makes one and waits for it.
 
 A call is one attempt, but for one case that libcurl decides: where a kept connection turns out to
 be closed before a byte of the answer came, it sends the request again on a new one.
@@ -9,23 +9,19 @@ be closed before a byte of the answer came, it sends the request again on a new 
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import pycurl
 from botocore.credentials import ReadOnlyCredentials
 
 from bridge import __version__
 from bridge.aws import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Aws, KeptCredentials, error_for, proxy_for
 from bridge.errors import Unavailable
+from bridge.libcurl import AGENT, Handle, Multi, Target, obstacle
 from bridge.line import Answer, Call
-from bridge.multi import Multi
 
-OLDEST = (8, 0)
-"""The libcurl from which on its signatures are taken for right."""
-
-TARGET = "SimpleWorkflowService"
-USER_AGENT = f"swf-bridge/{__version__} {pycurl.version.split()[0]}"
+SERVICE = "SimpleWorkflowService"
+USER_AGENT = f"swf-bridge/{__version__} {AGENT}"
 _HEADERS = ("Content-Type: application/x-amz-json-1.0", "Accept:", "Expect:")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -44,11 +40,21 @@ class Curl:
         if reason := _obstacle(aws, client.meta.config):
             raise Impossible(reason)
         self._url: str = client.meta.endpoint_url
-        self._sign = f"aws:amz:{client.meta.region_name}:{client.meta.service_model.signing_name}"
-        self._authorities = aws.authorities()
-        self._proxy = proxy_for(self._url)
         # libcurl counts from the start of the call, boto3 from the last byte it heard.
-        self._timeout = {True: CONNECT_TIMEOUT + read_timeout, False: ANSWER_TIMEOUT}
+        timeout = {True: CONNECT_TIMEOUT + read_timeout, False: ANSWER_TIMEOUT}
+        signing = client.meta.service_model.signing_name
+        self._targets = {
+            held: Target(
+                self._url,
+                f"aws:amz:{client.meta.region_name}:{signing}",
+                USER_AGENT,
+                CONNECT_TIMEOUT,
+                timeout[held],
+                proxy_for(self._url),
+                aws.authorities(),
+            )
+            for held in timeout
+        }
         self._credentials = KeptCredentials(aws.credentials)
         self._own = threading.local()
 
@@ -63,60 +69,43 @@ class Curl:
             handle = self._handle(call.held)
             setattr(self._own, name, handle)
         handle.prepare(call, self._credentials.now())
-        try:
-            handle.curl.perform()
-        except pycurl.error as error:
-            raise _failed(error.args) from None
-        return handle.answer()
+        return handle.answer(handle.perform())
 
     def wire(self, room: int, *, held: bool) -> "CurlWire":
         """Where the calls of a line are made, ``room`` side by side; all are ``held`` or none."""
-        return CurlWire(self, Multi(room, self._timeout[held]), held=held)
+        multi = Multi(room, self._targets[held].timeout)
+        return CurlWire(multi, lambda: self._handle(held), self._credentials.current)
 
     def _handle(self, held: bool) -> "_Handle":
-        """A handle with what is the same for every call; its connection may outlive a call."""
-        handle = _Handle()
-        for option, value in (
-            (pycurl.URL, self._url),
-            (pycurl.POST, 1),
-            (pycurl.AWS_SIGV4, self._sign),
-            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-            # Not among the headers, which are signed: proxies may change this one.
-            (pycurl.USERAGENT, USER_AGENT),
-            (pycurl.NOSIGNAL, 1),
-            (pycurl.TCP_KEEPALIVE, 1),
-            (pycurl.CONNECTTIMEOUT_MS, int(CONNECT_TIMEOUT * 1000)),
-            (pycurl.TIMEOUT_MS, int(self._timeout[held] * 1000)),
-            (pycurl.PROXY, self._proxy),
-            (pycurl.NOPROXY, ""),
-            (pycurl.CAINFO, self._authorities),
-            (pycurl.PROXY_CAINFO, self._authorities),
-        ):
-            handle.curl.setopt(option, value)
-        return handle
+        return _Handle(self._targets[held])
 
 
 class CurlWire:
     """A wire of ``line`` over ``Multi``."""
 
-    def __init__(self, curl: Curl, multi: Multi, *, held: bool) -> None:
+    def __init__(
+        self,
+        multi: Multi,
+        make_handle: Callable[[], "_Handle"],
+        credentials: Callable[[], ReadOnlyCredentials],
+    ) -> None:
         self.wake = multi.wake
-        self._curl = curl
         self._multi = multi
-        self._held = held
+        self._make_handle = make_handle
+        self._credentials = credentials
         self._idle: list[_Handle] = []
         self._unsent: list[tuple[Any, Exception]] = []
 
     def begin(self, call: Call, whom: Any) -> None:
         """As ``line.Wire``."""
-        handle = self._idle.pop() if self._idle else self._curl._handle(self._held)
+        handle = self._idle.pop() if self._idle else self._make_handle()
         try:
-            handle.prepare(call, self._curl._credentials.current())
+            handle.prepare(call, self._credentials())
         except Exception as error:  # noqa: BLE001 - no credentials: it ends where others end
             self._idle.append(handle)
             self._unsent.append((whom, error))
         else:
-            self._multi.begin(handle.curl, (whom, handle))
+            self._multi.begin(handle, (whom, handle))
 
     def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
         """As ``line.Wire``."""
@@ -125,54 +114,43 @@ class CurlWire:
         for (whom, handle), failure in self._multi.ended(0.0 if found else timeout):
             self._idle.append(handle)
             try:
-                found.append((whom, _failed(failure) if failure else handle.answer()))
+                found.append((whom, handle.answer(failure)))
             except Exception as error:  # noqa: BLE001 - raised again where the call is awaited
                 found.append((whom, error))
         return found
 
 
-class _Handle:
-    """A handle of libcurl, and what it is set to: what stays the same is not set again."""
+class _Handle(Handle):
+    """A handle for calls of SWF: what stays the same is not set again."""
 
-    __slots__ = ("_body", "_credentials", "_operation", "curl")
+    __slots__ = ("_credentials", "_operation")
 
-    def __init__(self) -> None:
-        self.curl = pycurl.Curl()
-        self._body: list[bytes] = []
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
         self._operation = ""
         self._credentials: ReadOnlyCredentials | None = None
-        self.curl.setopt(pycurl.WRITEFUNCTION, self._body.append)
 
     def prepare(self, call: Call, credentials: ReadOnlyCredentials) -> None:
         """Set up the next call."""
-        setopt = self.curl.setopt
         if call.operation != self._operation or credentials != self._credentials:
-            headers = [*_HEADERS, f"X-Amz-Target: {TARGET}.{call.operation}"]
+            headers = [*_HEADERS, f"X-Amz-Target: {SERVICE}.{call.operation}"]
             if credentials.token:
                 headers.append(f"X-Amz-Security-Token: {credentials.token}")
-            setopt(pycurl.HTTPHEADER, headers)
-            setopt(pycurl.USERNAME, credentials.access_key)
-            setopt(pycurl.PASSWORD, credentials.secret_key)
+            self.sign(headers, credentials.access_key, credentials.secret_key)
             self._operation, self._credentials = call.operation, credentials
-        setopt(pycurl.POSTFIELDS, _encode(call.fields))
-        self._body.clear()
+        self.fill(_encode(call.fields))
 
-    def answer(self) -> Answer:
-        """What came. Raises the error that it tells."""
-        return _decoded(self.curl.getinfo(pycurl.RESPONSE_CODE), b"".join(self._body))
-
-
-def _failed(error: Sequence[Any]) -> Unavailable:
-    return Unavailable("ConnectionFailed", str(error[-1]))
+    def answer(self, failure: str) -> Answer:
+        """What came. Raises the error that it tells, and Unavailable for a ``failure``."""
+        if failure:
+            raise Unavailable("ConnectionFailed", failure)
+        return _decoded(*self.answered())
 
 
 def _obstacle(aws: Aws, config: Any) -> str:
     """Why libcurl cannot do what the session asks for; nothing where it can."""
-    if not hasattr(pycurl, "AWS_SIGV4"):
-        return "this PycURL cannot sign requests"
-    version = pycurl.version_info()[1]
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        return f"libcurl {version} is older than {OLDEST[0]}.{OLDEST[1]}"
+    if reason := obstacle():
+        return reason
     if config.signature_version != "v4":
         return f"signature version {config.signature_version}"
     if config.client_cert:

@@ -1,20 +1,16 @@
 """Two SWFs for one suite: moto's server, and the local one; a new domain for each test."""
 
 import os
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moto.server import ThreadedMotoServer
-from sides import LocalSide, MotoSide, Side
+from sides import PYCURL, LocalSide, MakeSwf, MotoSide, Side
 
 from bridge.local import LocalSwf
 from bridge.swf import Swf, Way
-
-PYCURL = find_spec("pycurl") is not None
-MakeSwf = Callable[..., Swf]
 
 
 @pytest.fixture(scope="session")

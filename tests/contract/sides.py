@@ -1,18 +1,23 @@
-"""Two SWFs for one suite: moto's server, and the local one."""
+"""Two SWFs for one suite, moto's server and the local one; and how the bridge's own is made."""
 
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 
 from bridge.local import LocalSwf
+from bridge.swf import Swf
 
 if TYPE_CHECKING:
     from mypy_boto3_swf import SWFClient
 
 TASK_LIST = "activities"
+PYCURL = find_spec("pycurl") is not None
+MakeSwf = Callable[..., Swf]
 
 
 class Side(ABC):

@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import MakeSwf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sides import TASK_LIST, Side
+from sides import TASK_LIST, MakeSwf, Side
 from wires import Recorder, http
 
 from bridge import curl as curl_module

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 from certificates import DAY, Authority
-from conftest import PYCURL, MakeSwf
+from sides import PYCURL, MakeSwf
 from wires import Proxy, Recorder, http
 
 from bridge import aws
@@ -475,7 +475,7 @@ def test_auto_takes_curl_where_it_is_there(make_swf: MakeSwf, server: Recorder) 
 
 
 def without_pycurl(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("bridge.curl", "bridge.polls"):
+    for name in ("bridge.curl", "bridge.libcurl"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "pycurl", None)  # type: ignore[arg-type]
 
@@ -498,13 +498,13 @@ def test_auto_without_pycurl_is_boto3(make_swf: MakeSwf, monkeypatch: pytest.Mon
 def test_a_pycurl_that_cannot_sign_asks_for_boto3(
     make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    from bridge import curl
+    from bridge import libcurl
 
     old = ModuleType("pycurl")
-    old.__dict__.update(vars(curl.pycurl))
+    old.__dict__.update(vars(libcurl.pycurl))
     if fault == "no AWS_SIGV4":
         del old.AWS_SIGV4
     else:
         old.version_info = lambda: (11, "7.88.1")  # type: ignore[attr-defined]
-    monkeypatch.setattr(curl, "pycurl", old)
+    monkeypatch.setattr(libcurl, "pycurl", old)
     assert "Boto3" in repr(make_swf("auto")._caller)

@@ -15,13 +15,13 @@ pytest.importorskip("pycurl", reason="PycURL is not there")
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
-from conftest import MakeSwf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sides import MakeSwf
 from wires import Recorder, Sent
 
 from bridge import aws as aws_module
-from bridge import multi as multi_module
+from bridge import libcurl
 from bridge.aws import Aws, KeptCredentials
 from bridge.curl import Curl
 from bridge.errors import Unavailable
@@ -187,7 +187,7 @@ def test_a_wake_ends_the_wait_for_answers(make_swf: MakeSwf) -> None:
 def test_a_call_that_libcurl_forgets_is_given_up(
     make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multi_module, "GRACE", -60.0)
+    monkeypatch.setattr(libcurl, "GRACE", -60.0)
     told: list[BaseException] = []
 
     async def poll(swf: Swf) -> None:

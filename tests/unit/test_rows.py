@@ -16,7 +16,7 @@ ROWS = [
         "task metrics variables journalfile page",
         "settings routing message exposition request",
         "line topology",
-        "aws multi hand permission",
+        "aws libcurl hand permission",
         "curl",
         "swf amqp journal window logs telemetry",
         "broker",
@@ -39,7 +39,7 @@ ALONE = {"local": set(), "conformance": {"local"}}
 HOMES = {
     "boto3": {"aws"},
     "botocore": {"aws", "curl"},
-    "pycurl": {"curl", "multi"},
+    "pycurl": {"libcurl"},
     "pika": {"amqp", "broker", "conformance"},
     "sqlite3": {"journal", "journalfile"},
     "sentry_sdk": {"telemetry"},

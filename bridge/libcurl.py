@@ -1,14 +1,15 @@
-"""Calls of libcurl side by side: one thread, one epoll, however many there are.
+"""Signed requests by libcurl: one that is waited for, or many side by side on one thread.
 
-libcurl's own ``perform`` wakes every second for each call that waits; here a thousand that are
-held cost nothing until one of them is answered.
+libcurl's own ``perform`` wakes every second for each call that waits; in ``Multi`` a thousand that
+are held cost nothing until one of them is answered.
 """
 
 import logging
 import os
 import select
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pycurl
 
@@ -17,8 +18,88 @@ log = logging.getLogger(__name__)
 GRACE = 5.0
 """Seconds beyond a call's own time-out after which it is not waited for any more."""
 
-Ended = tuple[Any, tuple[int, str] | None]
-"""Whose call has ended, and libcurl's error where it was none that succeeded."""
+OLDEST = (8, 0)
+"""The libcurl from which on its signatures are taken for right."""
+AGENT = str(pycurl.version.split()[0])
+
+Ended = tuple[Any, str]
+"""Whose call has ended, and why where no answer came."""
+
+
+def obstacle() -> str:
+    """Why this libcurl cannot sign requests; nothing where it can."""
+    if not hasattr(pycurl, "AWS_SIGV4"):
+        return "this PycURL cannot sign requests"
+    version = pycurl.version_info()[1]
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        return f"libcurl {version} is older than {OLDEST[0]}.{OLDEST[1]}"
+    return ""
+
+
+class Target(NamedTuple):
+    """Where requests go, and how."""
+
+    url: str
+    sign: str
+    """``aws:amz:REGION:SERVICE``."""
+    agent: str
+    connect_timeout: float
+    timeout: float
+    """Seconds, from the start of a call."""
+    proxy: str
+    authorities: str
+    """File of the authorities that are trusted."""
+
+
+class Handle:
+    """One request after the other; its connection may outlive them."""
+
+    __slots__ = ("_body", "curl")
+
+    def __init__(self, target: Target) -> None:
+        self.curl = pycurl.Curl()
+        self._body: list[bytes] = []
+        for option, value in (
+            (pycurl.URL, target.url),
+            (pycurl.POST, 1),
+            (pycurl.AWS_SIGV4, target.sign),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+            # Not among the headers, which are signed: proxies may change this one.
+            (pycurl.USERAGENT, target.agent),
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.TCP_KEEPALIVE, 1),
+            (pycurl.CONNECTTIMEOUT_MS, int(target.connect_timeout * 1000)),
+            (pycurl.TIMEOUT_MS, int(target.timeout * 1000)),
+            (pycurl.PROXY, target.proxy),
+            (pycurl.NOPROXY, ""),
+            (pycurl.CAINFO, target.authorities),
+            (pycurl.PROXY_CAINFO, target.authorities),
+            (pycurl.WRITEFUNCTION, self._body.append),
+        ):
+            self.curl.setopt(option, value)
+
+    def sign(self, headers: Sequence[str], access_key: str | None, secret_key: str | None) -> None:
+        """These go with the next requests, until others are given."""
+        self.curl.setopt(pycurl.HTTPHEADER, headers)
+        self.curl.setopt(pycurl.USERNAME, access_key)
+        self.curl.setopt(pycurl.PASSWORD, secret_key)
+
+    def fill(self, body: str) -> None:
+        """The next request is to carry this."""
+        self.curl.setopt(pycurl.POSTFIELDS, body)
+        self._body.clear()
+
+    def perform(self) -> str:
+        """Send it and wait; why, where no answer came."""
+        try:
+            self.curl.perform()
+        except pycurl.error as error:
+            return str(error.args[-1])
+        return ""
+
+    def answered(self) -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        return self.curl.getinfo(pycurl.RESPONSE_CODE), b"".join(self._body)
 
 
 class Multi:
@@ -46,10 +127,10 @@ class Multi:
     def __repr__(self) -> str:
         return f"<Multi {len(self._waiting)} calls>"
 
-    def begin(self, handle: Any, whom: Any) -> None:
+    def begin(self, handle: Handle, whom: Any) -> None:
         """Begin the call that ``handle`` is set up for."""
-        self._waiting[handle] = whom, time.monotonic() + self._timeout + GRACE
-        self._multi.add_handle(handle)
+        self._waiting[handle.curl] = whom, time.monotonic() + self._timeout + GRACE
+        self._multi.add_handle(handle.curl)
 
     def ended(self, timeout: float) -> list[Ended]:
         """Those that have ended; waits for the first at most ``timeout`` seconds, or ``wake``."""
@@ -96,8 +177,8 @@ class Multi:
         left = 1
         while left:
             left, succeeded, failed = self._multi.info_read()
-            found += [(self._taken(handle), None) for handle in succeeded]
-            found += [(self._taken(handle), (number, text)) for handle, number, text in failed]
+            found += [(self._taken(handle), "") for handle in succeeded]
+            found += [(self._taken(handle), text or str(number)) for handle, number, text in failed]
         return found
 
     def _given_up(self) -> list[Ended]:
@@ -107,8 +188,7 @@ class Multi:
             handle, (_, until) = next(iter(self._waiting.items()))
             if until > time.monotonic():
                 break
-            error = pycurl.E_OPERATION_TIMEDOUT, "the call was not answered in time"
-            late.append((self._taken(handle), error))
+            late.append((self._taken(handle), "the call was not answered in time"))
         return late
 
     def _taken(self, handle: Any) -> Any:
