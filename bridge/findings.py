@@ -142,7 +142,7 @@ def _not_taken(why: str, held: int) -> Finding:
     return Finding(
         True,
         "SWF does not take answers",
-        f"{why} ({_count(held, 'answer is', 'answers are')} kept)",
+        f"{why} ({counted(held, 'answer is', 'answers are')} kept)",
         "Their work is done but SWF does not know: their clocks run. The answers are safe.",
         "Mend network, credentials or permission. They are tried again within a minute.",
         "SwfBridgeRepliesHeld",
@@ -168,7 +168,7 @@ def _answers(now: Json) -> Iterator[Finding]:
     if held and (check is None or check["ok"]):
         yield Finding(
             False,
-            f"{_count(held, 'answer waits', 'answers wait')} for SWF",
+            f"{counted(held, 'answer waits', 'answers wait')} for SWF",
             "SWF did not take them at the first try",
             "Their clocks run. The answers are safe.",
             "Nothing, as long as the number falls.",
@@ -182,7 +182,7 @@ def _windows(now: Json) -> Iterator[Finding]:
         yield Finding(
             False,
             f"Every slot of {_listed([_name(each) for each in full])} is taken",
-            f"{_count(full[0]['inFlight'], 'task is', 'tasks are')} with workers",
+            f"{counted(full[0]['inFlight'], 'task is', 'tasks are')} with workers",
             "SWF keeps the rest of the list until one of them is answered.",
             "See whether workers answer: `swf-bridge tasks list`. Start more, or raise"
             " max_in_flight.",
@@ -226,7 +226,7 @@ def _past(now: Json) -> Iterator[Finding]:
         count = now["deadLetters"]["sinceStart"]
         yield Finding(
             False,
-            f"{_count(count, 'answer was', 'answers were')} put into the dead-letter queue",
+            f"{counted(count, 'answer was', 'answers were')} put into the dead-letter queue",
             ", ".join(map(str, dict.fromkeys(codes))),
             "The tasks that they meant stay open until SWF times them out.",
             "Mend the worker: `swf-bridge dead list`. Then replay what is still of use.",
@@ -246,5 +246,6 @@ def _listed(names: Sequence[str], most: int = NAMED) -> str:
     return f"{', '.join(but_last)} and {last}" if but_last else last
 
 
-def _count(count: int, one: str, more: str) -> str:
+def counted(count: int, one: str, more: str) -> str:
+    """``1 task``, ``2 tasks``."""
     return f"{count} {one if count == 1 else more}"

@@ -176,7 +176,7 @@ class Forwarder:
                 self._waiting[key] = (outage, set())
             outage, tasks = self._waiting[key]
             tasks.add(task.id)
-            outage.begin(why, task=task.id)
+        outage.begin(why, task=task.id)
 
     def _waits_no_more(self, task_id: str, key: str) -> None:
         with self._lock:
@@ -184,9 +184,10 @@ class Forwarder:
                 return
             outage, tasks = self._waiting[key]
             tasks.discard(task_id)
-            if not tasks:
-                outage.end()
-                del self._waiting[key]
+            if tasks:
+                return
+            del self._waiting[key]
+        outage.end()
 
     def _again(
         self,

@@ -8,10 +8,7 @@ any death of the process. A loss of power may take the last commits; it corrupts
 tasks in them come back by SWF's time-outs.
 """
 
-import contextlib
 import logging
-import os
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -22,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bridge.errors import PartFailed
-from bridge.journalfile import FORGET_SETTLED, SETTLED_KEPT, files, lock_file, open_database
+from bridge.journalfile import FORGET_SETTLED, SETTLED_KEPT, JournalFile
 from bridge.message import decode_task
 from bridge.task import ActivityTask
 
@@ -94,11 +91,6 @@ class _Write:
         self.task_id = task_id
         self.done = False
 
-    def apply(self, db: sqlite3.Connection) -> None:
-        """Execute the statement for each of its rows."""
-        for row in self.rows:
-            db.execute(self.statement, row)
-
 
 class Journal:
     """The journal, held by this process alone until ``close``.
@@ -136,17 +128,12 @@ class Journal:
         self._settlements = 0
         self._lock = threading.Lock()
         self._own = threading.local()
-        self._held = lock_file(path, lock_timeout)
-        try:
-            self._db = open_database(path)
-        except BaseException:
-            os.close(self._held)
-            raise
-        (self.instance,) = self._db.execute("SELECT id FROM instance").fetchone()
-        (self._inherited,) = self._db.execute("SELECT ifnull(max(seq), 0) FROM task").fetchone()
-        for task_id, *what in self._db.execute(_IN_HAND):
+        self._file = JournalFile(path, lock_timeout)
+        ((self.instance,),) = self._file.read("SELECT id FROM instance")
+        ((self._inherited,),) = self._file.read("SELECT ifnull(max(seq), 0) FROM task")
+        for task_id, *what in self._file.read(_IN_HAND):
             self._in_hand[task_id] = InHand(*what)
-        self._remembered.update(self._db.execute("SELECT id, NULL FROM settled ORDER BY seq"))
+        self._remembered.update(self._file.read("SELECT id, NULL FROM settled ORDER BY seq"))
         self.writable.set()
 
     def __repr__(self) -> str:
@@ -279,7 +266,7 @@ class Journal:
 
     def size(self) -> int:
         """Bytes on disk, with the write-ahead log."""
-        return sum(p.stat().st_size for p in files(self.path) if p.exists())
+        return self._file.size()
 
     # --- the disk ---
 
@@ -302,8 +289,7 @@ class Journal:
         """Write what waits and give the journal up."""
         self.flush()
         with self._lock:
-            self._db.close()
-        os.close(self._held)
+            self._file.close()
 
     def _mark(
         self, column: Literal["first_word", "cancel_noticed"], task_id: str, value: int = 1
@@ -328,10 +314,7 @@ class Journal:
 
     def _read(self, query: str, *values: object) -> list[Any]:
         with self._lock:
-            try:
-                return self._db.execute(query, values).fetchall()
-            except sqlite3.DatabaseError as error:
-                raise PartFailed(f"cannot read the journal {self.path}: {error}") from None
+            return self._file.read(query, *values)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -367,21 +350,14 @@ class Journal:
         """One transaction for all that wait now; they stay where it fails. Under the lock."""
         writes = list(self._waiting)
         started = time.monotonic()
-        alone = len(writes) == 1 and len(writes[0].rows) == 1  # a statement is a transaction
         try:
-            if not alone:
-                self._db.execute("BEGIN IMMEDIATE")
-            for write in writes:
-                write.apply(self._db)
-            if not alone:
-                self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
+            self._file.write(writes)
+        except OSError as error:
             self._lost(error)
-            if not isinstance(error, sqlite3.OperationalError):
-                raise PartFailed(f"the journal {self.path} is damaged: {error}") from None
             return
+        except PartFailed as error:
+            self._lost(error)
+            raise
         for write in writes:
             write.done = True
             self._waiting.popleft()
@@ -389,7 +365,7 @@ class Journal:
         self._observe(time.monotonic() - started)
         self._back()
 
-    def _lost(self, error: sqlite3.Error) -> None:
+    def _lost(self, error: Exception) -> None:
         if self.writable.is_set():
             self.writable.clear()
             log.critical("journal.lost", extra={"path": str(self.path), "error": str(error)})

@@ -1,12 +1,18 @@
-"""The journal's file: locked for one process, checked, and begun anew where it is corrupt."""
+"""The journal's file: locked for one process, checked, and begun anew where it is corrupt.
 
+SQLite is spoken to here alone, and its errors are told as ours.
+"""
+
+import contextlib
 import fcntl
 import logging
 import os
 import sqlite3
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from bridge.errors import ConfigError, PartFailed
 
@@ -36,12 +42,74 @@ FORGET_SETTLED = f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settle
 BUSY_TIMEOUT = 5.0
 
 
-def files(path: Path) -> list[Path]:
+class Write(Protocol):
+    """A statement, and the rows for each of which it is executed."""
+
+    statement: str
+    rows: tuple[tuple[object, ...], ...]
+
+
+class JournalFile:
+    """The file, held by this process until ``close``; for one thread at a time.
+
+    Raises ConfigError for a path that cannot work or a newer version, PartFailed for a disk that
+    does not take it and where another process holds it for over ``lock_timeout`` seconds.
+    """
+
+    def __init__(self, path: Path, lock_timeout: float) -> None:
+        self.path = path
+        self._lock = _lock_file(path, lock_timeout)
+        try:
+            self._db = _open_database(path)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def read(self, query: str, *values: object) -> list[Any]:
+        """The rows. Raises PartFailed where it cannot be read."""
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise PartFailed(f"cannot read the journal {self.path}: {error}") from None
+
+    def write(self, writes: Sequence[Write]) -> None:
+        """All of them in one transaction.
+
+        Nothing is written where it raises: OSError where the disk does not take it now, PartFailed
+        where the file is damaged.
+        """
+        alone = len(writes) == 1 and len(writes[0].rows) == 1  # a statement is a transaction
+        try:
+            if not alone:
+                self._db.execute("BEGIN IMMEDIATE")
+            for write in writes:
+                for row in write.rows:
+                    self._db.execute(write.statement, row)
+            if not alone:
+                self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError):
+                raise OSError(str(error)) from None
+            raise PartFailed(f"the journal {self.path} is damaged: {error}") from None
+
+    def size(self) -> int:
+        """Bytes on disk, with the write-ahead log."""
+        return sum(each.stat().st_size for each in _files(self.path) if each.exists())
+
+    def close(self) -> None:
+        """Give it up."""
+        self._db.close()
+        os.close(self._lock)
+
+
+def _files(path: Path) -> list[Path]:
     """The journal and what SQLite keeps beside it."""
     return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
 
 
-def lock_file(path: Path, timeout: float) -> int:
+def _lock_file(path: Path, timeout: float) -> int:
     """The lock's descriptor. It is on a file of its own: the journal's may be renamed aside.
 
     Raises PartFailed where another process holds it for over ``timeout`` seconds.
@@ -75,7 +143,7 @@ def _unusable(path: Path, error: OSError) -> Exception:
     return PartFailed(sentence)
 
 
-def open_database(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path) -> sqlite3.Connection:
     """The journal at ``path``; one that is corrupt is renamed aside and a new one begun.
 
     Raises ConfigError for a path that cannot work or a newer version, PartFailed for a disk that
@@ -134,7 +202,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 def _rename_aside(path: Path) -> Path:
     aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    for file in files(path):
+    for file in _files(path):
         if file.exists():
             file.rename(file.with_name(file.name.replace(path.name, aside.name)))
     return aside

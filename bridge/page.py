@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
-from bridge.findings import Finding, by_trouble, findings
+from bridge.findings import Finding, by_trouble, counted, findings
 
 Json = Mapping[str, Any]
 
@@ -86,10 +86,10 @@ def _headline(now: Json, found: list[Finding]) -> str:
     if wrong:
         kind, sign, told = "bad", "✗", _text(wrong[0].title)
         if more := len(wrong) - 1:
-            told += f", and {_count(more, 'more thing is', 'more things are')} wrong"
+            told += f", and {counted(more, 'more thing is', 'more things are')} wrong"
     elif found:
         kind, sign = "warn", "!"
-        told = f"It works; {_count(len(found), 'thing wants', 'things want')} a look"
+        told = f"It works; {counted(len(found), 'thing wants', 'things want')} a look"
     if now["state"] == "stopping":
         kind = "warn" if kind == "good" else kind
         told += "; the daemon drains and will stop"
@@ -123,7 +123,7 @@ def _glance(now: Json) -> str:
         ("Polls of SWF", sign, f"{polling} of {pollers} pollers poll"),
         ("RabbitMQ", *broker),
         ("Journal", *journal),
-        ("In flight", "", _count(in_flight, "task", "tasks")),
+        ("In flight", "", counted(in_flight, "task", "tasks")),
         ("Answers", "✗" if not taken else "!" if held else "✓", f"{held} wait for SWF"),
     )
     return "".join(
@@ -201,7 +201,7 @@ def _peers(now: Json) -> str:
     journal = now["journal"]
     good = f"{_sign('✓')} writable" if journal["writable"] else f"{_sign('✗')} cannot be written"
     held = (
-        f"{_count(journal['tasks'], 'task', 'tasks')}, {journal['owed']} owed to RabbitMQ,"
+        f"{counted(journal['tasks'], 'task', 'tasks')}, {journal['owed']} owed to RabbitMQ,"
         f" {journal['size'] / 1e6:.1f} MB, {_text(journal['path'])}"
     )
     told = "Connections to RabbitMQ, and the journal"
@@ -209,7 +209,7 @@ def _peers(now: Json) -> str:
 
 
 def _peer(each: Json) -> tuple[str, str]:
-    times = _count(each["reconnects"], "time", "times")
+    times = counted(each["reconnects"], "time", "times")
     detail = f"connected again {times}" if each["reconnects"] else "never lost"
     if each["connected"]:
         return f"{_sign('✓')} connected", detail
@@ -223,9 +223,9 @@ def _replies(now: Json) -> str:
     codes = _counts(now["deadLetters"]["codes"])
     items = (
         f"Since the start: {_counts(now['replies']['outcomes']) or 'none'}.",
-        f"{_sign('!' if held else '✓')} {_count(held, 'answer', 'answers')} kept until SWF takes"
+        f"{_sign('!' if held else '✓')} {counted(held, 'answer', 'answers')} kept until SWF takes"
         " them.",
-        f"{_sign('!' if dead else '✓')} {_count(dead, 'dead letter', 'dead letters')} since the"
+        f"{_sign('!' if dead else '✓')} {counted(dead, 'dead letter', 'dead letters')} since the"
         f" start{f': {codes}' if codes else ''}.",
     )
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
@@ -302,10 +302,6 @@ def _escaped(told: object) -> str:
 def _text(told: object) -> str:
     """Text from elsewhere: escaped, and with a direction of its own."""
     return f"<bdi>{_escaped(told)}</bdi>"
-
-
-def _count(count: int, one: str, more: str) -> str:
-    return f"{count} {one if count == 1 else more}"
 
 
 def _ago(now: float, then: float | None, never: str, suffix: str = " ago") -> str:

@@ -4,7 +4,6 @@ The journal and the window are real; SWF, RabbitMQ and the workers are the model
 without a word, and the next life finds what stood on disk at that moment.
 """
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -197,12 +196,12 @@ class HandOver(RuleBasedStateMachine):
     @precondition(lambda self: self.owed)
     @rule()
     def disk_fails(self):
-        self.journal._db.execute("PRAGMA query_only = ON")
+        self.journal._file._db.execute("PRAGMA query_only = ON")
 
     @precondition(lambda self: not self.journal.writable.is_set())
     @rule()
     def disk_is_back(self):
-        self.journal._db.execute("PRAGMA query_only = OFF")
+        self.journal._file._db.execute("PRAGMA query_only = OFF")
         assert self.journal.flush()
 
     @precondition(lambda self: len(self.owed) + len(self.unrecorded) > 1)
@@ -225,7 +224,7 @@ class HandOver(RuleBasedStateMachine):
     @rule()
     def restart(self):
         """A stop by the rules, with a disk that takes what waited."""
-        self.journal._db.execute("PRAGMA query_only = OFF")
+        self.journal._file._db.execute("PRAGMA query_only = OFF")
         self.journal.close()
         shutil.copytree(self.path.parent, self.next_life)
         self.begin_life()
@@ -241,8 +240,7 @@ class HandOver(RuleBasedStateMachine):
         """Let the journal go without a word; SQLite would tidy up where it is closed."""
         if copy_to is not None:
             shutil.copytree(self.path.parent, copy_to)
-        self.journal._db.close()
-        os.close(self.journal._held)
+        self.journal._file.close()
 
     # --- what always holds ---
 

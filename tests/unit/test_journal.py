@@ -220,7 +220,7 @@ def test_its_size_counts_the_write_ahead_log(journal, path):
 
 def test_all_who_wait_are_written_in_one_commit(journal):
     commits = []
-    journal._db.set_trace_callback(lambda sql: sql == "COMMIT" and commits.append(sql))
+    journal._file._db.set_trace_callback(lambda sql: sql == "COMMIT" and commits.append(sql))
     threads = [threading.Thread(target=record, args=(journal, f"t{n}")) for n in range(20)]
     with journal._lock:
         for thread in threads:
@@ -414,14 +414,14 @@ def disk(request, journal):
 
     class Disk:
         def fail(self):
-            journal._db.execute(breaks)
+            journal._file._db.execute(breaks)
 
         def mend(self):
-            journal._db.execute(mends)
+            journal._file._db.execute(mends)
 
     yield Disk()
     if journal not in CLOSED:
-        journal._db.execute(mends)
+        journal._file._db.execute(mends)
 
 
 BIG = {"input": "x" * 30_000}
@@ -557,12 +557,15 @@ def test_a_real_disk_that_is_full_loses_nothing(tmp_path):
 
 def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal):
     record(journal, "one")
-    journal._db.execute("DROP TABLE settled")
-    journal._db.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT CHECK (FALSE))")
+    journal._file._db.execute("DROP TABLE settled")
+    journal._file._db.execute(
+        "CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT CHECK (FALSE))"
+    )
     with pytest.raises(PartFailed, match="is damaged"):
         journal.settle(task_id("one"))
-    journal._db.execute("DROP TABLE settled")
-    journal._db.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT UNIQUE)")
+    db = journal._file._db
+    db.execute("DROP TABLE settled")
+    db.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT UNIQUE)")
 
 
 # --- together ----------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ HOMES = {
     "botocore": {"aws", "curl"},
     "pycurl": {"libcurl"},
     "pika": {"amqp", "broker", "conformance"},
-    "sqlite3": {"journal", "journalfile"},
+    "sqlite3": {"journalfile"},
     "sentry_sdk": {"telemetry"},
     "prometheus_client": {"exposition"},
     "pydantic_settings": {"settings"},
