@@ -1,6 +1,7 @@
 """Each line of the README's "Failure at each stage" is shown by tests that there are."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,7 @@ SHOWN_BY = {
 """By what breaks: the tests, and the faults of `tests/faults` that strike under load."""
 
 
+@cache
 def functions(folder: str) -> set[str]:
     """Every function of a folder's modules, as `file::name`."""
     return {
