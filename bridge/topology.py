@@ -94,7 +94,7 @@ class Topology:
         """What must stand before a task goes out.
 
         The task names the reply queue, and its reply may come to another instance, whose notice
-        must find a queue.
+        must find a queue. A worker may reject the task at once, and that must find one too.
         """
         return (
             Exchange(self.exchange, "topic"),
@@ -102,6 +102,7 @@ class Topology:
             Exchange(self.notice_exchange, "fanout"),
             Queue(self.reply_queue, QUORUM),
             Queue(self.dead_letter_queue, QUORUM),
+            *self._returns(),
             *self._notices(),
         )
 
@@ -110,11 +111,16 @@ class Topology:
         return (
             Queue(self.reply_queue, QUORUM),
             Queue(self.dead_letter_queue, QUORUM),
+            *self._returns(),
+            Exchange(self.notice_exchange, "fanout"),
+            *self._notices(),
+        )
+
+    def _returns(self) -> tuple[Item, ...]:
+        return (
             Exchange(self.undeliverable, "fanout"),
             Queue(self.undeliverable, QUORUM),
             Binding(self.undeliverable, self.undeliverable),
-            Exchange(self.notice_exchange, "fanout"),
-            *self._notices(),
         )
 
     def _notices(self) -> tuple[Item, ...]:

@@ -196,6 +196,8 @@ class RabbitNode(HttpApi):
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nothing answers, until `resume()`."""
         os.kill(self.pid, signal.SIGSTOP)
+        # Its threads run on until each has seen the signal; one that has ended never stops.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """SIGCONT, after `pause()`."""

@@ -118,6 +118,8 @@ def test_what_was_missing_is_found_once_it_stands(
     worker.channel.exchange_declare("swf.replies.notices", "fanout", durable=True)
     worker.queue("swf.replies", bind=None)
     worker.queue("swf.replies.dead", bind=None)
+    worker.channel.exchange_declare("swf.undeliverable", "fanout", durable=True)
+    worker.queue("swf.undeliverable", bind=None)
     worker.queue(topology.notice_queue, bind=None)
     await_that(part.ready.is_set)
     assert not part.outage.error
@@ -163,3 +165,12 @@ def test_the_notices_of_others_find_a_queue_before_a_task_goes_out(
     running.start(publisher(vhost.url, topology))
     worker.channel.basic_publish(topology.notice_exchange, "", b"settled", mandatory=True)
     assert worker.ready(topology.notice_queue) == 1
+
+
+def test_a_task_that_is_rejected_at_once_finds_a_queue(
+    vhost: Vhost, topology: Topology, running: Running, worker: Worker
+) -> None:
+    """Also while the consumer's connection, which reads that queue, does not stand yet."""
+    running.start(publisher(vhost.url, topology))
+    worker.channel.basic_publish(topology.undeliverable, "", b"rejected", mandatory=True)
+    assert worker.ready(topology.undeliverable) == 1
