@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bridge.cli import parser
 from bridge.errors import ConfigError, PartFailed
-from bridge.logs import print_errors
+from bridge.telemetry.logs import print_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:

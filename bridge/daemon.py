@@ -18,12 +18,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from bridge import __version__, telemetry
-from bridge.logs import configure_logging
-from bridge.parts import Part, Parts
-from bridge.redact import register_secret
-from bridge.settings import Settings
-from bridge.systemd import Notifier
+from bridge import __version__
+from bridge.settings.settings import Settings
+from bridge.telemetry import sentry
+from bridge.telemetry.logs import configure_logging
+from bridge.telemetry.redact import register_secret
+from bridge.telemetry.systemd import Notifier
+from bridge.wiring import Part, Parts
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Daemon:
         except Exception:
             log.critical("drain.failed", exc_info=True)
             failed = True
-        telemetry.flush(SENTRY_FLUSH)
+        sentry.flush(SENTRY_FLUSH)
         return EXIT_FAILED if failed else EXIT_STOPPED
 
     def _start(self, part: Part) -> None:
@@ -202,7 +203,7 @@ def run(settings: Settings) -> int:
     configure_logging(settings.log_level, settings.log_format)
     for url in settings.amqp_urls:
         register_secret(url)
-    telemetry.start_sentry(
+    sentry.start_sentry(
         settings.sentry_dsn.get_secret_value() if settings.sentry_dsn else None,
         settings.sentry_environment,
         settings.sentry_traces_sample_rate,

@@ -14,6 +14,9 @@ HEARTBEAT_DETAILS_LIMIT = 2048
 
 ELLIPSIS = "…"
 
+TaskListId = tuple[str, str]
+"""A task list: its domain and its name."""
+
 
 def task_id(token: str) -> str:
     """The name of a task in logs, journal and messages; it does not tell the token."""

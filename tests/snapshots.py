@@ -1,4 +1,4 @@
-"""A snapshot (`bridge/snapshot.py`) as plain data, for what shows one."""
+"""A snapshot (`bridge/status/snapshot.py`) as plain data, for what shows one."""
 
 from typing import Any
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge.settings import Settings
+    from bridge.settings.settings import Settings
 
 
 def add_parser(subparsers: Any) -> None:
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each thing checked; wrong settings raise ``ConfigError``."""
-    from bridge.settings import Settings  # noqa: PLC0415 — slow to load
+    from bridge.settings.settings import Settings  # noqa: PLC0415 — slow to load
 
     settings = Settings.load()
     for mark, line in _findings(settings):
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _connect(settings: "Settings") -> int:
     """Print what the peers say; the exit code."""
-    from bridge.preflight import look  # noqa: PLC0415 — slow to load
+    from bridge.control.preflight import look  # noqa: PLC0415 — slow to load
 
     worst = 0
     for mark, text in look(settings):

@@ -1,4 +1,4 @@
-"""The commands' side of the control socket (``bridge/control.py`` has the protocol).
+"""The commands' side of the control socket (``bridge/control/server.py`` has the protocol).
 
 It needs no settings: a command works from an operator's shell that has none of the daemon's.
 """

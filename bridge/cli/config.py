@@ -19,8 +19,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the settings; wrong ones raise ``ConfigError``."""
-    from bridge.settings import Settings  # noqa: PLC0415 — slow to load
-    from bridge.variables import variable  # noqa: PLC0415
+    from bridge.settings.environment import variable  # noqa: PLC0415
+    from bridge.settings.settings import Settings  # noqa: PLC0415 — slow to load
 
     settings = Settings.load()
     sources, shown = settings.sources(), settings.shown()

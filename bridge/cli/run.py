@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; its exit code is that of the process."""
-    from bridge.settings import Settings  # noqa: PLC0415 — slow to load
+    from bridge.settings.settings import Settings  # noqa: PLC0415 — slow to load
 
     settings = Settings.load()
     from bridge import daemon  # noqa: PLC0415 — slower still: wrong settings need not wait for it

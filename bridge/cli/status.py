@@ -12,7 +12,7 @@ from typing import Any
 
 from bridge.cli import client
 from bridge.cli.text import Column, Row, printable, seconds, since, size, span, table
-from bridge.findings import by_trouble, findings
+from bridge.status.diagnosis import by_trouble, findings
 
 WATCH = 2.0
 ERRORS_SHOWN = 8

@@ -27,9 +27,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or declare; 69 where RabbitMQ cannot be reached."""
-    from bridge import preflight  # noqa: PLC0415 — slow to load
-    from bridge.settings import Settings  # noqa: PLC0415
-    from bridge.topology import Topology, definitions  # noqa: PLC0415
+    from bridge.control import preflight  # noqa: PLC0415 — slow to load
+    from bridge.rabbitmq.topology import Topology, definitions  # noqa: PLC0415
+    from bridge.settings.settings import Settings  # noqa: PLC0415
 
     settings = Settings.load()
     if args.apply:

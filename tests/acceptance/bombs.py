@@ -14,13 +14,12 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import bridge
-from bridge.logs import configure_logging
-from bridge.redact import register_secret
-from bridge.telemetry import flush, process_span, publish_span, start_sentry, task_scope
+from bridge.telemetry.logs import configure_logging
+from bridge.telemetry.redact import register_secret
+from bridge.telemetry.sentry import flush, process_span, publish_span, start_sentry, task_scope
 
 GIVEN = json.loads(os.environ["GIVEN"])
 log = logging.getLogger("bridge.provoked")
@@ -119,10 +118,10 @@ def main() -> None:
     register_secret(GIVEN["url"])
     start_sentry(GIVEN["dsn"], traces_sample_rate=1.0)
     found = {}
-    for name in sorted(
-        each.name for each in pkgutil.iter_modules([str(Path(bridge.__file__).parent)])
-    ):
-        module = importlib.import_module(f"bridge.{name}")
+    for name in sorted(each.name for each in pkgutil.walk_packages(bridge.__path__, "bridge.")):
+        if name.split(".")[1] in ("__main__", "cli", "local", "conformance"):
+            continue
+        module = importlib.import_module(name)
         if not hasattr(module, "__path__"):
             ways = (way for way, function in callables(module) if broke(module, function))
             found[name] = next(ways, "")

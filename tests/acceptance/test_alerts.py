@@ -79,7 +79,7 @@ LISTS = """[
 HANGS = """
 import sys, threading
 from bridge import __main__
-from bridge.journal import Journal
+from bridge.journal.journal import Journal
 
 def wait_for_a_lock_that_nobody_gives_back(journal):
     lock = threading.Lock()

@@ -18,7 +18,7 @@ PASSWORD = "hunter2-of-the-broker"
 Breaking = Callable[..., Bridge]
 
 BREAK_THE_TIMER = """
-from bridge.timer import Timer
+from bridge.flow.timer import Timer
 def call_due(timer):
     url = "amqp://u:hunter2-of-the-broker@host"
     raise RuntimeError(f"cannot use {url} with " + repr({"input": "s3cr3t"}))
@@ -26,14 +26,14 @@ Timer.call_due = call_due
 """
 
 BREAK_THE_END = """
-from bridge.journal import Journal
+from bridge.journal.journal import Journal
 def close(journal):
     raise OSError("the disk is gone")
 Journal.close = close
 """
 
 BREAK_REPLIES = """
-from bridge.responder import Responder
+from bridge.flow.responder import Responder
 async def respond(self, delivery, reply):
     secret = {"taskToken": reply.token, "result": reply.result}
     raise ValueError(f"cannot send {secret!r} as {delivery.body!r}")
@@ -41,7 +41,7 @@ Responder._respond = respond
 """
 
 BREAK_A_POLLER = """
-from bridge.forwarder import Forwarder
+from bridge.flow.forwarder import Forwarder
 def forward(self, task, body):
     raise KeyError(body, task)
 Forwarder.forward = forward
@@ -49,8 +49,8 @@ Forwarder.forward = forward
 
 BREAK_A_CONNECTION_ONCE = """
 import logging
-from bridge import logs
-from bridge.publisher import Publisher
+from bridge.telemetry import logs
+from bridge.rabbitmq.publisher import Publisher
 configure = logs.configure_logging
 def configure_and_listen_to_pika(*given):
     configure(*given)

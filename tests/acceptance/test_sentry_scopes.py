@@ -16,25 +16,26 @@ from bridge.local import LocalSwf
 TYPES = ("one", "two", "three", "four")
 BREAK_ON_THE_WAY = """
 import logging
-from bridge.hand import Hand
-from bridge.responder import Responder
-from bridge.heartbeats import Heartbeats
+from bridge.swf.executor import Hand
+from bridge.flow.responder import Responder
+from bridge.flow.heartbeats import Heartbeats
 
 async def respond(self, delivery, reply):
-    logging.getLogger("bridge.responder").info("test.begun", extra={"task": reply.task})
+    logging.getLogger("bridge.flow.responder").info("test.begun", extra={"task": reply.task})
     await self._swf.heartbeat(reply.token, None)
     raise ValueError("on the way")
 Responder._respond = respond
 
 async def beat(self, beats, last):
-    logging.getLogger("bridge.heartbeats").info("test.begun", extra={"task": last.task})
+    logging.getLogger("bridge.flow.heartbeats").info("test.begun", extra={"task": last.task})
     await self._swf.heartbeat(last.token, None)
     raise ValueError("on the way")
 Heartbeats._beat = beat
 
 run = Hand.run
 def run_noting(self):
-    logging.getLogger("bridge.hand").warning("test.outside", extra={"task": "of the thread"})
+    extra = {"task": "of the thread"}
+    logging.getLogger("bridge.swf.executor").warning("test.outside", extra=extra)
     run(self)
 Hand.run = run_noting
 """

@@ -10,7 +10,7 @@ from moto.server import ThreadedMotoServer
 from sides import PYCURL, LocalSide, MakeSwf, MotoSide, Side
 
 from bridge.local import LocalSwf
-from bridge.swf import Swf, Way
+from bridge.swf.client import Swf, Way
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 
 from bridge.local import LocalSwf
-from bridge.swf import Swf
+from bridge.swf.client import Swf
 
 if TYPE_CHECKING:
     from mypy_boto3_swf import SWFClient

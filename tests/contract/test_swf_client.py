@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from sides import TASK_LIST, MakeSwf, Side
 from wires import Recorder, http
 
-from bridge import curl as curl_module
 from bridge.errors import BadReply, Refused, Rejected, TaskClosed, Unavailable
 from bridge.local import LocalSwf
 from bridge.local.faults import KINDS
-from bridge.swf import Swf, Way
+from bridge.swf import curl as curl_module
+from bridge.swf.client import Swf, Way
 from bridge.task import Canceled, Completed, Failed
 
 ODD_TEXTS = {

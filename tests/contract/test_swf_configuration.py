@@ -14,9 +14,9 @@ from certificates import DAY, Authority
 from sides import PYCURL, MakeSwf
 from wires import Proxy, Recorder, http
 
-from bridge import aws
 from bridge.errors import ConfigError, Unavailable
-from bridge.swf import Way
+from bridge.swf import aws
+from bridge.swf.client import Way
 from bridge.task import Completed
 
 needs_pycurl = pytest.mark.skipif(not PYCURL, reason="PycURL is not there")
@@ -62,7 +62,7 @@ ENDPOINTS = {
 def test_curl_calls_the_url_that_boto3_calls(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
-    from bridge.curl import Curl
+    from bridge.swf.curl import Curl
 
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -475,7 +475,7 @@ def test_auto_takes_curl_where_it_is_there(make_swf: MakeSwf, server: Recorder) 
 
 
 def without_pycurl(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("bridge.curl", "bridge.libcurl"):
+    for name in ("bridge.swf.curl", "bridge.swf.curl_multi"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "pycurl", None)  # type: ignore[arg-type]
 
@@ -498,13 +498,13 @@ def test_auto_without_pycurl_is_boto3(make_swf: MakeSwf, monkeypatch: pytest.Mon
 def test_a_pycurl_that_cannot_sign_asks_for_boto3(
     make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    from bridge import libcurl
+    from bridge.swf import curl_multi
 
     old = ModuleType("pycurl")
-    old.__dict__.update(vars(libcurl.pycurl))
+    old.__dict__.update(vars(curl_multi.pycurl))
     if fault == "no AWS_SIGV4":
         del old.AWS_SIGV4
     else:
         old.version_info = lambda: (11, "7.88.1")  # type: ignore[attr-defined]
-    monkeypatch.setattr(libcurl, "pycurl", old)
+    monkeypatch.setattr(curl_multi, "pycurl", old)
     assert "Boto3" in repr(make_swf("auto")._caller)

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from sides import MakeSwf
 from wires import Recorder, Sent
 
-from bridge import aws as aws_module
-from bridge import libcurl
-from bridge.aws import Aws, KeptCredentials
-from bridge.curl import Curl
 from bridge.errors import Unavailable
-from bridge.line import Call, Line
 from bridge.local import LocalSwf
-from bridge.swf import Swf
+from bridge.swf import aws as aws_module
+from bridge.swf import curl_multi
+from bridge.swf.aws import Aws, KeptCredentials
+from bridge.swf.client import Swf
+from bridge.swf.curl import Curl
+from bridge.swf.runner import Call, Line
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_a_wake_ends_the_wait_for_answers(make_swf: MakeSwf) -> None:
 def test_a_call_that_libcurl_forgets_is_given_up(
     make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(libcurl, "GRACE", -60.0)
+    monkeypatch.setattr(curl_multi, "GRACE", -60.0)
     told: list[BaseException] = []
 
     async def poll(swf: Swf) -> None:

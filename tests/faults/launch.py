@@ -16,13 +16,13 @@ sys.path[0] = str(Path(__file__).parents[2])  # the bridge beside these tests, n
 
 
 def heartbeat(seconds: str) -> None:
-    from bridge import amqp
+    from bridge.rabbitmq import amqp
 
     amqp.HEARTBEAT = int(seconds)
 
 
 def confirm(seconds: str) -> None:
-    from bridge import publisher
+    from bridge.rabbitmq import publisher
 
     publisher.CONFIRM_TIMEOUT = float(seconds)
 

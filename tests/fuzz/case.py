@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from pika.spec import BasicProperties
 
-from bridge.amqp import from_pika, to_pika
 from bridge.errors import BadReply
 from bridge.message import (
     ATTEMPT_HEADER,
@@ -16,6 +15,7 @@ from bridge.message import (
     heartbeat_answer,
     to_the_tail,
 )
+from bridge.rabbitmq.amqp import from_pika, to_pika
 from bridge.task import Heartbeat, Reply
 
 from .amqp_tables import FRAME_MAX, accepts, frame, mutated

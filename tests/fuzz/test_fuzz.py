@@ -11,13 +11,13 @@ import pytest
 from brokers import Vhost
 from processes import until
 
-from bridge.amqp import Tls
-from bridge.broker import Connection
-from bridge.consumer import Ack, Consumer, Delivery, Park
 from bridge.errors import BadReply
 from bridge.message import decode_reply
-from bridge.publisher import Publisher
-from bridge.topology import Topology
+from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.connection import Connection
+from bridge.rabbitmq.consumer import Ack, Consumer, Delivery, Park
+from bridge.rabbitmq.publisher import Publisher
+from bridge.rabbitmq.topology import Topology
 
 from . import amqp_tables as amqp
 from .case import Case

@@ -8,7 +8,7 @@ from brokers import Vhost
 from running import Running
 from worker import Worker
 
-from bridge.topology import Topology
+from bridge.rabbitmq.topology import Topology
 
 
 @pytest.fixture(autouse=True)

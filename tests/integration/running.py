@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from bridge.amqp import Tls
-from bridge.broker import Connection
-from bridge.consumer import Consumer, Delivery
 from bridge.message import Message
-from bridge.publisher import Done, Fate, Publisher, Receipt
-from bridge.topology import Topology
+from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.connection import Connection
+from bridge.rabbitmq.consumer import Consumer, Delivery
+from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
+from bridge.rabbitmq.topology import Topology
 
 Deliver = Callable[[Delivery], object]
 

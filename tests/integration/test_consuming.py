@@ -12,13 +12,13 @@ from brokers import Vhost
 from running import Running, await_that, consumer, publisher
 from worker import DEAD, REPLIES, Worker
 
-from bridge import broker
-from bridge import consumer as consumer_module
-from bridge.consumer import Ack, Consumer, Delivery, Later, Park
 from bridge.local.rabbitmq import RabbitNode
 from bridge.message import UNDECODABLE_HEADERS, Message
-from bridge.publisher import Done, Fate, Publisher, Receipt
-from bridge.topology import Topology
+from bridge.rabbitmq import connection
+from bridge.rabbitmq import consumer as consumer_module
+from bridge.rabbitmq.consumer import Ack, Consumer, Delivery, Later, Park
+from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
+from bridge.rabbitmq.topology import Topology
 
 
 class Inbox:
@@ -46,7 +46,7 @@ def inbox() -> Inbox:
 
 @pytest.fixture(autouse=True)
 def quick_reconnects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "BACKOFF_CAP", 0.5)
+    monkeypatch.setattr(connection, "BACKOFF_CAP", 0.5)
 
 
 @pytest.fixture

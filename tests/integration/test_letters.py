@@ -11,15 +11,15 @@ from brokers import Vhost
 from running import await_that
 from worker import DEAD, Worker
 
-from bridge import visit
-from bridge.amqp import Tls
+from bridge.control import dead_letter_queue
+from bridge.control.dead_letter_queue import CONFIRM_TIMEOUT, Visit
+from bridge.control.dead_letters import LetterErrands
+from bridge.control.request import Request
 from bridge.errors import Declined, Unavailable
-from bridge.letters import LetterErrands
 from bridge.message import Message
-from bridge.publisher import Done, Fate, Receipt
-from bridge.request import Request
-from bridge.topology import QUORUM
-from bridge.visit import CONFIRM_TIMEOUT, Visit
+from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.topology import QUORUM
 
 MANY = 120
 
@@ -139,7 +139,7 @@ def test_a_letter_that_the_reply_queue_does_not_take_stays_a_letter(
 def test_a_letter_whose_confirm_never_comes_stays_a_letter(
     letters: LetterErrands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(visit, "CONFIRM_TIMEOUT", 1.0)
+    monkeypatch.setattr(dead_letter_queue, "CONFIRM_TIMEOUT", 1.0)
     publisher.fate = lambda message: None if message.body == b"letter 3" else Fate.CONFIRMED
     with pytest.raises(Unavailable, match="no confirm"):
         carry_out(letters.replay, all=True, limit=10)
@@ -161,7 +161,7 @@ def test_a_command_that_is_broken_off_loses_no_letter(
 def test_one_command_at_a_time_is_at_the_letters(
     letters: LetterErrands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge.letters.LEAVE_TIMEOUT", 0.2)
+    monkeypatch.setattr("bridge.control.dead_letters.LEAVE_TIMEOUT", 0.2)
     publisher.fate = lambda message: None
     first = letters.replay(Request({"all": True}))
     next(first)

@@ -5,10 +5,10 @@ from brokers import Vhost
 from running import Running, await_that
 from worker import Worker
 
-from bridge import broker, demand
-from bridge.amqp import Tls
-from bridge.broker import Step
-from bridge.demand import Demand, Wanted
+from bridge.rabbitmq import connection, queue_watch
+from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.connection import Step
+from bridge.rabbitmq.queue_watch import Demand, Wanted
 
 
 def looking(url: str, *queues: str) -> Demand:
@@ -19,14 +19,14 @@ def looking(url: str, *queues: str) -> Demand:
 def test_a_queue_that_does_not_answer_stops_no_other(
     vhost: Vhost, running: Running, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "STEP_TIMEOUT", 0.5)
-    monkeypatch.setattr(demand, "INTERVAL", 0.1)
-    look_at = demand._look_at
+    monkeypatch.setattr(connection, "STEP_TIMEOUT", 0.5)
+    monkeypatch.setattr(queue_watch, "INTERVAL", 0.1)
+    look_at = queue_watch._look_at
 
     def look(channel: object, queue: str) -> Step:
         return Step("hang", lambda done: None) if queue == "stuck" else look_at(channel, queue)
 
-    monkeypatch.setattr(demand, "_look_at", look)
+    monkeypatch.setattr(queue_watch, "_look_at", look)
     for queue in ("stuck", "fine"):
         worker.queue(queue)
     worker.channel.basic_consume("fine", lambda *given: None)
@@ -42,7 +42,7 @@ def test_a_queue_that_does_not_answer_stops_no_other(
 def test_a_queue_that_is_deleted_and_declared_again_is_seen_again(
     vhost: Vhost, running: Running, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demand, "INTERVAL", 0.1)
+    monkeypatch.setattr(queue_watch, "INTERVAL", 0.1)
     worker.queue()
     worker.channel.basic_consume("work", lambda *given: None)
     part = looking(vhost.url, "work")

@@ -10,20 +10,20 @@ from brokers import Vhost
 from running import Receipts, Running, await_that, numbered, publisher
 from worker import Worker
 
-from bridge import broker
-from bridge import publisher as publisher_module
-from bridge.amqp import Tls
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.message import Message
-from bridge.publisher import Fate, Publisher
-from bridge.topology import Exchange, Topology
+from bridge.rabbitmq import connection
+from bridge.rabbitmq import publisher as publisher_module
+from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.publisher import Fate, Publisher
+from bridge.rabbitmq.topology import Exchange, Topology
 
 
 @pytest.fixture
 def part(
     vhost: Vhost, topology: Topology, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> Publisher:
-    monkeypatch.setattr(broker, "BACKOFF_CAP", 0.5)
+    monkeypatch.setattr(connection, "BACKOFF_CAP", 0.5)
     part = publisher(vhost.url, topology)
     running.start(part)
     return part
@@ -328,8 +328,8 @@ def test_a_server_that_says_nothing_is_given_up_when_it_is_asked_to_end(
 def test_hundreds_of_reconnects_leave_no_descriptor_and_no_thread(
     vhost: Vhost, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "BACKOFF_FIRST", 0.001)
-    monkeypatch.setattr(broker, "BACKOFF_CAP", 0.001)
+    monkeypatch.setattr(connection, "BACKOFF_FIRST", 0.001)
+    monkeypatch.setattr(connection, "BACKOFF_CAP", 0.001)
     refusing = f"amqp://127.0.0.1:{free_ports(1)[0]}"
     part = Publisher([vhost.url, refusing], Tls(), [Exchange("e", "topic")], declare=True)
     running.start(part)

@@ -9,9 +9,9 @@ from brokers import Vhost
 from running import Receipts, Running, await_that, consumer, numbered, publisher
 from worker import Worker
 
-from bridge import broker
-from bridge.publisher import Fate
-from bridge.topology import Topology
+from bridge.rabbitmq import connection
+from bridge.rabbitmq.publisher import Fate
+from bridge.rabbitmq.topology import Topology
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_what_was_missing_is_found_once_it_stands(
     worker: Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker, "BACKOFF_CAP", 0.3)
+    monkeypatch.setattr(connection, "BACKOFF_CAP", 0.3)
     part = publisher(vhost.url, topology, declare=False)
     running.start(part, await_ready=False)
     await_that(lambda: "exchange swf.cancellations is missing" in part.outage.error)

@@ -10,12 +10,12 @@ import pytest
 from authority import Authority, Certificate
 from running import Running, await_that
 
-from bridge.amqp import Tls
 from bridge.local.rabbitmq import RabbitNode, free_ports
-from bridge.logs import fields_of
-from bridge.parts import Parts
-from bridge.publisher import Publisher
-from bridge.settings import Settings
+from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.publisher import Publisher
+from bridge.settings.settings import Settings
+from bridge.telemetry.logs import fields_of
+from bridge.wiring import Parts
 
 PASSWORD = "correct-horse"
 CONFIG = """\

@@ -22,8 +22,9 @@ SOON = "[Service]\nRestartSec=100ms\n"
 HANG_ONCE = """\
 import sys, threading
 from pathlib import Path
-from bridge import __main__, timer
-from bridge.journal import Journal
+from bridge import __main__
+from bridge.flow import timer
+from bridge.journal.journal import Journal
 
 def wait_for_a_lock_that_nobody_gives_back(journal):
     marker = Path("/var/lib/swf-bridge/hung")

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from bridge.amqp import to_pika
-from bridge.consumer import Delivery
-from bridge.instances import Instances
-from bridge.journal import Journal
-from bridge.line import Call
+from bridge.flow.peers import Instances
+from bridge.journal.journal import Journal
+from bridge.journal.slots import Window
 from bridge.message import ATTEMPT_HEADER, NOTICE_TYPE, Message, decode_notice, encode_task
-from bridge.metrics import Metrics
-from bridge.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.amqp import to_pika
+from bridge.rabbitmq.consumer import Delivery
+from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.topology import Topology
 from bridge.routing import RoutingKey
+from bridge.swf.runner import Call
 from bridge.task import ActivityTask
-from bridge.topology import Topology
-from bridge.window import Window
+from bridge.telemetry.metrics import Metrics
 
 LABEL = ("demo", "list")
 TOPOLOGY = Topology(

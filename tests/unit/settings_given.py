@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.settings import Settings
+from bridge.settings.settings import Settings
 
 GOOD = {"SWF_BRIDGE_DOMAIN": "demo", "SWF_BRIDGE_TASK_LISTS": "images,emails"}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge.metrics import ALL
-from bridge.report import _WORDS
+from bridge.status.health import _WORDS
+from bridge.telemetry.metrics import ALL
 
 ROOT = Path(__file__).parents[2]
 (GROUP,) = yaml.safe_load((ROOT / "config" / "alerts.yml").read_text())["groups"]

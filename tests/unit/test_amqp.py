@@ -14,9 +14,9 @@ from pika.credentials import ExternalCredentials, PlainCredentials
 from pika.exceptions import AMQPError
 from pika.spec import BasicProperties
 
-from bridge import amqp
-from bridge.amqp import Tls, from_pika, parameters, to_pika
 from bridge.message import UNDECODABLE_HEADERS, Message, dead_letter
+from bridge.rabbitmq import amqp
+from bridge.rabbitmq.amqp import Tls, from_pika, parameters, to_pika
 
 
 def table(*fields: bytes) -> bytes:

@@ -1,8 +1,8 @@
 import re
 from pathlib import Path
 
-from bridge.settings import Settings
-from bridge.variables import PREFIX, variable
+from bridge.settings.environment import PREFIX, variable
+from bridge.settings.settings import Settings
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "bridge.env.example"
 REQUIRED = {"SWF_BRIDGE_DOMAIN", "SWF_BRIDGE_TASK_LISTS"}  # shown with an example: no default

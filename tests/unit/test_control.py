@@ -8,10 +8,10 @@ import time
 import pytest
 from bridge_parts import until
 
-from bridge import control
-from bridge.control import CLIENTS, REQUEST_LIMIT, ControlServer
+from bridge.control import server as module
+from bridge.control.request import Request
+from bridge.control.server import CLIENTS, REQUEST_LIMIT, ControlServer
 from bridge.errors import ConfigError, Declined, Unavailable
-from bridge.request import Request
 
 
 class Errands:
@@ -148,7 +148,7 @@ def test_garbage_is_answered_as_such(server, request_):
 
 
 def test_a_request_that_never_ends_is_cut_off(server, monkeypatch):
-    monkeypatch.setattr(control, "REQUEST_TIMEOUT", 0.3)
+    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.3)
     with connect(server) as client:
         client.sendall(b'{"command"')
         assert client.recv(1) == b""
@@ -187,7 +187,7 @@ def test_a_client_that_goes_away_ends_its_command_and_nothing_else(server, erran
 def test_a_client_that_reads_nothing_ends_its_command_and_nothing_else(
     server, errands, monkeypatch
 ):
-    monkeypatch.setattr(control, "SEND_TIMEOUT", 0.3)
+    monkeypatch.setattr(module, "SEND_TIMEOUT", 0.3)
     with connect(server) as client:
         client.sendall(line({"command": "many"}))
         assert works(server)

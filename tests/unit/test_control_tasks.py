@@ -5,14 +5,14 @@ import time
 import pytest
 from bridge_parts import LABEL, a_task
 
-from bridge import errands
-from bridge.errands import TaskErrands
+from bridge.control import tasks
+from bridge.control.request import Request
+from bridge.control.tasks import TaskErrands
 from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
-from bridge.journal import Journal
+from bridge.journal.journal import Journal
 from bridge.message import encode_task
-from bridge.metrics import TASKS_FAILED_BACK, Metrics
-from bridge.publisher import Fate
-from bridge.request import Request
+from bridge.rabbitmq.publisher import Fate
+from bridge.telemetry.metrics import TASKS_FAILED_BACK, Metrics
 
 
 class Site:
@@ -103,7 +103,7 @@ def test_a_task_that_swf_does_not_let_fail_is_let_go_and_told(site, error, outco
 
 @pytest.mark.parametrize("error", [Refused("AccessDenied", "no"), Unavailable("Throttling")])
 def test_an_swf_that_cannot_be_asked_ends_the_command_and_keeps_the_tasks(site, error, monkeypatch):
-    monkeypatch.setattr(errands, "RETRY_FOR", 0.0)
+    monkeypatch.setattr(tasks, "RETRY_FOR", 0.0)
     first, second, third = site.hold("t1", "t2", "t3")
     site.errors["t2"] = error
     rows, told = carry_out(site.errands.fail, all=True)
@@ -147,17 +147,17 @@ def test_a_confirm_counts_before_it_is_written_while_it_is_and_after(site):
 
 
 def test_at_most_a_window_of_publishes_is_on_its_way(site, monkeypatch):
-    monkeypatch.setattr(errands, "RECEIPT_TIMEOUT", 0.0)
-    monkeypatch.setattr(errands, "TICK", 0.01)
-    ids = site.hold(*(f"t{n}" for n in range(errands.WINDOW + 10)))
+    monkeypatch.setattr(tasks, "RECEIPT_TIMEOUT", 0.0)
+    monkeypatch.setattr(tasks, "TICK", 0.01)
+    ids = site.hold(*(f"t{n}" for n in range(tasks.WINDOW + 10)))
     site.fates = dict.fromkeys(ids)
     with pytest.raises(Unavailable, match="confirmed 0, then nothing; 64 are on their way"):
         carry_out(site.errands.republish, all=True)
-    assert site.republished == ids[: errands.WINDOW]
+    assert site.republished == ids[: tasks.WINDOW]
 
 
 def test_long_work_speaks_of_its_progress(site, monkeypatch):
-    monkeypatch.setattr(errands, "TICK", 0.0)
+    monkeypatch.setattr(tasks, "TICK", 0.0)
     site.hold("t1", "t2")
     answers = list(site.errands.fail(Request({"all": True})))
     assert {"progress": {"done": 1, "total": 2}} in answers

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from snapshots import NOW, row, snapshot
 
-from bridge.demand import Gate, Wanted, _why_not
-from bridge.findings import _idle, by_trouble, findings
+from bridge.rabbitmq.queue_watch import Gate, Wanted, _why_not
+from bridge.status.diagnosis import _idle, by_trouble, findings
 
 ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()
 BAD = {"ok": False, "detail": "connection refused"}
@@ -66,7 +66,7 @@ def test_every_check_of_the_daemon_is_known():
     assert {name for match in names for name in match if name} == known
 
 
-REPORT = (Path(__file__).parents[2] / "bridge" / "report.py").read_text()
+REPORT = (Path(__file__).parents[2] / "bridge" / "status" / "health.py").read_text()
 
 
 def test_a_check_that_is_not_known_is_told_as_it_is():

@@ -6,11 +6,11 @@ import time
 import pytest
 from bridge_parts import LABEL, Bench, a_task
 
-from bridge import metrics as m
-from bridge.forwarder import RETRY_CAP, Forwarder
+from bridge.flow.forwarder import RETRY_CAP, Forwarder
 from bridge.message import TASK_TYPE
-from bridge.publisher import Fate
+from bridge.rabbitmq.publisher import Fate
 from bridge.routing import RoutingKey
+from bridge.telemetry import metrics as m
 
 
 class Later:

@@ -5,9 +5,9 @@ import threading
 import pytest
 from bridge_parts import until
 
-from bridge import hand as module
-from bridge.hand import Hand, Jobs
-from bridge.line import Call, InPlace, Line
+from bridge.swf import executor as module
+from bridge.swf.executor import Hand, Jobs
+from bridge.swf.runner import Call, InPlace, Line
 
 
 class Held:

@@ -19,10 +19,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from bridge.journal import Journal
+from bridge.journal.journal import Journal
+from bridge.journal.slots import Window
 from bridge.message import encode_task
 from bridge.task import task_id
-from bridge.window import Window
 
 LIMIT = 4
 WHICH = st.integers(0, LIMIT)

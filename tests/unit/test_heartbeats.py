@@ -6,11 +6,11 @@ from queue import Empty
 import pytest
 from bridge_parts import TOPOLOGY, Awaited, a_delivery
 
-from bridge.consumer import Ack, Later
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
-from bridge.heartbeats import IN_HAND, Heartbeats
-from bridge.line import complete
+from bridge.flow.heartbeats import IN_HAND, Heartbeats
 from bridge.message import HEARTBEAT_TYPE
+from bridge.rabbitmq.consumer import Ack, Later
+from bridge.swf.runner import complete
 from bridge.task import Heartbeat
 
 

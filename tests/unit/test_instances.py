@@ -7,10 +7,10 @@ import time
 import pytest
 from bridge_parts import LABEL, TOPOLOGY
 
-from bridge import metrics as m
 from bridge.message import CANCELLATION_TYPE, notice
-from bridge.publisher import Fate
+from bridge.rabbitmq.publisher import Fate
 from bridge.task import task_id
+from bridge.telemetry import metrics as m
 
 THEIRS = task_id("theirs")
 

@@ -15,8 +15,8 @@ import pytest
 from bridge_parts import LABEL, a_task, until
 
 from bridge.errors import ConfigError, PartFailed
-from bridge.journal import InHand, Journal
-from bridge.journalfile import SETTLED_KEPT
+from bridge.journal.file import SETTLED_KEPT
+from bridge.journal.journal import InHand, Journal
 from bridge.message import encode_task
 from bridge.task import task_id
 
@@ -255,7 +255,7 @@ def test_many_threads_lose_no_change(journal):
 CHILD = r"""
 import os, sys, threading
 from pathlib import Path
-from bridge.journal import Journal
+from bridge.journal.journal import Journal
 from bridge.message import encode_task
 from bridge_parts import a_task
 journal = Journal(Path(sys.argv[1]))

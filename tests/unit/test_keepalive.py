@@ -6,11 +6,11 @@ from queue import Empty, SimpleQueue
 import pytest
 from bridge_parts import LABEL, Awaited
 
-from bridge import keepalive
 from bridge.errors import BadReply, TaskClosed, Unavailable
-from bridge.keepalive import LANES, RETRY, Keepalive
-from bridge.line import complete
+from bridge.flow import keepalive
+from bridge.flow.keepalive import LANES, RETRY, Keepalive
 from bridge.message import CANCELLATION_TYPE
+from bridge.swf.runner import complete
 
 
 class Kept:

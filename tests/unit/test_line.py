@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from bridge.errors import PartFailed
-from bridge.line import Call, InPlace, Line, complete
+from bridge.swf.runner import Call, InPlace, Line, complete
 
 
 class Paper:

@@ -9,13 +9,13 @@ import textwrap
 
 import pytest
 
-from bridge.redact import MARK
+from bridge.telemetry.redact import MARK
 
 PROLOGUE = """
 import logging, sys, os, threading
-from bridge.logs import configure_logging
-from bridge.redact import register_secret
-log = logging.getLogger("bridge.poller")
+from bridge.telemetry.logs import configure_logging
+from bridge.telemetry.redact import register_secret
+log = logging.getLogger("bridge.flow.poller")
 """
 
 
@@ -47,7 +47,7 @@ def test_json_is_one_object_a_line_with_event_and_fields():
     assert told == {
         "level": "info",
         "event": "task.published",
-        "logger": "bridge.poller",
+        "logger": "bridge.flow.poller",
         "thread": "MainThread",
         "task": "17",
         "seconds": 0.25,

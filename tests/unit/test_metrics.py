@@ -2,8 +2,8 @@ from threading import Thread
 
 import pytest
 
-from bridge import metrics
-from bridge.metrics import ALL, Distribution, Metric, Metrics
+from bridge.telemetry import metrics
+from bridge.telemetry.metrics import ALL, Distribution, Metric, Metrics
 
 UNITS = ("_seconds", "_bytes")
 ABBREVIATIONS = ("_ms", "_sec", "_secs", "_millis", "_milliseconds", "_kb", "_mb", "_minutes")

@@ -3,7 +3,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from bridge.outage import Outage
+from bridge.telemetry.outage import Outage
 
 log = logging.getLogger("tests.outage")
 

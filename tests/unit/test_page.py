@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from snapshots import NOW, row, snapshot
 
-from bridge import page
+from bridge.status import page
 
 VOID = {"meta", "link", "br"}
 

@@ -8,13 +8,13 @@ from functools import partial
 import pytest
 from bridge_parts import LABEL, Awaited, a_task, aws, until
 
-from bridge import metrics as m
-from bridge import poller as module
 from bridge.errors import PartFailed, Refused, Unavailable
-from bridge.line import InPlace, Line
+from bridge.flow import poller as module
+from bridge.flow.poller import PACE, Poller, Pollers, Source
 from bridge.local import LocalSwf
-from bridge.poller import PACE, Poller, Pollers, Source
-from bridge.swf import Swf
+from bridge.swf.client import Swf
+from bridge.swf.runner import InPlace, Line
+from bridge.telemetry import metrics as m
 
 
 @pytest.fixture

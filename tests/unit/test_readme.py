@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
-from bridge import metrics
 from bridge.cli.parser import COMMANDS
 from bridge.message import DEAD_LETTER_CODES, TASK_TYPE, decode_task, encode_task
-from bridge.settings import Settings
+from bridge.settings.settings import Settings
+from bridge.telemetry import metrics
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

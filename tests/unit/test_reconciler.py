@@ -5,12 +5,12 @@ import time
 import pytest
 from bridge_parts import LABEL, Bench, a_task, aws
 
-from bridge import metrics as m
 from bridge.errors import Unavailable
+from bridge.flow.reconciler import PER_ROUND, Reconciler
 from bridge.local import LocalSwf
 from bridge.message import encode_task
-from bridge.reconciler import PER_ROUND, Reconciler
-from bridge.swf import Swf
+from bridge.swf.client import Swf
+from bridge.telemetry import metrics as m
 
 OLD = 1_000.0
 

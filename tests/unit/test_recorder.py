@@ -5,10 +5,10 @@ import threading
 import pytest
 from bridge_parts import Recorder, until
 
-from bridge.amqp import Tls
 from bridge.message import Message
-from bridge.publisher import Fate, Publisher
-from bridge.topology import Queue
+from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.publisher import Fate, Publisher
+from bridge.rabbitmq.topology import Queue
 
 GOOD = [Message("", "work", b"%d" % number, {"headers": {"n": number}}) for number in range(3)]
 BAD = [

@@ -4,8 +4,8 @@ from urllib.parse import quote
 
 import pytest
 
-from bridge import redact as module
-from bridge.redact import MARK, redact, redact_value, register_secret
+from bridge.telemetry import redact as module
+from bridge.telemetry.redact import MARK, redact, redact_value, register_secret
 
 TOKEN = "AAAAKgAAAAIAAAAAAAAAAx7Qf+Zk/1b="
 INPUT = 'the "input" of\n a \\task\\ {}'

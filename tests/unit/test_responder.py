@@ -6,13 +6,13 @@ import logging
 import pytest
 from bridge_parts import LABEL, TOPOLOGY, Awaited, a_delivery
 
-from bridge import metrics as m
-from bridge.consumer import Ack, Later, Park
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
-from bridge.line import complete
+from bridge.flow.responder import NOT_REQUESTED, Responder, Turns
 from bridge.message import notice
-from bridge.responder import NOT_REQUESTED, Responder, Turns
+from bridge.rabbitmq.consumer import Ack, Later, Park
+from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
+from bridge.telemetry import metrics as m
 
 INVALID = BadReply("token-invalid", "Invalid token")
 REFUSED = Rejected("refused-by-swf", "no", token="token-1", reason="reply refused by SWF: no")

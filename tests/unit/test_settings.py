@@ -4,9 +4,9 @@ import socket
 import pytest
 from settings_given import GOOD, load, problems
 
-from bridge.settings import Settings
-from bridge.syntax import HttpAddress
-from bridge.variables import variable
+from bridge.settings.environment import variable
+from bridge.settings.settings import Settings
+from bridge.settings.validators import HttpAddress
 
 POLLERS = "must be a whole number from 1 to 1000"
 KEEPALIVE = "must be off or a number from 1 to 31536000"

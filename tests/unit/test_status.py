@@ -12,9 +12,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from snapshots import snapshot
 
-from bridge import metrics, page, status
-from bridge.metrics import ALL, Metrics
-from bridge.status import Check, StatusServer
+from bridge.status import http, page
+from bridge.status.http import Check, StatusServer
+from bridge.telemetry import metrics
+from bridge.telemetry.metrics import ALL, Metrics
 
 
 class Daemon:
@@ -193,7 +194,7 @@ def test_a_name_that_was_rebound_to_us_is_misdirected(server, host, path):
 
 
 def test_the_name_that_was_set_is_answered_to(daemon):
-    assert "bridge.internal" in status._names("bridge.internal")
+    assert "bridge.internal" in http._names("bridge.internal")
 
 
 def test_the_page_tells_what_is_wrong_and_allows_only_its_own_script(server, daemon):
@@ -243,8 +244,8 @@ def test_a_client_that_goes_away_in_the_middle_is_not_told_on_standard_error(ser
 
 
 def test_connections_that_say_nothing_are_bounded_and_end(daemon, monkeypatch):
-    monkeypatch.setattr(status, "CONNECTIONS", 3)
-    monkeypatch.setattr(status, "REQUEST_TIMEOUT", 1.0)
+    monkeypatch.setattr(http, "CONNECTIONS", 3)
+    monkeypatch.setattr(http, "REQUEST_TIMEOUT", 1.0)
     with serving(StatusServer(("127.0.0.1", 0), daemon)) as server:
         assert server.listening.wait(5)
         idle = [socket.create_connection(server.address, timeout=5) for _ in range(3)]
@@ -282,7 +283,7 @@ def test_many_who_ask_at_once_are_all_answered(server):
 
 def test_a_port_that_is_taken_costs_one_warning_and_is_tried_again(daemon, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(status, "BIND_INTERVAL", 0.02)
+    monkeypatch.setattr(http, "BIND_INTERVAL", 0.02)
     taken = socket.create_server(("127.0.0.1", 0))
     with serving(StatusServer(taken.getsockname()[:2], daemon)) as server:
         assert not server.listening.wait(0.2)
@@ -328,7 +329,7 @@ def test_an_idle_server_stops_at_once(server):
 
 
 def test_an_idle_server_still_moves(daemon, monkeypatch):
-    monkeypatch.setattr(status, "TICK", 0.01)
+    monkeypatch.setattr(http, "TICK", 0.01)
     with serving(StatusServer(("127.0.0.1", 0), daemon)) as server:
         assert server.listening.wait(5)
         began = moved = server.moved

@@ -10,7 +10,7 @@ from bridge_parts import aws
 
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
 from bridge.local import LocalSwf
-from bridge.swf import Swf
+from bridge.swf.client import Swf
 from bridge.task import Canceled, Completed, Failed
 
 DOMAIN, LIST = "demo", "list"

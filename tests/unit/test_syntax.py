@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from settings_given import load, problems
 
-from bridge.syntax import amqp_urls, without_login_secrets
+from bridge.settings.validators import amqp_urls, without_login_secrets
 
 ANYTHING = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from bridge.systemd import Notifier
+from bridge.telemetry.systemd import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -73,7 +73,7 @@ def test_a_status_with_a_lone_surrogate_is_still_sent(manager):
 
 def test_a_manager_that_does_not_read_holds_nobody_up_for_long(manager, monkeypatch):
     _, address = manager
-    monkeypatch.setattr("bridge.systemd.SEND_TIMEOUT", 0.05)
+    monkeypatch.setattr("bridge.telemetry.systemd.SEND_TIMEOUT", 0.05)
     fill(address)
     began = monotonic()
     Notifier(address).watchdog()

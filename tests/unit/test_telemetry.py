@@ -9,17 +9,18 @@ from threading import Thread
 
 import pytest
 
-from bridge.telemetry import process_span, publish_span, task_scope
+from bridge.telemetry.sentry import process_span, publish_span, task_scope
 
 PROLOGUE = """
 import logging, sys, threading
-from bridge import telemetry
-from bridge.logs import configure_logging
-from bridge.telemetry import start_sentry, flush, capture, task_scope, publish_span, process_span
-from bridge.redact import register_secret
+from bridge.telemetry import sentry
+from bridge.telemetry.logs import configure_logging
+from bridge.telemetry.sentry import start_sentry, flush, capture, task_scope
+from bridge.telemetry.sentry import publish_span, process_span
+from bridge.telemetry.redact import register_secret
 dsn = sys.argv[1]
 configure_logging("DEBUG", "json")
-log = logging.getLogger("bridge.poller")
+log = logging.getLogger("bridge.flow.poller")
 """
 
 
@@ -104,7 +105,7 @@ def test_without_a_dsn_nothing_of_sentry_is_imported():
         try: 1 / 0
         except ZeroDivisionError as error: log.exception("it.failed"); capture(error)
         flush(2)
-        print([name for name in sys.modules if "sentry" in name])
+        print([name for name in sys.modules if name.startswith("sentry_sdk")])
         """
     )
     assert told.splitlines() == ["{}", "[]"]
@@ -202,7 +203,7 @@ def test_no_secret_passes_whatever_is_provoked_at_debug(sentry):
 def test_a_flood_is_held_to_a_bucket_and_counted(sentry):
     run(
         """
-        telemetry.REFILL = 0.2
+        sentry.REFILL = 0.2
         start_sentry(dsn)
         def shout():
             for _ in range(200):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cli_process import LISTS
 
-from bridge.settings import Settings
+from bridge.settings.settings import Settings
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNITS = ["swf-bridge.service", "swf-bridge@.service"]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from settings_given import GOOD, load, problems
 
 from bridge.errors import ConfigError
-from bridge.settings import Settings
+from bridge.settings.settings import Settings
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import time
 import pytest
 from bridge_parts import LABEL, until
 
-from bridge.window import Window
+from bridge.journal.slots import Window
 
 OTHER = ("demo", "other")
 GONE = ("demo", "polled no more")

@@ -1,0 +1,142 @@
+"""A dead letter: how it is named, what of it is shown, and the reply that it was. Pure."""
+
+import hashlib
+import time
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.control.request import Json, Request
+from bridge.errors import BadReply, Declined, Rejected
+from bridge.message import (
+    ATTEMPT_HEADER,
+    DETAIL_HEADER,
+    ERROR_HEADER,
+    TOKEN_HEADER,
+    Message,
+    decode_reply,
+    to_the_tail,
+)
+from bridge.task import task_id
+from bridge.telemetry.redact import redact
+
+ID_DIGITS = 12
+SHORTEST_ID = 6
+"""Fewer digits, if all are decimal, are a position in the queue."""
+CODE_SHOWN = 64
+_DELIVERIES_HEADER = "x-delivery-count"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter, as it was delivered."""
+
+    position: int
+    tag: int
+    body: bytes = field(repr=False)
+    properties: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """A name that it keeps; letters that are equal share it."""
+        names = [str(self.properties.get(name)) for name in ("message_id", "correlation_id")]
+        digest = hashlib.sha256("\0".join(names).encode("utf-8", "backslashreplace"))
+        digest.update(b"\0" + self.body)
+        return digest.hexdigest()[:ID_DIGITS]
+
+    @property
+    def code(self) -> str:
+        """Why it is dead: a key of ``DEAD_LETTER_CODES``."""
+        return str(self.properties["headers"].get(ERROR_HEADER, ""))[:CODE_SHOWN]
+
+    @property
+    def sent_at(self) -> float | None:
+        """When its worker says that it was sent, in seconds since the epoch."""
+        stamp = self.properties.get("timestamp")
+        if not isinstance(stamp, int | float) or stamp <= 0:
+            return None
+        return stamp / 1000 if stamp > 1e11 else float(stamp)  # some send milliseconds
+
+    @property
+    def task(self) -> str:
+        """The id of the task that it is about; empty where it names none."""
+        headers = self.properties["headers"]
+        try:
+            return decode_reply(self.body, headers).task
+        except Rejected as error:
+            return task_id(error.token)
+        except BadReply:
+            token = headers.get(TOKEN_HEADER)
+            return task_id(token) if isinstance(token, str) else ""
+
+    def summary(self) -> Json:
+        """All but what its worker wrote."""
+        headers, sent_at = self.properties["headers"], self.sent_at
+        deliveries = headers.get(_DELIVERIES_HEADER)
+        return {
+            "position": self.position,
+            "id": self.id,
+            "code": self.code,
+            "detail": redact(str(headers.get(DETAIL_HEADER, ""))),
+            "task": self.task,
+            "sentAt": sent_at,
+            "age": None if sent_at is None else round(max(0.0, time.time() - sent_at), 1),
+            "messageId": _named(self.properties.get("message_id")),
+            "correlationId": _named(self.properties.get("correlation_id")),
+            "size": len(self.body),
+            "deliveries": int(deliveries) if isinstance(deliveries, int) else 0,
+        }
+
+    def whole(self) -> Json:
+        """What its worker wrote, for whoever asks for the payload."""
+        try:
+            body = {"body": self.body.decode()}
+        except UnicodeDecodeError:
+            body = {"bodyBase64": b64encode(self.body).decode()}
+        headers = {str(name): _shown(each) for name, each in self.properties["headers"].items()}
+        return {**body, "headers": headers}
+
+    def reply(self, queue: str) -> Message:
+        """The reply as its worker sent it."""
+        ours = (ERROR_HEADER, DETAIL_HEADER, ATTEMPT_HEADER, _DELIVERIES_HEADER)
+        headers = {k: v for k, v in self.properties["headers"].items() if k not in ours}
+        return to_the_tail(queue, self.body, {**self.properties, "headers": headers})
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which letters are meant; what is empty or None restricts nothing."""
+
+    ids: tuple[str, ...] = ()
+    code: str = ""
+    sent_before: float | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> "Choice":
+        """The choice that a request makes. Raises Declined."""
+        age = request.seconds("older_than")
+        ids = request.texts("ids")
+        for each in ids:
+            if len(each) < SHORTEST_ID:
+                raise Declined("usage", f"{each}: an id is its first {SHORTEST_ID} digits or more")
+        return cls(ids, request.text("code"), None if age is None else time.time() - age)
+
+    def __call__(self, letter: Letter) -> bool:
+        """Whether the letter is meant; one that does not say when it was sent has no age."""
+        sent_at = letter.sent_at
+        return (
+            self.code in ("", letter.code)
+            and (not self.ids or letter.id.startswith(self.ids))
+            and (self.sent_before is None or (sent_at is not None and sent_at <= self.sent_before))
+        )
+
+
+def _named(value: object) -> str | None:
+    return None if value is None else redact(str(value))
+
+
+def _shown(value: object) -> object:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    return str(value)

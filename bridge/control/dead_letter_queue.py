@@ -1,0 +1,206 @@
+"""One visit to the dead-letter queue, on a connection and a thread of its own.
+
+The letters are consumed without an acknowledgement, all by one consumer, and come back to the queue
+in their order when its channel is closed (several consumers, ``basic.get``, or only some of the
+letters would change it: RabbitMQ 3.10). RabbitMQ counts that as one delivery of each
+(``x-delivery-count``), against the limit of 1,000,000 with which the bridge declares the queue.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from bridge.control.dead_letter import Letter
+from bridge.errors import Unavailable
+from bridge.message import Message
+from bridge.rabbitmq.amqp import Tls, from_pika
+from bridge.rabbitmq.connection import Connection, Run, Step, Steps
+from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.topology import QUORUM, Queue
+
+PREFETCH_MOST = 65_535
+OUTSTANDING = 64
+"""Replays on their way to a confirm at once."""
+CONFIRM_TIMEOUT = 20.0
+CONFIRM_LOOK = 0.1
+"""Seconds in which a wait for a confirm sees that the visit is to stop."""
+IDLE = 5.0
+"""Seconds without a letter after which no more is expected: another consumer has them."""
+RETURN_TRIES = 100
+RETURN_STEP = 0.02
+"""Seconds between two looks whether the letters are back; so many looks at most."""
+
+Replay = Callable[[Message, Done], object]
+
+
+class Visit(Connection):
+    """One visit to the dead-letter queue: sees each letter that stands there once, in order.
+
+    ``see`` is called for each on the visit's own thread and says what is to become of it: nothing
+    (False), or that ``take`` or ``replay`` is called for it. ``run`` returns when the letters
+    that are not taken are back in the queue; ``error`` says whether it came that far.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        tls: Tls,
+        queue: str,
+        see: "Callable[[Visit, Letter], object]",
+        *,
+        declare: bool,
+    ) -> None:
+        super().__init__("dead letters", urls, tls, [Queue(queue, QUORUM)], declare=declare)
+        self.count = 0
+        """Letters that stood in the queue when the visit began."""
+        self.seen = 0
+        self.error: Unavailable | None = None
+        self.replayed: Counter[str] = Counter()
+        """What became of the replays, by fate."""
+        self.reasons: Counter[str] = Counter()
+        self._queue = queue
+        self._see = see
+        self._held = 0
+        self._receipts: SimpleQueue[tuple[int, Receipt]] = SimpleQueue()
+        self._outstanding = 0
+        self._last = time.monotonic()
+        self._arrived = self._enough = self._leaving = self._left = False
+
+    def run(self) -> None:
+        """Visit at the first address that answers."""
+        for address in self._addresses:
+            self._live(address)
+            if self._arrived or self._stopping.is_set():
+                break
+        if not self._left:
+            self.error = Unavailable("RabbitMQ", str(self._error or "the visit was cut short"))
+
+    # --- what may become of a letter; on the visit's own thread ---
+
+    def take(self, letter: Letter) -> None:
+        """The letter leaves the queue for good."""
+        self._channel.basic_ack(letter.tag)
+        self._held -= 1
+
+    def replay(self, letter: Letter, message: Message, publish: Replay) -> None:
+        """Publish ``message``, and take the letter once that is confirmed."""
+        self._outstanding += 1
+        publish(message, partial(self._receive, letter.tag))
+        while self._outstanding >= OUTSTANDING:  # the connection is ours: it may wait
+            self._settle(*self._next_receipt())
+
+    def enough(self) -> None:
+        """No further letter is wanted."""
+        self._enough = True
+
+    def _receive(self, tag: int, receipt: Receipt) -> None:
+        """On the publisher's thread."""
+        self._receipts.put((tag, receipt))
+        self.wake()
+
+    def _next_receipt(self) -> tuple[int, Receipt]:
+        deadline = time.monotonic() + CONFIRM_TIMEOUT
+        while time.monotonic() < deadline and not self._stopping.is_set():
+            with suppress(Empty):
+                return self._receipts.get(timeout=CONFIRM_LOOK)
+        raise TimeoutError("no confirm: what is on its way may come twice")
+
+    def _settle(self, tag: int, receipt: Receipt) -> None:
+        self._outstanding -= 1
+        self._last = time.monotonic()
+        self.replayed[receipt.fate.value] += 1
+        if receipt.fate is Fate.CONFIRMED:
+            self._channel.basic_ack(tag)
+            self._held -= 1
+        else:
+            self.reasons[receipt.detail] += 1
+
+    # --- the connection ---
+
+    def _setup(self) -> Steps:
+        self._arrived = True
+        channel = self._channel
+        self.count = yield from self._waiting(channel)
+        if not self.count:
+            return
+        # All of them, however few are wanted: those that come back are put behind others that
+        # have come back before.
+        yield Step(
+            "limit the prefetch",
+            lambda done: channel.basic_qos(
+                prefetch_count=self.count if self.count <= PREFETCH_MOST else 0, callback=done
+            ),
+        )
+        on_letter = self._guarded(self._on_letter)
+        yield Step(
+            f"consume from queue {self._queue}",
+            lambda done: channel.basic_consume(self._queue, on_letter, callback=done),
+        )
+        self._last = time.monotonic()
+
+    def _waiting(self, channel: Any) -> Generator[Step, Any, int]:
+        """How many letters stand in the queue and are with no consumer."""
+        frame = yield Step(
+            f"count queue {self._queue}",
+            lambda done: channel.queue_declare(self._queue, passive=True, callback=done),
+        )
+        return int(frame.method.message_count)
+
+    def _on_letter(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        self._held += 1
+        self._last = time.monotonic()
+        if self._is_over() or self._leaving or self._stopping.is_set():
+            return  # a letter that came since, perhaps one that was replayed: not again
+        self.seen += 1
+        self._see(self, Letter(self.seen, method.delivery_tag, body, from_pika(properties)))
+        self._work()
+
+    def _is_over(self) -> bool:
+        return self._enough or self.seen >= self.count
+
+    def _work(self) -> None:
+        while self._outstanding and not self._receipts.empty():
+            self._settle(*self._receipts.get())
+        if self._is_over() and not self._outstanding:
+            self._leave()
+
+    def _tick(self) -> None:
+        quiet = time.monotonic() - self._last
+        if self._outstanding and quiet > CONFIRM_TIMEOUT:
+            self._abort(TimeoutError("no confirm: what is on its way may come twice"))
+        elif not self._outstanding and quiet > IDLE:
+            self._enough = True
+            self._work()
+
+    def _leave(self) -> None:
+        if not self._leaving:
+            self._leaving = True
+            Run(self, self._give_back(), self._on_wake).go()
+
+    def _give_back(self) -> Steps:
+        """Close the channel, and see the letters back in the queue: the next visit finds them."""
+        channel = self._channel
+        yield Step("close the channel", partial(_close, channel))
+        another = yield from self._open_channel()
+        for _ in range(RETURN_TRIES):
+            if (yield from self._waiting(another)) >= self._held:
+                break
+            yield Step("wait", lambda done: self._call_later(RETURN_STEP, done))
+        self._left = True
+        self._stopping.set()
+
+    def _on_channel_closed(self, channel: Any, error: BaseException) -> None:
+        if not self._leaving:
+            super()._on_channel_closed(channel, error)
+
+    def _lost(self, error: BaseException | None) -> None:
+        """The letters that were not taken are RabbitMQ's again."""
+
+
+def _close(channel: Any, done: Callable[..., object]) -> None:
+    channel.add_on_close_callback(done)
+    channel.close()

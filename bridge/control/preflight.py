@@ -1,0 +1,222 @@
+"""Whether the peers are there and let the bridge do its work; looked at without taking any task.
+
+Nothing is polled, published, consumed or declared, so something always stays unproven, and is
+marked so. Permissions in RabbitMQ are proven by requests that change nothing.
+"""
+
+import time
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from bridge.errors import BadReply, Refused, TaskClosed, Unavailable
+from bridge.rabbitmq.amqp import Tls, cause, turned_away
+from bridge.rabbitmq.connection import ChannelClosedByBroker, Connection, Missing, Step, Steps
+from bridge.rabbitmq.permissions import Probe, probes
+from bridge.rabbitmq.topology import Binding, Item, Topology
+from bridge.settings.settings import Settings
+from bridge.swf.aws import NOT_LET_IN, Aws, Boto3
+from bridge.swf.runner import Call
+
+SKEW_WARNING = 30.0
+SKEW_REFUSED = 300.0
+"""Seconds of clock skew beyond which AWS refuses a signature."""
+
+
+class Mark(Enum):
+    """What is to be said of a thing that was looked at: a sign, and the exit code it means."""
+
+    HOLDS = ("✓", 0)
+    NOTE = ("!", 0)
+    UNPROVEN = ("?", 0)
+    WRONG = ("✗", 78)
+    UNAVAILABLE = ("✗", 69)
+
+    @property
+    def sign(self) -> str:
+        """One character."""
+        return self.value[0]
+
+    @property
+    def exit_code(self) -> int:
+        """As contract §6 has them."""
+        return self.value[1]
+
+
+class Finding(NamedTuple):
+    """One line of the answer."""
+
+    mark: Mark
+    text: str
+
+
+def look(settings: Settings) -> Iterator[Finding]:
+    """Look at AWS and RabbitMQ; findings as they come."""
+    yield from _look_at_swf(settings)
+    yield from _look_at_broker(settings)
+
+
+# --- Amazon SWF ---
+
+
+def _look_at_swf(settings: Settings) -> Iterator[Finding]:
+    aws = Aws()
+    caller = Boto3(pollers=1, responders=1, read_timeout=settings.read_timeout, aws=aws)
+    yield Finding(Mark.HOLDS, f"SWF: {caller.endpoint} in region {caller.region}")
+    account = "*"
+    try:
+        arn = aws.who()
+        account = arn.split(":")[4] or account
+        yield Finding(Mark.HOLDS, f"credentials: {arn}")
+    except Unavailable as error:
+        if error.code == "NoCredentialsError":
+            yield Finding(Mark.WRONG, "credentials: none are found")
+            return
+        if error.code in NOT_LET_IN:
+            yield Finding(Mark.WRONG, f"credentials: AWS does not take them: {error}")
+        else:
+            yield Finding(Mark.UNPROVEN, f"credentials: whose they are is not known: {error}")
+    for domain in dict.fromkeys(each.domain for each in settings.task_lists):
+        yield _look_at_domain(caller, domain, account)
+    yield _skew(caller.answered_at)
+    for each in settings.task_lists:
+        text = f"polling task list {each.label}: not tried, for a poll may be given a task"
+        yield Finding(Mark.UNPROVEN, text)
+
+
+def _look_at_domain(caller: Boto3, domain: str, account: str) -> Finding:
+    what = f"domain {domain}"
+    try:
+        answer = caller.call(Call("DescribeDomain", {"name": domain}))
+        status = str(answer["domainInfo"]["status"])
+    except TaskClosed:
+        return Finding(Mark.WRONG, f"{what}: does not exist in region {caller.region}")
+    except (Refused, BadReply) as error:
+        statement = (
+            '{"Effect": "Allow", "Action": "swf:DescribeDomain", "Resource": '
+            f'"arn:aws:swf:{caller.region}:{account}:/domain/{domain}"}}'
+        )
+        told = f"{what}: may not be looked at ({error.code}); this would allow it: {statement}"
+        return Finding(Mark.UNPROVEN, told)
+    except Unavailable as error:
+        mark = Mark.WRONG if error.code in NOT_LET_IN else Mark.UNAVAILABLE
+        return Finding(mark, f"{what}: {error}")
+    except (KeyError, TypeError):
+        return Finding(Mark.UNAVAILABLE, f"{what}: what answers at {caller.endpoint} is no SWF")
+    return Finding(Mark.HOLDS if status == "REGISTERED" else Mark.WRONG, f"{what}: {status}")
+
+
+def _skew(told: str) -> Finding:
+    """Of our clock, by the date of SWF's last answer: of a refusal too, which it may be for."""
+    if not told:
+        return Finding(Mark.UNPROVEN, "clock: SWF did not tell its own")
+    seconds = abs(parsedate_to_datetime(told).timestamp() - time.time())
+    mark = Mark.HOLDS
+    if seconds > SKEW_WARNING:
+        mark = Mark.WRONG if seconds > SKEW_REFUSED else Mark.NOTE
+    return Finding(mark, f"clock: {seconds:.0f} s from that of SWF")
+
+
+# --- RabbitMQ ---
+
+
+def vhost_of(settings: Settings) -> str:
+    """The vhost of the first address."""
+    return unquote(urlsplit(settings.amqp_urls[0]).path[1:]) or "/"
+
+
+def declare(settings: Settings) -> Iterator[Finding]:
+    """Declare what all instances share, at the first address."""
+    yield from _Look(settings, settings.amqp_urls[0], declare=True).findings()
+
+
+def _look_at_broker(settings: Settings) -> Iterator[Finding]:
+    for url in settings.amqp_urls:
+        yield from _Look(settings, url, declare=False).findings()
+    text = "RabbitMQ: a publish is not tried; permissions by routing key stay unproven"
+    yield Finding(Mark.UNPROVEN, text)
+
+
+class _Look(Connection):
+    """Looks for each thing that all instances share, or declares it; then leaves."""
+
+    def __init__(self, settings: Settings, url: str, *, declare: bool) -> None:
+        tls = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
+        super().__init__("check", [url], tls, (), declare=declare)
+        topology = Topology.of(settings)
+        wanted = dict.fromkeys((*topology.for_publisher(), *topology.for_consumer()))
+        self._wanted = [each for each in wanted if not _is_of_one(each, topology)]
+        self._will_declare = settings.declare
+        self._probes = [] if declare else [*probes(topology, declare=settings.declare)]
+        self._found: list[Finding] = []
+        self._arrived = False
+
+    def findings(self) -> list[Finding]:
+        """Connect once, look, and leave."""
+        self._live(self._addresses[0])
+        if not self._arrived:
+            error = self._error or TimeoutError("no answer")
+            mark = Mark.WRONG if turned_away(error) else Mark.UNAVAILABLE
+            return [Finding(mark, f"RabbitMQ at {self._hosts[0]}: {cause(error)}")]
+        return self._found
+
+    def _setup(self) -> Steps:
+        self._arrived = True
+        version = self._connection.server_properties.get("version", "of an unknown version")
+        vhost = self._connection.params.virtual_host
+        told = f"RabbitMQ at {self._hosts[0]}: {version}, vhost {vhost}"
+        self._found.append(Finding(Mark.HOLDS, told))
+        for item in self._wanted:
+            if isinstance(item, Binding) and not self._declare:
+                self._found.append(Finding(Mark.UNPROVEN, f"{item}: AMQP cannot ask for it"))
+                continue
+            try:
+                yield from self._stand([item])
+                self._found.append(Finding(Mark.HOLDS, f"{item}: is there"))
+            except Missing as error:
+                self._found.append(self._missing(item, str(error)))
+        for probe in self._probes:
+            channel = yield from self._open_channel()
+            try:
+                yield Step(f"ask whether we may {probe.text}", partial(probe.ask, channel))
+                channel.close()
+                self._found.append(Finding(Mark.HOLDS, f"permitted: {probe.text}"))
+            except ChannelClosedByBroker as error:
+                self._found.append(_permitted(probe, error))
+
+    def _missing(self, item: Item, why: str) -> Finding:
+        if "not permitted" in why:
+            return Finding(Mark.UNPROVEN, why)
+        if self._will_declare:
+            return Finding(Mark.NOTE, f"{item}: is missing; the bridge declares it when it starts")
+        return Finding(Mark.WRONG, f"{item}: is missing, and SWF_BRIDGE_DECLARE is false")
+
+    def _work(self) -> None:
+        """Looked at everything: leave."""
+        self._stopping.set()
+
+    def _tick(self) -> None:
+        """Nothing."""
+
+    def _lost(self, error: BaseException | None) -> None:
+        """Nothing is on its way."""
+
+
+def _permitted(probe: Probe, error: ChannelClosedByBroker) -> Finding:
+    match probe.granted(error.reply_code, error.reply_text):
+        case True:
+            return Finding(Mark.HOLDS, f"permitted: {probe.text}")
+        case False:
+            mark = Mark.WRONG if probe.needed else Mark.NOTE
+            told = f"not permitted: {probe.text}: {error.reply_text}"
+            return Finding(mark, f"{told}; swf-bridge topology prints what is needed")
+    return Finding(Mark.UNPROVEN, f"{probe.text}: {error.reply_code} {error.reply_text}")
+
+
+def _is_of_one(item: Item, topology: Topology) -> bool:
+    """Whether it belongs to one instance alone, which declares it when it starts."""
+    queue = item.queue if isinstance(item, Binding) else item.name
+    return queue == topology.notice_queue

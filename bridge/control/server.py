@@ -1,0 +1,203 @@
+"""The control socket: commands ask the daemon, which alone opens journal and credentials.
+
+JSON lines over a Unix socket that only its owner may use. A client sends one request,
+``{"command": "tasks list", …}``, and is answered with any number of ``{"row": …}`` and
+``{"progress": …}``, then one ``{"result": …}`` or ``{"error": code, "message": sentence}``.
+Each client is served on a thread of its own, so many at most; one that goes away, hangs or sends
+garbage costs its own thread and nothing else.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bridge.control.request import Answers, Json, Request
+from bridge.errors import ConfigError, Declined, Unavailable
+from bridge.telemetry.redact import redact
+
+log = logging.getLogger(__name__)
+
+CLIENTS = 8
+"""Clients served at once; further ones are told to come again."""
+REQUEST_LIMIT = 1024 * 1024
+"""Bytes of a request: about thirty thousand ids."""
+REQUEST_TIMEOUT = 10.0
+"""Seconds in which a request must have come, whole."""
+SEND_TIMEOUT = 30.0
+"""Seconds in which a client must have taken a line of the answer."""
+TICK = 1.0
+PATIENCE = 60.0
+
+Errand = Callable[[Request], Answers]
+"""Carries a command out. Raises Declined and Unavailable."""
+
+
+class ControlServer:
+    """A part: takes commands on the socket at ``path`` from the moment it is built.
+
+    A socket that a killed daemon left is replaced. Raises ConfigError where another daemon
+    answers there, or where no socket can be made.
+    """
+
+    def __init__(self, path: Path, errands: Mapping[str, Errand]) -> None:
+        self.name = "control"
+        self.patience = PATIENCE
+        self.moved = time.monotonic()
+        self.path = path
+        self._errands = errands
+        self._free = threading.BoundedSemaphore(CLIENTS)
+        self._stopping = threading.Event()
+        self._wakes, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+        self._listener = _listen(path)
+        self._inode = os.stat(path).st_ino
+
+    def __repr__(self) -> str:
+        return f"<ControlServer {self.path}>"
+
+    def run(self) -> None:
+        """Serve until asked to stop; commands under way are not waited for."""
+        with self._listener, self._wakes, self._waker, selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._wakes, selectors.EVENT_READ)
+            while not self._stopping.is_set():
+                self.moved = time.monotonic()
+                if selector.select(TICK) and not self._stopping.is_set():
+                    self._accept()
+
+    def stop(self) -> None:
+        """Take no more commands, and take the socket away."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        with contextlib.suppress(OSError):
+            if os.stat(self.path).st_ino == self._inode:
+                self.path.unlink()
+        with contextlib.suppress(OSError):
+            self._waker.send(b"x")
+
+    def _accept(self) -> None:
+        try:
+            client, _ = self._listener.accept()
+        except BlockingIOError:  # it has left again
+            return
+        except OSError as error:
+            log.warning("control.failing", extra={"error": str(error)})
+            self._stopping.wait(TICK)  # no descriptor is free, say: not again at once
+            return
+        self._admit(client)
+
+    def _admit(self, client: socket.socket) -> None:
+        if not self._free.acquire(blocking=False):
+            with client, contextlib.suppress(OSError):
+                client.setblocking(False)
+                client.send(_line(_error("busy", f"{CLIENTS} commands are being served")))
+            return
+        thread = threading.Thread(
+            target=self._serve, args=(client,), name="control-client", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # no thread can be started
+            self._free.release()
+            client.close()
+
+    def _serve(self, client: socket.socket) -> None:
+        """One client, from its request to the last line of the answer."""
+        try:
+            with client, contextlib.suppress(OSError):
+                line = _read_line(client)
+                client.settimeout(SEND_TIMEOUT)
+                with contextlib.closing(self._answers(line)) as answers:
+                    for answer in answers:
+                        client.sendall(_line(answer))
+        finally:
+            self._free.release()
+
+    def _answers(self, line: bytes) -> Answers:
+        try:
+            request = Request.decode(line)
+            command = request.text("command")
+            if command not in self._errands:
+                raise Declined("usage", "no such command")
+            log.log(
+                logging.DEBUG if command == "status" else logging.INFO,
+                "command.asked",
+                extra={"command": command},
+            )
+            yield from self._errands[command](request)
+        except Declined as error:
+            yield _error(error.code, str(error))
+        except Unavailable as error:
+            yield _error("unavailable", str(error))
+        except Exception:
+            log.exception("command.failed")
+            yield _error("failed", "the daemon failed over this; its log tells why")
+
+
+def _error(code: str, message: str) -> Json:
+    return {"error": code, "message": redact(message)}
+
+
+def _line(answer: Json) -> bytes:
+    return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
+
+
+def _read_line(client: socket.socket) -> bytes:
+    """The request. Raises OSError where it does not come whole, in time and within the limit."""
+    deadline = time.monotonic() + REQUEST_TIMEOUT
+    received = bytearray()
+    while b"\n" not in received:
+        client.settimeout(max(0.001, deadline - time.monotonic()))
+        chunk = client.recv(65536)
+        if not chunk or len(received) > REQUEST_LIMIT:
+            raise ConnectionAbortedError("no request")
+        received += chunk
+    return bytes(received)
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        _take_stale_away(path)
+        # Before bind: the socket's file is made with this mode, and there is no moment without.
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(os.fspath(path))
+        listener.listen(CLIENTS)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        sentence = f"SWF_BRIDGE_CONTROL: cannot listen on {path}: {error.strerror}"
+        raise ConfigError([sentence]) from None
+    except ConfigError:
+        listener.close()
+        raise
+    return listener
+
+
+def _take_stale_away(path: Path) -> None:
+    """Remove a socket on which nobody listens."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigError([f"SWF_BRIDGE_CONTROL: {path} is there and is no socket"])
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(TICK)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except TimeoutError:
+            pass  # somebody listens, and is busy
+    raise ConfigError([f"SWF_BRIDGE_CONTROL: another daemon answers at {path}"])

@@ -1,0 +1,353 @@
+"""What an operator asks of the tasks in hand: list, show, publish again, fail in SWF.
+
+Each errand runs on the thread of its client and yields what that client is to see. It holds no
+lock and blocks nobody: at most WINDOW publishes of it are on their way at once.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from bridge.backoff import Backoff
+from bridge.control.request import Answers, Json, Request
+from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
+from bridge.journal.journal import Entry, InHand
+from bridge.rabbitmq.publisher import Fate
+from bridge.task import REASON_LIMIT, ActivityTask, Failed, Reply, cut, utf16_length
+from bridge.telemetry import metrics as m
+from bridge.telemetry.metrics import Metrics
+
+WINDOW = 64
+TICK = 1.0
+"""Seconds between two words of progress."""
+RECEIPT_TIMEOUT = 30.0
+"""Seconds without any receipt after which the errand waits no longer."""
+RETRY_FOR = 20.0
+"""Seconds for which a call that SWF cannot take now is tried again."""
+REASON = "failed by an operator"
+REASONS_SHOWN = 20
+
+Told = Callable[[Fate, str], object]
+Republish = Callable[[ActivityTask, bytes, Told], object]
+"""Publish a task again and tell its fate and why, on another thread; never blocks."""
+
+
+class TasksInHand(Protocol):
+    """The journal, as far as it is asked here."""
+
+    def get(self, task_id: str) -> Entry | None:
+        """The task, if it is in hand."""
+
+    def tasks(self) -> Iterator[Entry]:
+        """Every task in hand, the oldest first."""
+
+    def labels(self) -> list[tuple[str, str, str]]:
+        """The id, domain and task list of every task in hand."""
+
+
+class Responds(Protocol):
+    """The one call of SWF that is made here."""
+
+    def respond(self, reply: Reply) -> None:
+        """Close a task."""
+
+
+class Settles(Protocol):
+    """Who lets go of a task that is closed."""
+
+    def settled(self, task_id: str) -> InHand | None:
+        """We have closed the task in SWF."""
+
+    def released(self, task_id: str, reason: str) -> InHand | None:
+        """The task was closed without us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which tasks are meant; what is empty or None restricts nothing."""
+
+    label: str = ""
+    """``domain/list``, or the name of a list in any domain."""
+    domain: str = ""
+    name: str = ""
+    version: str = ""
+    state: str = ""
+    polled_before: float | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> "Filter":
+        """The filter that a request gives. Raises Declined."""
+        state = request.text("state")
+        if state not in ("", "waiting", "published"):
+            raise Declined("usage", "state is waiting or published")
+        name, _, version = request.text("type").partition("@")
+        age = request.seconds("older_than")
+        return cls(
+            label=request.text("list"),
+            domain=request.text("domain"),
+            name=name,
+            version=version,
+            state=state,
+            polled_before=None if age is None else time.time() - age,
+        )
+
+    def __call__(self, entry: Entry) -> bool:
+        """Whether the task is meant."""
+        task = entry.task
+        return (
+            self.label in ("", task.task_list, f"{task.domain}/{task.task_list}")
+            and self.domain in ("", task.domain)
+            and self.name in ("", task.name)
+            and self.version in ("", task.version)
+            and self.state in ("", _state(entry))
+            and (self.polled_before is None or task.polled_at <= self.polled_before)
+        )
+
+
+class TaskErrands:
+    """The commands ``tasks …``; ``halted`` tells whether the daemon is stopping."""
+
+    def __init__(
+        self,
+        journal: TasksInHand,
+        swf: Responds,
+        instances: Settles,
+        metrics: Metrics,
+        republish: Republish,
+        *,
+        broker_ready: Callable[[], bool],
+        routing_key: Callable[[ActivityTask], str],
+        halted: Callable[[], bool],
+    ) -> None:
+        self._journal = journal
+        self._swf = swf
+        self._instances = instances
+        self._metrics = metrics
+        self._republish = republish
+        self._broker_ready = broker_ready
+        self._routing_key = routing_key
+        self._halted = halted
+
+    # --- readers ---
+
+    def list_tasks(self, request: Request) -> Answers:
+        """Every task that the filters match, the oldest first."""
+        limit = request.count("limit")
+        shown = matched = 0
+        for entry in filter(Filter.of(request), self._journal.tasks()):
+            matched += 1
+            if limit is None or shown < limit:
+                shown += 1
+                yield {"row": _row(entry)}
+        yield {"result": {"matched": matched, "shown": shown}}
+
+    def show_task(self, request: Request) -> Answers:
+        """One task, by its id or the beginning of it."""
+        (entry,) = self._named((request.text("id"),))
+        task = entry.task
+        shown = _row(entry) | {
+            "runId": task.run_id,
+            "startedEventId": task.started_event_id,
+            "routingKey": self._routing_key(task),
+            "inputLength": None if task.input is None else utf16_length(task.input),
+            "firstWord": entry.first_word,
+            "cancelNoticed": entry.cancel_noticed,
+        }
+        if request.flag("payload"):
+            shown |= {"taskToken": task.token, "input": task.input}
+        yield {"result": shown}
+
+    # --- publish again ---
+
+    def republish(self, request: Request) -> Answers:
+        """Publish every unanswered task that is meant once more, under the same message_id.
+
+        What waits for its first confirm is left alone: the bridge tries that by itself.
+        """
+        ids = self._meant(request)
+        if request.flag("dry_run"):
+            yield from self._preview(ids)
+            return
+        if not self._broker_ready():
+            raise Unavailable("RabbitMQ", "away or blocked; what waits is published when it is not")
+        receipts = _Receipts()
+        told = time.monotonic()
+        for number, task_id in enumerate(ids, 1):
+            self._go_on()
+            self._publish_again(task_id, receipts)
+            while receipts.outstanding >= (WINDOW if number < len(ids) else 1):
+                receipts.take()
+                if time.monotonic() - told >= TICK:
+                    told = time.monotonic()
+                    yield _progress(receipts.counts.total(), len(ids))
+        counts = {name: receipts.counts[name] for name in _REPUBLISHED}
+        reasons = dict(receipts.reasons.most_common(REASONS_SHOWN))
+        yield {"result": {"matched": len(ids), **counts, "reasons": reasons}}
+
+    def _publish_again(self, task_id: str, receipts: "_Receipts") -> None:
+        entry = self._journal.get(task_id)
+        if entry is None:
+            receipts.counts["answered"] += 1
+        elif not entry.published:
+            receipts.counts["waiting"] += 1
+        else:
+            self._republish(entry.task, entry.body, receipts.expect())
+
+    # --- fail ---
+
+    def fail(self, request: Request) -> Answers:
+        """Fail every task that is meant in SWF, and let it go; a row for each."""
+        ids = self._meant(request)
+        if request.flag("dry_run"):
+            yield from self._preview(ids)
+            return
+        reason = cut(request.text("reason") or REASON, REASON_LIMIT)
+        counts: Counter[str] = Counter()
+        told = time.monotonic()
+        for task_id in ids:
+            self._go_on()
+            outcome, detail = self._fail(task_id, reason)
+            counts[outcome] += 1
+            yield {"row": {"id": task_id, "outcome": outcome, "detail": detail}}
+            if outcome == "unavailable":
+                break
+            if time.monotonic() - told >= TICK:
+                told = time.monotonic()
+                yield _progress(counts.total(), len(ids))
+        counts["left"] = len(ids) - counts.total()
+        yield {"result": {"matched": len(ids), **{name: counts[name] for name in _FAILED}}}
+
+    def _fail(self, task_id: str, reason: str) -> tuple[str, str]:
+        """What became of one task, and why."""
+        entry = self._journal.get(task_id)
+        if entry is None:
+            return "answered", ""
+        try:
+            self._respond(Failed(entry.task.token, reason))
+        except TaskClosed:
+            self._instances.released(task_id, "closed in SWF")
+            return "closed", ""
+        except BadReply as error:
+            self._instances.released(task_id, "refused by SWF")
+            return "refused", str(error)
+        except Unavailable as error:
+            return "unavailable", str(error)
+        if held := self._instances.settled(task_id):
+            self._metrics.count(m.TASKS_FAILED_BACK, held.domain, held.task_list)
+        return "failed", ""
+
+    def _respond(self, reply: Failed) -> None:
+        """Ask SWF, again and again where it is throttled or away for a moment."""
+        deadline = time.monotonic() + RETRY_FOR
+        backoff = Backoff(cap=5.0)
+        while True:
+            try:
+                return self._swf.respond(reply)
+            except Refused:
+                raise
+            except Unavailable:
+                wait = backoff.next()
+                if self._halted() or time.monotonic() + wait > deadline:
+                    raise
+                time.sleep(wait)
+
+    # --- which tasks are meant ---
+
+    def _meant(self, request: Request) -> list[str]:
+        """The ids of the tasks that a command is to change. Raises Declined where none is named."""
+        chosen = Filter.of(request)
+        named = request.texts("ids")
+        if not (named or chosen != Filter() or request.flag("all")):
+            raise Declined("usage", "name tasks by id or by filters, or say all")
+        entries: Iterable[Entry] = self._named(named) if named else self._journal.tasks()
+        ids = [entry.task.id for entry in filter(chosen, entries)]
+        return ids[: request.count("limit")]
+
+    def _named(self, prefixes: Iterable[str]) -> list[Entry]:
+        """The tasks whose ids begin so, each once. Raises Declined for none and for several."""
+        ids = [row[0] for row in self._journal.labels()]
+        found: dict[str, Entry] = {}
+        for prefix in prefixes:
+            matches = [each for each in ids if prefix and each.startswith(prefix)]
+            if len(matches) > 1:
+                raise Declined("usage", f"{prefix} begins {len(matches)} ids: give more of it")
+            entry = self._journal.get(matches[0]) if matches else None
+            if entry is None:
+                raise Declined("not-found", f"no task {prefix} is in hand: it may be answered")
+            found[entry.task.id] = entry
+        return list(found.values())
+
+    def _preview(self, ids: list[str]) -> Answers:
+        for task_id in ids:
+            if entry := self._journal.get(task_id):
+                yield {"row": _row(entry)}
+        yield {"result": {"matched": len(ids), "dryRun": True}}
+
+    def _go_on(self) -> None:
+        if self._halted():
+            raise Declined("stopping", "the daemon is stopping; what is left was not touched")
+
+
+_REPUBLISHED = ("confirmed", "unroutable", "refused", "nacked", "waiting", "answered")
+_FAILED = ("failed", "closed", "answered", "refused", "unavailable", "left")
+
+
+class _Receipts:
+    """What became of the publishes of one errand; ``counts`` is by fate."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.outstanding = 0
+        self._queue: SimpleQueue[tuple[Fate, str]] = SimpleQueue()
+        self._last = time.monotonic()
+
+    def expect(self) -> Told:
+        """Whom to tell of one more publish, on any thread."""
+        self.outstanding += 1
+        return lambda fate, why: self._queue.put((fate, why))
+
+    def take(self) -> None:
+        """Wait a moment for the next. Raises Unavailable where none has come for long."""
+        try:
+            fate, why = self._queue.get(timeout=TICK)
+        except Empty:
+            if time.monotonic() - self._last > RECEIPT_TIMEOUT:
+                raise Unavailable(
+                    "RabbitMQ",
+                    f"confirmed {self.counts['confirmed']}, then nothing; {self.outstanding} are"
+                    " on their way, and published as soon as it takes them",
+                ) from None
+            return
+        self._last = time.monotonic()
+        self.outstanding -= 1
+        self.counts[fate.value] += 1
+        if why:
+            self.reasons[why] += 1
+
+
+def _state(entry: Entry) -> str:
+    return "published" if entry.published else "waiting"
+
+
+def _row(entry: Entry) -> Json:
+    task = entry.task
+    return {
+        "id": task.id,
+        "age": round(max(0.0, time.time() - task.polled_at), 1),
+        "polledAt": task.polled_at,
+        "state": _state(entry),
+        "domain": task.domain,
+        "taskList": task.task_list,
+        "name": task.name,
+        "version": task.version,
+        "workflowId": task.workflow_id,
+        "activityId": task.activity_id,
+    }
+
+
+def _progress(done: int, total: int) -> Json:
+    return {"progress": {"done": done, "total": total}}

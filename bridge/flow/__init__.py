@@ -1,0 +1,1 @@
+"""The ways of a task and of its reply, between SWF, journal and RabbitMQ."""

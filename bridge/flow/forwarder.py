@@ -1,0 +1,222 @@
+"""Forward, second half: owes every recorded task until it is confirmed or failed back.
+
+What cannot be published now waits in the journal, not here and not in a poller: here stands only
+when it is tried again. So a task without a queue, or one for a queue that is full, delays no other.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol
+
+from bridge.backoff import delay
+from bridge.journal.journal import Entry
+from bridge.message import Message, task_message
+from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.routing import RoutingKey
+from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut
+from bridge.telemetry import metrics as m
+from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.outage import Outage
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST = 0.25
+RETRY_CAP = 5.0
+
+
+class Owed(Protocol):
+    """The journal, as far as the forwarder uses it."""
+
+    def get(self, task_id: str) -> Entry | None:
+        """The task, if it is in hand."""
+
+    def owed(self) -> Iterator[Entry]:
+        """The tasks that are not confirmed."""
+
+    def published(self, task_id: str) -> None:
+        """The task is confirmed."""
+
+
+class Publish(Protocol):
+    """The publisher, as far as the forwarder uses it."""
+
+    def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
+        """Publish, and tell what became of it."""
+
+
+FailBack = Callable[[Failed, Callable[[float], object]], object]
+"""Fail a task in SWF; the second is called with seconds where it has to be tried again."""
+
+Later = Callable[[float, Callable[[], object]], object]
+"""Call the second in so many seconds."""
+
+
+class Forwarder:
+    """Hands tasks to the publisher, and tries again what came back.
+
+    ``forward`` may be called from any thread and never blocks.
+    """
+
+    def __init__(
+        self,
+        journal: Owed,
+        publisher: Publish,
+        fail_back: FailBack,
+        later: Later,
+        metrics: Metrics,
+        *,
+        exchange: str,
+        routing_key: RoutingKey,
+        reply_to: str,
+        unroutable_timeout: float,
+        trace: Callable[[ActivityTask, Message], Message] = lambda task, message: message,
+    ) -> None:
+        self._journal = journal
+        self._publisher = publisher
+        self._fail_back = fail_back
+        self._later = later
+        self._metrics = metrics
+        self._exchange = exchange
+        self._routing_key = routing_key
+        self._reply_to = reply_to
+        self._unroutable_timeout = unroutable_timeout
+        self._trace = trace
+        self._lock = threading.Lock()
+        self._waiting: dict[str, tuple[Outage, set[str]]] = {}
+        """By routing key: the tasks that no queue takes. The timer's thread changes it too."""
+
+    def __repr__(self) -> str:
+        return f"<Forwarder to {self._exchange}, {len(self._waiting)} keys without a queue>"
+
+    def forward(
+        self, task: ActivityTask, body: bytes, *, attempt: int = 0, alone: bool = False
+    ) -> None:
+        """Publish the task; try again, or fail it back, where no queue takes it."""
+        key = self._routing_key.of(task)
+        done = partial(self._published, task, key, attempt)
+        self._publisher.publish(self._message(task, body, key), done, alone=alone)
+
+    def republish(
+        self, task: ActivityTask, body: bytes, told: Callable[[Fate, str], object]
+    ) -> None:
+        """Publish a task once more that was confirmed before; whatever comes of it is told.
+
+        Nothing is tried again and nothing failed back: ``told``, which must not block, is called
+        on the publisher's thread with the fate and the reason.
+        """
+        key = self._routing_key.of(task)
+
+        def done(receipt: Receipt) -> None:
+            self._metrics.count(m.PUBLISHES, task.domain, task.task_list, receipt.fate.value)
+            confirmed = receipt.fate is Fate.CONFIRMED
+            told(receipt.fate, "" if confirmed else _why(receipt, key, self._exchange))
+
+        self._publisher.publish(self._message(task, body, key), done)
+
+    def resume(self) -> None:
+        """Hand over what an earlier life of the daemon owes."""
+        for entry in self._journal.owed():
+            self.forward(entry.task, entry.body)
+
+    @property
+    def unroutable(self) -> dict[str, tuple[float, str]]:
+        """Routing keys that no queue takes, with the seconds since, and why."""
+        waiting = list(self._waiting.items())
+        return {key: (outage.seconds, outage.error) for key, (outage, _) in waiting}
+
+    def _message(self, task: ActivityTask, body: bytes, key: str) -> Message:
+        message = task_message(
+            task, body, exchange=self._exchange, routing_key=key, reply_to=self._reply_to
+        )
+        return self._trace(task, message)
+
+    # --- what became of a publish; on the publisher's thread ---
+
+    def _published(self, task: ActivityTask, key: str, attempt: int, receipt: Receipt) -> None:
+        label = (task.domain, task.task_list)
+        self._metrics.count(m.PUBLISHES, *label, receipt.fate.value)
+        match receipt.fate:
+            case Fate.CONFIRMED:
+                self._confirmed(task, key, receipt)
+            case Fate.NACKED:
+                self._wait(task, key, _why(receipt, key, self._exchange))
+                self._again(task.id, key, attempt)
+            case Fate.UNROUTABLE | Fate.REFUSED:
+                self._unrouted(task, key, attempt, receipt)
+
+    def _confirmed(self, task: ActivityTask, key: str, receipt: Receipt) -> None:
+        self._journal.published(task.id)
+        self._metrics.count(m.TASKS_PUBLISHED, task.domain, task.task_list)
+        self._metrics.observe(m.PUBLISH_CONFIRM, receipt.seconds)
+        if self._waiting:
+            self._waits_no_more(task.id, key)
+        log.debug("task.published", extra={"task": task.id, "key": key})
+
+    def _unrouted(self, task: ActivityTask, key: str, attempt: int, receipt: Receipt) -> None:
+        waited = time.time() - task.polled_at
+        why = _why(receipt, key, self._exchange)
+        self._wait(task, key, why)
+        if waited >= self._unroutable_timeout:
+            reason = cut(f"no worker could be reached: {why}", REASON_LIMIT)
+            self._waits_no_more(task.id, key)
+            self._give_back(Failed(task.token, reason, f"routing key: {key}"))
+        else:
+            alone = receipt.fate is Fate.REFUSED
+            at_most = self._unroutable_timeout - waited
+            self._again(task.id, key, attempt, at_most, alone=alone)
+
+    def _wait(self, task: ActivityTask, key: str, why: str) -> None:
+        """The task waits, with others of its key, until a queue takes them."""
+        with self._lock:
+            if key not in self._waiting:
+                outage = Outage(log, "task.unroutable", "task.routable", key=key)
+                self._waiting[key] = (outage, set())
+            outage, tasks = self._waiting[key]
+            tasks.add(task.id)
+        outage.begin(why, task=task.id)
+
+    def _waits_no_more(self, task_id: str, key: str) -> None:
+        with self._lock:
+            if key not in self._waiting:
+                return
+            outage, tasks = self._waiting[key]
+            tasks.discard(task_id)
+            if tasks:
+                return
+            del self._waiting[key]
+        outage.end()
+
+    def _again(
+        self,
+        task_id: str,
+        key: str,
+        attempt: int,
+        at_most: float = RETRY_CAP,
+        *,
+        alone: bool = False,
+    ) -> None:
+        wait = min(delay(attempt, RETRY_FIRST, RETRY_CAP), at_most)
+        self._later(wait, partial(self._retry, task_id, key, attempt + 1, alone=alone))
+
+    def _retry(self, task_id: str, key: str, attempt: int, *, alone: bool) -> None:
+        entry = self._journal.get(task_id)
+        if entry is None:  # settled meanwhile: timed out in SWF, or failed by an operator
+            self._waits_no_more(task_id, key)
+        else:
+            self.forward(entry.task, entry.body, attempt=attempt, alone=alone)
+
+    def _give_back(self, reply: Failed) -> None:
+        self._fail_back(
+            reply, lambda seconds: self._later(seconds, partial(self._give_back, reply))
+        )
+
+
+def _why(receipt: Receipt, key: str, exchange: str) -> str:
+    if receipt.fate is Fate.REFUSED:
+        return f"RabbitMQ refuses routing key {key}: {receipt.detail}"
+    if receipt.fate is Fate.NACKED:
+        return f"a queue that is bound for routing key {key} is full or failing"
+    return f"no queue is bound to exchange {exchange} for routing key {key}"

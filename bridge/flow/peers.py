@@ -1,0 +1,228 @@
+"""Tasks in hand, here or at another instance: who holds a task hears what becomes of it.
+
+Competing instances share the reply queue, so a reply may arrive where its task is not held. Whoever
+learns that SWF has closed a task, or asks to cancel it, tells the others; the holder gives its slot
+and its journal row back, or tells the worker. Each instance has a durable queue for such notices.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Protocol
+
+from bridge.journal.journal import Entry, InHand
+from bridge.message import Message, cancellation, decode_notice, notice
+from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.topology import Topology
+from bridge.routing import RoutingKey
+from bridge.task import ActivityTask
+from bridge.telemetry import metrics as m
+from bridge.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+SPOKEN_KEPT = 10_000
+"""So many tasks of others are remembered, to tell their holder once that a worker has spoken."""
+SETTLED_ELSEWHERE = "settled by another instance"
+NOTICE_RETRY = 5.0
+"""Seconds until a notice is published again that a queue did not take."""
+
+Later = Callable[[float, Callable[[], object]], object]
+"""Call the second in so many seconds, on a thread that may write to the journal."""
+
+
+class TasksInHand(Protocol):
+    """The journal, as far as it is asked here."""
+
+    def get(self, task_id: str) -> Entry | None:
+        """The task, if it is in hand."""
+
+    def holds(self, task_id: str) -> bool:
+        """Whether the task is in hand; cheap, for every notice of others asks it."""
+
+    def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
+        """The task is closed: it is no longer in hand."""
+
+    def was_settled(self, task_id: str) -> bool:
+        """Whether it was settled here before."""
+
+    def cancels_owed(self) -> Iterator[Entry]:
+        """The tasks of whose cancel RabbitMQ has not confirmed a notice."""
+
+    def cancel_told(self, task_id: str) -> None:
+        """RabbitMQ has confirmed it."""
+
+    def cancel_noticed(self, task_id: str) -> bool:
+        """Remember that the worker is told of the cancel; True the first time."""
+
+
+class Publish(Protocol):
+    """The publisher, as far as it is used here."""
+
+    def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
+        """Publish, and tell what became of it."""
+
+
+class Instances:
+    """One instance among those that share its reply queue. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        journal: TasksInHand,
+        publisher: Publish,
+        metrics: Metrics,
+        *,
+        topology: Topology,
+        routing_key: RoutingKey,
+        later: Later,
+    ) -> None:
+        self._journal = journal
+        self._publisher = publisher
+        self._metrics = metrics
+        self._topology = topology
+        self._routing_key = routing_key
+        self._later = later
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self._spoken: dict[str, None] = {}
+        """Tasks of others of whose worker their holder has been told, the oldest first."""
+        self.worker_spoke: Callable[[str], object] = lambda task_id: None
+        """Told of each task in hand of which a worker has spoken at another instance."""
+
+    def settled_before(self, task_id: str) -> bool:
+        """Whether this instance settled the task before."""
+        return self._journal.was_settled(task_id)
+
+    def what_is(self, task_id: str) -> dict[str, str]:
+        """The fields by which a log line names the task; none where it is not in hand here."""
+        if not task_id or (entry := self._journal.get(task_id)) is None:
+            return {}
+        task = entry.task
+        return {
+            "task": task.id,
+            "domain": task.domain,
+            "task_list": task.task_list,
+            "activity": task.name,
+        }
+
+    def settled(self, task_id: str) -> InHand | None:
+        """We have closed the task in SWF: its holder lets it go. What it was, where that is us."""
+        return self._closed(task_id, remember=True)
+
+    def released(self, task_id: str, reason: str) -> InHand | None:
+        """The task is closed, or taken for closed, without a reply: its slot is free, and why."""
+        held = self._closed(task_id, remember=False)
+        if held is not None:
+            self._count_release(task_id, held, reason)
+        return held
+
+    def cancel_requested(self, task_id: str) -> None:
+        """SWF asks to cancel the task: its holder tells the worker, once."""
+        entry = self._journal.get(task_id)
+        if entry is None:
+            self._tell("cancel", [task_id])
+            return
+        with self._lock:  # heartbeats and notices may say it at the same moment
+            first = self._journal.cancel_noticed(task_id)
+        if first:
+            task = entry.task
+            self._metrics.count(m.CANCEL_NOTICES, task.domain, task.task_list)
+            log.info("task.cancel_requested", extra={"task": task_id})
+            self._tell_worker(task)
+
+    def resume(self) -> None:
+        """Publish the cancellation notices that an earlier life of the daemon owes."""
+        for entry in self._journal.cancels_owed():
+            self._tell_worker(entry.task)
+
+    def spoke(self, task_id: str) -> None:
+        """A worker has spoken here of a task: its holder, if that is another, need not beat."""
+        if self._journal.holds(task_id):
+            return
+        with self._lock:
+            if task_id in self._spoken:
+                return
+            self._spoken[task_id] = None
+            if len(self._spoken) > SPOKEN_KEPT:
+                del self._spoken[next(iter(self._spoken))]
+        self._tell("spoke", [task_id])
+
+    def heard(self, body: bytes) -> None:
+        """Another instance speaks of tasks; those concern us that we hold."""
+        what, task_ids, sender = decode_notice(body)
+        if sender != self._topology.instance:
+            for task_id in filter(self._journal.holds, task_ids):
+                self._heard(what, task_id)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One notice, at the end, of all tasks that this thread settles inside."""
+        settled: list[str] = []
+        self._own.settled = settled
+        try:
+            yield
+        finally:
+            self._own.settled = None
+            if settled:
+                self._tell("settled", settled)
+
+    def _heard(self, what: str, task_id: str) -> None:
+        if what == "settled" and (held := self._journal.settle(task_id)):
+            self._count_release(task_id, held, SETTLED_ELSEWHERE)
+        elif what == "cancel":
+            self.cancel_requested(task_id)
+        elif what == "spoke":
+            self.worker_spoke(task_id)
+
+    def _tell_worker(self, task: ActivityTask) -> None:
+        message = cancellation(
+            task.token,
+            task.id,
+            exchange=self._topology.cancel_exchange,
+            routing_key=self._routing_key.of(task),
+        )
+        self._publisher.publish(message, partial(self._worker_told, task))
+
+    def _worker_told(self, task: ActivityTask, receipt: Receipt) -> None:
+        """On the publisher's thread: until RabbitMQ has the notice, it is owed."""
+        match receipt.fate:
+            case Fate.CONFIRMED:
+                self._later(0.0, partial(self._owe_no_more, task.id))
+            case Fate.NACKED:
+                self._later(NOTICE_RETRY, partial(self._tell_worker, task))
+            case _:
+                extra = {"task": task.id, "reason": receipt.detail}
+                log.warning("cancel.not_told", extra=extra)
+
+    def _owe_no_more(self, task_id: str) -> None:
+        self._journal.cancel_told(task_id)
+        log.debug("cancel.told", extra={"task": task_id})
+
+    def _closed(self, task_id: str, *, remember: bool) -> InHand | None:
+        held = self._journal.settle(task_id, remember=remember)
+        if held is None:
+            settled = getattr(self._own, "settled", None)
+            if settled is None:
+                self._tell("settled", [task_id])
+            else:
+                settled.append(task_id)
+        return held
+
+    def _count_release(self, task_id: str, held: InHand, reason: str) -> None:
+        self._metrics.count(m.SLOTS_RELEASED, held.domain, held.task_list, reason)
+        # With two instances every other task ends so: a line for each would crowd out the rest.
+        level = logging.DEBUG if reason == SETTLED_ELSEWHERE else logging.INFO
+        log.log(level, "slot.released", extra={"task": task_id, "reason": reason})
+
+    def _tell(self, what: str, task_ids: Sequence[str]) -> None:
+        topology = self._topology
+        message = notice(what, task_ids, topology.instance, exchange=topology.notice_exchange)
+        self._publisher.publish(message, log_unsent)
+
+
+def log_unsent(receipt: Receipt) -> None:
+    """The receipt of a message that nobody waits for."""
+    if receipt.fate is not Fate.CONFIRMED:
+        log.info("notice.not_sent", extra={"reason": receipt.detail or receipt.fate.value})

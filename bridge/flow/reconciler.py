@@ -1,0 +1,155 @@
+"""Free the slots of tasks that SWF closed without us: timed out, terminated, answered elsewhere.
+
+SWF's history is asked seldom and in a bounded way, the oldest task first, and sooner when a window
+is full. Never by a heartbeat: it would restart the clock of a worker that is dead.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from bridge.errors import Unavailable
+from bridge.flow.peers import Instances
+from bridge.journal.journal import Entry
+from bridge.journal.slots import Window
+from bridge.task import TaskListId
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+ROUND = 60.0
+"""Seconds between two rounds while no window is full and the last round freed nothing."""
+ROUND_WHEN_FULL = 2.0
+ROUND_WHEN_FULL_CAP = 16.0
+"""While a window is full: twice as long after each round that freed nothing, up to this. A window
+may well be full of tasks that are worked on, and SWF allows few looks into histories."""
+PER_ROUND = 25
+"""Histories that a round reads at most."""
+YOUNG = 30.0
+"""Seconds for which a task is not asked about: most are answered by then."""
+YOUNG_WHEN_FULL = 2.0
+PATIENCE = 120.0
+
+
+class Histories(Protocol):
+    """The one call of SWF that reconciling makes."""
+
+    def closed(
+        self, domain: str, workflow_id: str, run_id: str, started_event_id: int
+    ) -> str | None:
+        """How the task was closed; None while it is open."""
+
+
+class Handed(Protocol):
+    """The journal, as far as reconciling uses it."""
+
+    def handed_over(
+        self, *, before: float, after: int = 0, label: TaskListId | None = None, limit: int
+    ) -> list[tuple[int, Entry]]:
+        """Tasks that a worker may have, the oldest first."""
+
+
+class Reconciler:
+    """A part: asks SWF about the tasks that nobody has answered."""
+
+    def __init__(
+        self,
+        swf: Histories,
+        journal: Handed,
+        window: Window,
+        instances: Instances,
+        labels: Sequence[TaskListId],
+        *,
+        in_flight_timeout: float,
+    ) -> None:
+        self.name = "reconciler"
+        self.patience = PATIENCE
+        self.moved = time.monotonic()
+        self._swf = swf
+        self._journal = journal
+        self._window = window
+        self._instances = instances
+        self._labels = labels
+        self._in_flight_timeout = in_flight_timeout
+        self._asked: dict[TaskListId | None, int] = {}
+        """How far the rounds have come, by the list they were held for."""
+        self._rounds = 0
+        self._next_round = self.moved + ROUND
+        self._last_round = self.moved
+        self._when_full = ROUND_WHEN_FULL
+        self._stopping = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"<Reconciler next round in {self._next_round - time.monotonic():.0f} s>"
+
+    def run(self) -> None:
+        """Reconcile, round by round, until asked to stop."""
+        while not self._stopping.wait(TICK):
+            self.moved = now = time.monotonic()
+            self.expire()
+            full = self._next_full()
+            if full is not None:
+                self._next_round = min(self._next_round, self._last_round + self._when_full)
+            if now >= self._next_round:
+                freed = self.ask(full)
+                self._last_round = now
+                self._next_round = now + (ROUND_WHEN_FULL if freed else ROUND)
+
+    def _next_full(self) -> TaskListId | None:
+        """A list whose window is full; each in its turn, however many are."""
+        full = list(filter(self._window.full, self._labels))
+        return full[self._rounds % len(full)] if full else None
+
+    def stop(self) -> None:
+        """Begin no new round."""
+        self._stopping.set()
+
+    def ask(self, full: TaskListId | None = None) -> int:
+        """One round: ask SWF about the next tasks, of the list whose window is full if one is.
+
+        How many slots it freed.
+        """
+        self._rounds += 1
+        young = YOUNG if full is None else YOUNG_WHEN_FULL
+        candidates = self._journal.handed_over(
+            before=time.time() - young,
+            after=self._asked.get(full, 0),
+            label=full,
+            limit=PER_ROUND,
+        )
+        self._asked[full] = candidates[-1][0] if len(candidates) == PER_ROUND else 0
+        freed = self._ask_about_all(candidates)
+        if freed:
+            self._when_full = ROUND_WHEN_FULL
+        elif full is not None and candidates:
+            self._when_full = min(2 * self._when_full, ROUND_WHEN_FULL_CAP)
+        return freed
+
+    def _ask_about_all(self, candidates: Sequence[tuple[int, Entry]]) -> int:
+        freed = 0
+        for _, entry in candidates:
+            if self._stopping.is_set():
+                break
+            self.moved = time.monotonic()
+            try:
+                freed += self._ask_about(entry)
+            except Unavailable as error:
+                log.info("reconcile.put_off", extra={"error": str(error)})
+                break
+        return freed
+
+    def _ask_about(self, entry: Entry) -> bool:
+        task = entry.task
+        how = self._swf.closed(task.domain, task.workflow_id, task.run_id, task.started_event_id)
+        return how is not None and self._instances.released(task.id, how) is not None
+
+    def expire(self) -> None:
+        """Give up waiting for tasks that are in flight for too long, whatever SWF says of them."""
+        too_old = self._journal.handed_over(
+            before=time.time() - self._in_flight_timeout, limit=PER_ROUND
+        )
+        for _, entry in too_old:
+            log.warning("task.unanswered", extra={"task": entry.task.id})
+            self._instances.released(entry.task.id, "unanswered beyond IN_FLIGHT_TIMEOUT")

@@ -1,0 +1,1 @@
+"""What is in hand: the tasks on disk, and the slots that they hold."""

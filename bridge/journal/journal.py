@@ -1,0 +1,373 @@
+"""The tasks in hand, on disk: polled → published → settled (SQLite in WAL mode).
+
+What stands here survives the process; what SWF gave away and does not stand here comes back by
+SWF's time-outs alone. Writers commit in groups: whoever holds the lock writes for all who wait.
+
+``synchronous`` is NORMAL: a commit is with the operating system when it returns, which survives
+any death of the process. A loss of power may take the last commits; it corrupts nothing, and the
+tasks in them come back by SWF's time-outs.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from bridge.errors import PartFailed
+from bridge.journal.file import FORGET_SETTLED, SETTLED_KEPT, JournalFile
+from bridge.message import decode_task
+from bridge.task import ActivityTask, TaskListId
+
+log = logging.getLogger(__name__)
+
+PAGE = 500
+FORGET_EVERY = 1000
+"""Settlements between two clearings of those that are too old to remember."""
+LOCK_TIMEOUT = 30.0
+
+
+class InHand(NamedTuple):
+    """What a settled task was: where it was polled, and when (seconds since the epoch)."""
+
+    domain: str
+    task_list: str
+    polled_at: float
+
+
+class Standing(NamedTuple):
+    """How the tasks in hand of one list stand."""
+
+    tasks: int
+    owed: int
+    """Those of them that RabbitMQ has not confirmed."""
+    oldest: float
+    """When the oldest of them was polled, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A task in hand, and how far it has come."""
+
+    task: ActivityTask
+    body: bytes
+    published: bool
+    first_word: bool
+    cancel_noticed: bool
+
+
+_RECORD = (
+    "INSERT INTO task (id, domain, task_list, polled_at, body) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO NOTHING"
+)
+_SETTLE = "INSERT INTO settled (id) VALUES (?)"  # a trigger removes the task
+_REMOVE = "DELETE FROM task WHERE id = ?"
+_IN_HAND = "SELECT id, domain, task_list, polled_at FROM task ORDER BY seq"
+_TOLD, _OWED = 1, 2
+"""What ``cancel_noticed`` holds once SWF has asked to cancel the task."""
+_ENTRY = "body, polled_at, published, first_word, cancel_noticed"
+
+
+def _entry(row: tuple[bytes, float, int, int, int]) -> Entry:
+    body, polled_at, *flags = row
+    return Entry(decode_task(body, polled_at), body, *map(bool, flags))
+
+
+class _Write:
+    """A statement that waits for its commit; ``task_id`` where it records or settles a task."""
+
+    __slots__ = ("done", "rows", "statement", "task_id")
+
+    def __init__(self, statement: str, *rows: tuple[object, ...], task_id: str = "") -> None:
+        self.statement = statement
+        self.rows = rows
+        self.task_id = task_id
+        self.done = False
+
+
+class Journal:
+    """The journal, held by this process alone until ``close``.
+
+    A change is committed when its method returns, or with all others that a thread makes
+    ``together``. Where the disk does not take it, it is kept in memory and in order, ``writable``
+    is cleared, and ``flush`` writes it as soon as it can: the way back to SWF stays open without
+    the disk.
+
+    Raises ConfigError for a path that cannot work or a journal of a newer version, PartFailed
+    where another process holds it for over ``lock_timeout`` seconds. A corrupt file is renamed
+    aside and a new one begun.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        settled: Callable[[str], object] = lambda task_id: None,
+        lock_timeout: float = LOCK_TIMEOUT,
+        observe: Callable[[float], object] = lambda seconds: None,
+    ) -> None:
+        self._observe = observe
+        self.path = path
+        self.writable = threading.Event()
+        self._settled = settled
+        self._waiting: deque[_Write] = deque()
+        self._unwritten: dict[str, Entry] = {}
+        """Tasks whose record waits for the disk."""
+        self._in_hand: dict[str, InHand] = {}
+        """Every task in hand; the disk may be behind."""
+        self._remembered: dict[str, None] = {}
+        """The last settled tasks, as the file has them, the oldest first."""
+        self._confirmed: dict[str, None] = {}
+        self._settlements = 0
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self._file = JournalFile(path, lock_timeout)
+        ((self.instance,),) = self._file.read("SELECT id FROM instance")
+        ((self._inherited,),) = self._file.read("SELECT ifnull(max(seq), 0) FROM task")
+        for task_id, *what in self._file.read(_IN_HAND):
+            self._in_hand[task_id] = InHand(*what)
+        self._remembered.update(self._file.read("SELECT id, NULL FROM settled ORDER BY seq"))
+        self.writable.set()
+
+    def __repr__(self) -> str:
+        return f"<Journal {self.path} {'writable' if self.writable.is_set() else 'NOT WRITABLE'}>"
+
+    # --- the life of a task ---
+
+    def record(self, task: ActivityTask, body: bytes) -> None:
+        """A poll brought this task: from now on it is owed to a worker or back to SWF."""
+        row = (task.id, task.domain, task.task_list, task.polled_at, body)
+        self._unwritten[task.id] = Entry(task, body, False, False, False)
+        self._in_hand[task.id] = InHand(task.domain, task.task_list, task.polled_at)
+        self._commit(_Write(_RECORD, row, task_id=task.id))
+
+    def published(self, task_id: str) -> None:
+        """RabbitMQ has confirmed the task; written at the next ``flush``.
+
+        Most tasks are settled before; after a kill the rest is published twice.
+        """
+        self._confirmed[task_id] = None
+
+    def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
+        """The task is closed in SWF: it is no longer in hand. None where it was not.
+
+        A task that the bridge closed is remembered, to know a second reply for what it is.
+        """
+        held = self._in_hand.pop(task_id, None)
+        if remember:
+            self._remember(task_id)
+        if remember or held is not None:
+            settle = _SETTLE if remember else _REMOVE
+            self._commit(_Write(settle, (task_id,), task_id=task_id))
+        self._unwritten.pop(task_id, None)
+        self._confirmed.pop(task_id, None)
+        self._settled(task_id)
+        return held
+
+    def first_word(self, task_id: str) -> None:
+        """A worker has spoken of the task."""
+        self._mark("first_word", task_id)
+
+    def cancel_noticed(self, task_id: str) -> bool:
+        """Remember that a notice of the cancel is owed; True the first time."""
+        entry = self.get(task_id)
+        if entry is None or entry.cancel_noticed:
+            return False
+        self._mark("cancel_noticed", task_id, _OWED)
+        return True
+
+    def cancel_told(self, task_id: str) -> None:
+        """RabbitMQ has the notice of the cancel: it is owed no more."""
+        self._mark("cancel_noticed", task_id, _TOLD)
+
+    # --- questions ---
+
+    def get(self, task_id: str) -> Entry | None:
+        """The task, if it is in hand."""
+        if entry := self._unwritten.get(task_id):
+            return entry
+        if task_id not in self._in_hand:
+            return None
+        rows = self._read(f"SELECT {_ENTRY} FROM task WHERE id = ?", task_id)  # noqa: S608
+        return self._as_confirmed(_entry(rows[0])) if rows else None
+
+    def holds(self, task_id: str) -> bool:
+        """Whether the task is in hand; reads nothing from the disk."""
+        return task_id in self._in_hand
+
+    def was_settled(self, task_id: str) -> bool:
+        """Whether this journal settled the task, as far as it remembers (``SETTLED_KEPT``)."""
+        return task_id in self._remembered
+
+    def tasks(self, where: str = "TRUE") -> Iterator[Entry]:
+        """Every task in hand, the oldest first; ``where`` is a condition of this module's SQL."""
+        last = 0
+        while True:
+            rows = self._read(
+                f"SELECT seq, {_ENTRY} FROM task WHERE {where} AND seq > ?"  # noqa: S608
+                f" ORDER BY seq LIMIT {PAGE}",
+                last,
+            )
+            for seq, *row in rows:
+                last = seq
+                entry = self._as_confirmed(_entry(tuple(row)))
+                if entry.task.id in self._in_hand:
+                    yield entry
+            if len(rows) < PAGE:
+                return
+
+    def owed(self) -> Iterator[Entry]:
+        """The tasks of an earlier life that RabbitMQ has not confirmed."""
+        return self.tasks(f"NOT published AND seq <= {self._inherited}")
+
+    def cancels_owed(self) -> Iterator[Entry]:
+        """The tasks of whose cancel RabbitMQ has no notice yet, or has not said so."""
+        return self.tasks(f"cancel_noticed = {_OWED}")
+
+    def handed_over(
+        self, *, before: float, after: int = 0, label: TaskListId | None = None, limit: int
+    ) -> list[tuple[int, Entry]]:
+        """Published tasks polled ``before`` a time, the oldest first, of one list or of all.
+
+        Each comes with its place in the journal; ``after`` goes on behind such a place.
+        """
+        domain, task_list = label or (None, None)
+        rows = self._read(
+            f"SELECT seq, {_ENTRY} FROM task WHERE published AND seq > ?1"  # noqa: S608
+            " AND (?2 IS NULL OR domain = ?2 AND task_list = ?3) ORDER BY seq LIMIT ?4",
+            after,
+            domain,
+            task_list,
+            limit,
+        )
+        entries = ((seq, _entry(tuple(row))) for seq, *row in rows)
+        return [each for each in entries if each[1].task.polled_at < before]
+
+    def labels(self) -> list[tuple[str, str, str]]:
+        """The id, domain and task list of every task in hand."""
+        return [(task_id, *held[:2]) for task_id, held in list(self._in_hand.items())]
+
+    def standing(self) -> dict[TaskListId, Standing]:
+        """How the tasks in hand stand, by task list; reads no bodies."""
+        published = {each for (each,) in self._read("SELECT id FROM task WHERE published")}
+        found: dict[TaskListId, Standing] = {}
+        for task_id, (domain, name, polled_at) in list(self._in_hand.items()):
+            tasks, owed, oldest = found.get((domain, name), Standing(0, 0, polled_at))
+            owed += task_id not in published and task_id not in self._confirmed
+            found[domain, name] = Standing(tasks + 1, owed, min(oldest, polled_at))
+        return found
+
+    def size(self) -> int:
+        """Bytes on disk, with the write-ahead log."""
+        return self._file.size()
+
+    # --- the disk ---
+
+    def flush(self) -> bool:
+        """Write what waits; whether the disk took it. Call it about once a second."""
+        ids = [(each,) for each in list(self._confirmed)]
+        if ids:
+            self._waiting.append(_Write("UPDATE task SET published = 1 WHERE id = ?", *ids))
+        if self._settlements >= FORGET_EVERY:
+            self._settlements = 0
+            self._waiting.append(_Write(FORGET_SETTLED, ()))
+        with self._lock:
+            if self._waiting:
+                self._write_all()
+        for (each,) in ids:  # only now: until it is written, whoever asks is told from here
+            self._confirmed.pop(each, None)
+        return self.writable.is_set()
+
+    def close(self) -> None:
+        """Write what waits and give the journal up."""
+        self.flush()
+        with self._lock:
+            self._file.close()
+
+    def _mark(
+        self, column: Literal["first_word", "cancel_noticed"], task_id: str, value: int = 1
+    ) -> None:
+        with self._lock:
+            if entry := self._unwritten.get(task_id):
+                marked: dict[str, Any] = {column: True}
+                self._unwritten[task_id] = replace(entry, **marked)
+        write = _Write(f"UPDATE task SET {column} = {value} WHERE id = ?", (task_id,))  # noqa: S608
+        self._commit(write, at_once=True)  # whoever asks next has to see it
+
+    def _as_confirmed(self, entry: Entry) -> Entry:
+        """With the confirm that is not written yet."""
+        return replace(entry, published=True) if entry.task.id in self._confirmed else entry
+
+    def _remember(self, task_id: str) -> None:
+        with self._lock:
+            self._settlements += 1
+            self._remembered[task_id] = None
+            if len(self._remembered) > SETTLED_KEPT:
+                del self._remembered[next(iter(self._remembered))]
+
+    def _read(self, query: str, *values: object) -> list[Any]:
+        with self._lock:
+            return self._file.read(query, *values)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """One commit, at the end, for the tasks that this thread records and settles inside.
+
+        It is made too where something inside raises.
+        """
+        own = self._own
+        own.last = None
+        own.together = True
+        try:
+            yield
+        finally:
+            own.together = False
+            if own.last is not None:
+                self._write(own.last)
+
+    def _commit(self, write: _Write, *, at_once: bool = False) -> None:
+        """Write one change, together with all that wait."""
+        self._waiting.append(write)
+        if not at_once and getattr(self._own, "together", False):
+            self._own.last = write
+        else:
+            self._write(write)
+
+    def _write(self, last: _Write) -> None:
+        """Write all that waits up to this; while the disk takes nothing, only ``flush`` tries."""
+        with self._lock:
+            if not last.done and self.writable.is_set():
+                self._write_all()
+
+    def _write_all(self) -> None:
+        """One transaction for all that wait now; they stay where it fails. Under the lock."""
+        writes = list(self._waiting)
+        started = time.monotonic()
+        try:
+            self._file.write(writes)
+        except OSError as error:
+            self._lost(error)
+            return
+        except PartFailed as error:
+            self._lost(error)
+            raise
+        for write in writes:
+            write.done = True
+            self._waiting.popleft()
+            self._unwritten.pop(write.task_id, None)
+        self._observe(time.monotonic() - started)
+        self._back()
+
+    def _lost(self, error: Exception) -> None:
+        if self.writable.is_set():
+            self.writable.clear()
+            log.critical("journal.lost", extra={"path": str(self.path), "error": str(error)})
+
+    def _back(self) -> None:
+        if not self.writable.is_set():
+            self.writable.set()
+            log.warning("journal.back", extra={"path": str(self.path)})

@@ -1,0 +1,1 @@
+"""RabbitMQ: connections, what is declared, publishing, consuming."""

@@ -1,0 +1,197 @@
+"""What the bridge declares in RabbitMQ (contract §4). Pure data; queues of workers are not ours."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from bridge.settings.settings import Settings
+
+DELIVERY_LIMIT = 1_000_000
+"""RabbitMQ 4 drops after 20 deliveries unless told otherwise; -1 drops at the first on 3.10."""
+
+NOTICES_EXPIRE = 24 * 60 * 60 * 1000
+"""Milliseconds after which the notice queue of an instance that is gone is deleted."""
+
+NOTICE_QUEUES = "swf.bridge."
+"""How the names of the instances' notice queues begin."""
+
+QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"exchange {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable queue."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        return f"queue {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """All that comes to an exchange goes to a queue."""
+
+    queue: str
+    exchange: str
+
+    def __str__(self) -> str:
+        return f"binding of queue {self.queue} to exchange {self.exchange}"
+
+
+Item = Exchange | Queue | Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """The names that an instance uses, and what it declares under them."""
+
+    exchange: str
+    cancel_exchange: str
+    reply_queue: str
+    dead_letter_queue: str
+    undeliverable: str
+    instance: str
+    """The journal's id: each instance has a notice queue of its own."""
+
+    @classmethod
+    def of(cls, settings: "Settings", instance: str = "none") -> Self:
+        """What the settings name, for one instance."""
+        return cls(
+            exchange=settings.exchange,
+            cancel_exchange=settings.cancel_exchange,
+            reply_queue=settings.reply_queue,
+            dead_letter_queue=settings.dead_letter_queue,
+            undeliverable=settings.undeliverable,
+            instance=instance,
+        )
+
+    @property
+    def notice_exchange(self) -> str:
+        """Fans notices out to the instances that share the reply queue, and to no others."""
+        return f"{self.reply_queue}.notices"
+
+    @property
+    def notice_queue(self) -> str:
+        """Where this instance hears of its tasks from the others, also while it was away."""
+        return f"{NOTICE_QUEUES}{self.instance}"
+
+    def for_publisher(self) -> tuple[Item, ...]:
+        """What must stand before a task goes out.
+
+        The task names the reply queue, and its reply may come to another instance, whose notice
+        must find a queue. A worker may reject the task at once, and that must find one too.
+        """
+        return (
+            Exchange(self.exchange, "topic"),
+            Exchange(self.cancel_exchange, "topic"),
+            Exchange(self.notice_exchange, "fanout"),
+            Queue(self.reply_queue, QUORUM),
+            Queue(self.dead_letter_queue, QUORUM),
+            *self._returns(),
+            *self._notices(),
+        )
+
+    def for_consumer(self) -> tuple[Item, ...]:
+        """What must stand before replies are consumed."""
+        return (
+            Queue(self.reply_queue, QUORUM),
+            Queue(self.dead_letter_queue, QUORUM),
+            *self._returns(),
+            Exchange(self.notice_exchange, "fanout"),
+            *self._notices(),
+        )
+
+    def _returns(self) -> tuple[Item, ...]:
+        return (
+            Exchange(self.undeliverable, "fanout"),
+            Queue(self.undeliverable, QUORUM),
+            Binding(self.undeliverable, self.undeliverable),
+        )
+
+    def _notices(self) -> tuple[Item, ...]:
+        return (
+            Queue(self.notice_queue, {"x-expires": NOTICES_EXPIRE}),
+            Binding(self.notice_queue, self.notice_exchange),
+        )
+
+    def is_ours(self, queue: str) -> bool:
+        """Whether a bridge declares the queue: nothing that a worker names may go there."""
+        ours = (self.reply_queue, self.dead_letter_queue, self.undeliverable)
+        return queue in ours or queue.startswith(NOTICE_QUEUES)
+
+
+# --- for operators who declare it themselves ----------------------------------------------------
+
+
+def definitions(topology: Topology, *, vhost: str, user: str) -> dict[str, Any]:
+    """What the bridge needs, as RabbitMQ's definitions file: import it, or apply it with a policy.
+
+    With the permissions of ``user``, who can do no more than the bridge does: it declares nothing
+    but the notice queue of each instance, whose name nobody knows before.
+    """
+    items = dict.fromkeys((*topology.for_publisher(), *topology.for_consumer()))
+    shared = [item for item in items if topology.notice_queue not in str(item)]
+    return {
+        "vhosts": [{"name": vhost}],
+        "permissions": [{"user": user, "vhost": vhost, **permissions(topology)}],
+        "exchanges": [
+            {"name": each.name, "vhost": vhost, "type": each.kind, **_DURABLE}
+            for each in shared
+            if isinstance(each, Exchange)
+        ],
+        "queues": [
+            {"name": each.name, "vhost": vhost, "arguments": dict(each.arguments), **_DURABLE}
+            for each in shared
+            if isinstance(each, Queue)
+        ],
+        "bindings": [
+            {
+                "source": each.exchange,
+                "vhost": vhost,
+                "destination": each.queue,
+                "destination_type": "queue",
+                "routing_key": "",
+                "arguments": {},
+            }
+            for each in shared
+            if isinstance(each, Binding)
+        ],
+    }
+
+
+def permissions(topology: Topology) -> dict[str, str]:
+    """The regular expressions of a user that can do no more than the bridge does."""
+    notices = re.escape(NOTICE_QUEUES) + ".*"
+    exchanges = [topology.exchange, topology.cancel_exchange, topology.notice_exchange]
+    # Dead letters, replies put off and heartbeat answers go through the default exchange.
+    written = [*map(re.escape, [*exchanges, "amq.default"]), notices]
+    queues = [
+        topology.reply_queue,
+        topology.dead_letter_queue,
+        topology.undeliverable,
+        topology.notice_exchange,
+    ]
+    read = [*map(re.escape, queues), notices]
+    return {
+        "configure": f"^({notices})$",
+        "write": f"^({'|'.join(written)})$",
+        "read": f"^({'|'.join(read)})$",
+    }
+
+
+_DURABLE = {"durable": True, "auto_delete": False}

@@ -1,0 +1,251 @@
+"""What is wrong with the daemon, read off a snapshot, in words for who has to mend it. Pure.
+
+The page and ``swf-bridge status`` show the same findings, the gravest first. Each names the alert
+of ``config/alerts.yml`` whose paragraph in ``docs/alerts.md`` says more. A snapshot is plain data
+from the daemon that is asked, which may be of another version: what is not known is told as it is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+Json = Mapping[str, Any]
+
+RECENT = 3600.0
+"""Seconds for which something that has happened, and is over, is still told."""
+NAMED = 2
+"""So many lists or keys are named in a title; then there are so many more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or that wants a look where it is not ``grave``."""
+
+    grave: bool
+    title: str
+    detail: str
+    tasks: str
+    """What it means for the tasks."""
+    todo: str
+    """What to do; commands stand between backticks."""
+    alert: str = ""
+
+
+def findings(now: Json) -> list[Finding]:
+    """All that a snapshot (``bridge/status/snapshot.py``) has to tell, the gravest first."""
+    found = chain(
+        _checks(now), _unroutable(now), _answers(now), _windows(now), _demand(now), _past(now)
+    )
+    return sorted(found, key=lambda finding: not finding.grave)
+
+
+def by_trouble(lists: Sequence[Json]) -> list[Json]:
+    """The rows of a snapshot's task lists, those that are not polled first."""
+    return sorted(lists, key=lambda row: not row["notPolled"])
+
+
+def _checks(now: Json) -> Iterator[Finding]:
+    wrong = {name: str(check["detail"]) for name, check in now["checks"].items() if not check["ok"]}
+    broker = {name: why for name, why in wrong.items() if name.startswith("broker ")}
+    polls = {name: why for name, why in wrong.items() if name.startswith("polls ")}
+    if "threads" in wrong:
+        yield _thread(wrong["threads"])
+    if broker:
+        yield _broker(broker)
+    if "journal" in wrong:
+        yield _journal(wrong["journal"])
+    for why in dict.fromkeys(polls.values()):
+        yield _polls([name.partition(" ")[2] for name in polls if polls[name] == why], why)
+    if "answers" in wrong:
+        yield _not_taken(wrong["answers"], now["replies"]["held"])
+    for name in wrong.keys() - broker.keys() - polls.keys() - {"threads", "journal", "answers"}:
+        yield Finding(True, f"{name} is not as it should be", wrong[name], "", "")
+
+
+def _thread(why: str) -> Finding:
+    return Finding(
+        True,
+        "A thread is stuck",
+        why,
+        "What this thread does stands still. The journal keeps the tasks.",
+        "Under systemd the watchdog starts the daemon again within minutes. Elsewhere start it"
+        " again, and report the stacks from the log.",
+        "SwfBridgeThreadStuck",
+    )
+
+
+_WITHOUT = {
+    "broker publisher": "No list is polled. Tasks in hand wait in the journal: none is lost.",
+    "broker consumer": "Answers of workers wait in RabbitMQ: none is lost.",
+    "broker demand": "Lists that follow a queue are not polled.",
+}
+
+
+def _broker(wrong: Mapping[str, str]) -> Finding:
+    blocked = all("blocked" in why for why in wrong.values())
+    parts: dict[str, list[str]] = {}
+    for name, why in wrong.items():
+        parts.setdefault(why, []).append(name.partition(" ")[2])
+    detail = "; ".join(f"{_listed(names, len(names))}: {why}" for why, names in parts.items())
+    tasks = " ".join(_WITHOUT.get(name, "") for name in wrong).strip()
+    if blocked:
+        return Finding(
+            True,
+            "RabbitMQ blocks the bridge",
+            detail,
+            f"{tasks} Workers cannot publish their answers either.",
+            "RabbitMQ is low on memory or disk: make room there, or start workers for the longest"
+            " queue.",
+            "SwfBridgeBrokerBlocked",
+        )
+    return Finding(
+        True,
+        "RabbitMQ is away",
+        detail,
+        tasks,
+        "See that RabbitMQ runs, and that address, password and permissions are right:"
+        " `swf-bridge check --connect`. The bridge connects again by itself.",
+        "SwfBridgeBrokerAway",
+    )
+
+
+def _journal(why: str) -> Finding:
+    return Finding(
+        True,
+        "The journal cannot be written",
+        why,
+        "No list is polled. Answers go on. What came last is in memory only: do not stop the"
+        " daemon if you can help it.",
+        "Look for free disk space and for the file's owner. It is tried again every second.",
+        "SwfBridgeJournalNotWritable",
+    )
+
+
+def _polls(lists: Sequence[str], why: str) -> Finding:
+    return Finding(
+        True,
+        f"No poll of {_listed(lists)} succeeds",
+        why,
+        "SWF keeps these tasks; their schedule-to-start clocks run. Other lists go on.",
+        "Mend domain, list, permission, credentials or network: `swf-bridge check --connect`"
+        " tells which. Polls are tried again within a minute.",
+        "SwfBridgePollsRefused" if _refused(why) else "SwfBridgePollsFailing",
+    )
+
+
+def _refused(why: str) -> bool:
+    return any(word in why for word in ("UnknownResource", "AccessDenied", "NotPermitted"))
+
+
+def _not_taken(why: str, held: int) -> Finding:
+    return Finding(
+        True,
+        "SWF does not take answers",
+        f"{why} ({counted(held, 'answer is', 'answers are')} kept)",
+        "Their work is done but SWF does not know: their clocks run. The answers are safe.",
+        "Mend network, credentials or permission. They are tried again within a minute.",
+        "SwfBridgeRepliesHeld",
+    )
+
+
+def _unroutable(now: Json) -> Iterator[Finding]:
+    if keys := now["unroutable"]:
+        yield Finding(
+            True,
+            f"No queue takes the tasks of {_listed([each['key'] for each in keys])}",
+            str(keys[0]["reason"]),
+            "They wait in the journal. Without a binding they are failed in SWF when"
+            " SWF_BRIDGE_UNROUTABLE_TIMEOUT is over; behind a full queue they wait.",
+            "Start the worker whose queue is missing, bind the queue to this routing key, or start"
+            " more workers for the full one.",
+            "SwfBridgeNoQueue",
+        )
+
+
+def _answers(now: Json) -> Iterator[Finding]:
+    held, check = now["replies"]["held"], now["checks"].get("answers")
+    if held and (check is None or check["ok"]):
+        yield Finding(
+            False,
+            f"{counted(held, 'answer waits', 'answers wait')} for SWF",
+            "SWF did not take them at the first try",
+            "Their clocks run. The answers are safe.",
+            "Nothing, as long as the number falls.",
+            "SwfBridgeRepliesHeld",
+        )
+
+
+def _windows(now: Json) -> Iterator[Finding]:
+    full = [each for each in now["lists"] if each["slots"] and each["inFlight"] >= each["slots"]]
+    if full:
+        yield Finding(
+            False,
+            f"Every slot of {_listed([_name(each) for each in full])} is taken",
+            f"{counted(full[0]['inFlight'], 'task is', 'tasks are')} with workers",
+            "SWF keeps the rest of the list until one of them is answered.",
+            "See whether workers answer: `swf-bridge tasks list`. Start more, or raise"
+            " max_in_flight.",
+            "SwfBridgeWindowFull",
+        )
+
+
+def _demand(now: Json) -> Iterator[Finding]:
+    idle = [each for each in now["lists"] if _idle(str(each["notPolled"]))]
+    if idle:
+        yield Finding(
+            False,
+            f"Nobody wants the tasks of {_listed([_name(each) for each in idle])}",
+            str(idle[0]["notPolled"]),
+            "SWF keeps them; their schedule-to-start clocks run.",
+            "Start workers, unless that is meant.",
+            "SwfBridgeNoWorkers",
+        )
+
+
+def _idle(why: str) -> bool:
+    """Whether a list waits for its queue, and not because that has enough messages."""
+    return why.startswith("queue ") and " holds " not in why and "not seen yet" not in why
+
+
+def _past(now: Json) -> Iterator[Finding]:
+    """What has harmed tasks within the last hour, and is told in the last errors."""
+    recent = [each for each in now["lastErrors"] if now["now"] - each["at"] < RECENT]
+    failed = [each["fields"] for each in recent if each["event"] == "task.failed_back"]
+    if failed:
+        yield Finding(
+            False,
+            "The bridge has failed tasks in SWF",
+            str(failed[0].get("reason", "")),
+            "Their workflows have seen the failure.",
+            "Mend the cause, and retry the workflows where their deciders do not.",
+            "SwfBridgeTasksFailedBack",
+        )
+    codes = [e["fields"].get("code", "") for e in recent if e["event"] == "reply.dead_lettered"]
+    if codes:
+        count = now["deadLetters"]["sinceStart"]
+        yield Finding(
+            False,
+            f"{counted(count, 'answer was', 'answers were')} put into the dead-letter queue",
+            ", ".join(map(str, dict.fromkeys(codes))),
+            "The tasks that they meant stay open until SWF times them out.",
+            "Mend the worker: `swf-bridge dead list`. Then replay what is still of use.",
+            "SwfBridgeDeadLetters",
+        )
+
+
+def _name(row: Json) -> str:
+    return f"{row['domain']}/{row['taskList']}"
+
+
+def _listed(names: Sequence[str], most: int = NAMED) -> str:
+    """``a``, ``a and b``, or ``a, b and 3 more``."""
+    rest = len(names) - most
+    shown = [*names[:most], f"{rest} more"] if rest > 0 else list(names)
+    *but_last, last = shown
+    return f"{', '.join(but_last)} and {last}" if but_last else last
+
+
+def counted(count: int, one: str, more: str) -> str:
+    """``1 task``, ``2 tasks``."""
+    return f"{count} {one if count == 1 else more}"

@@ -1,0 +1,295 @@
+"""What the daemon tells over HTTP: ``/livez``, ``/readyz``, ``/metrics``, and a page at ``/``.
+
+Nothing here is a secret, and nothing can be changed here; it listens on loopback by default. The
+``Host`` header is checked, so that no web page can read it by rebinding a name of its own.
+"""
+
+import ipaddress
+import json
+import logging
+import selectors
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import BoundedSemaphore, Event, Lock
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from bridge.status import page
+from bridge.status.prometheus import render
+from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.outage import Outage
+from bridge.telemetry.redact import redact
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = 16
+"""Requests served at once; further ones are turned away."""
+REQUEST_TIMEOUT = 10.0
+"""Seconds after which a connection is closed, whatever it is at."""
+BIND_INTERVAL = 30.0
+"""Seconds between tries to listen on an address that is taken."""
+TICK = 5.0
+"""Seconds after which an idle server says that it moves."""
+PATIENCE = 90.0
+"""Seconds without a move after which it counts as stuck; a look-up of its name may take long."""
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+HTML = "text/html; charset=utf-8"
+NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
+
+
+class Check(NamedTuple):
+    """Whether something is as it should be, and how it is, in a few words."""
+
+    ok: bool
+    detail: str
+
+
+class Facts(Protocol):
+    """Whom the server asks. Each is asked on a thread of a request's and must not block."""
+
+    def livez(self) -> Mapping[str, Check]:
+        """Whether the process itself moves; asks no peer."""
+
+    def readyz(self) -> Mapping[str, Check]:
+        """Whether tasks can be taken, handed on and answered."""
+
+    def metrics(self) -> Metrics:
+        """Return every count."""
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """Everything that an operator wants to see at once (``bridge/status/snapshot.py``)."""
+
+
+class StatusServer:
+    """Serves what ``facts`` tell on ``address``: a part of the daemon.
+
+    An address that cannot be listened on costs a warning and is tried again; ``run`` goes on.
+    """
+
+    name = "status"
+
+    def __init__(self, address: tuple[str, int], facts: Facts) -> None:
+        self.listening = Event()
+        self.address: tuple[str, int] = (address[0], address[1])  # the real port while listening
+        self.patience = PATIENCE
+        self.moved = monotonic()
+        self._facts = facts
+        self._stopping = Event()
+        self._waker, self._wakes = socket.socketpair()
+        self._waker.setblocking(False)
+        where = f"{address[0]}:{address[1]}"
+        self._outage = Outage(log, "status.unavailable", "status.available", address=where)
+
+    def run(self) -> None:
+        """Serve until asked to stop."""
+        while not self._stopping.is_set():
+            self.moved = monotonic()
+            try:
+                server = _Server(self.address, self._facts)
+            except OSError as error:
+                self._outage.begin(error)
+                self._stopping.wait(BIND_INTERVAL)
+                continue
+            self._outage.end()
+            with server:
+                self._serve(server)
+        self._waker.close()
+        self._wakes.close()
+
+    def stop(self) -> None:
+        """Ask ``run`` to end; requests under way are not waited for. Never blocks."""
+        self._stopping.set()
+        with suppress(OSError):
+            self._waker.send(b"x")
+
+    def _serve(self, server: "_Server") -> None:
+        self.address = str(server.server_address[0]), server.server_port
+        log.info("status.listening", extra={"address": "{}:{}".format(*self.address)})
+        self.listening.set()
+        with selectors.DefaultSelector() as selector:
+            selector.register(server, selectors.EVENT_READ)
+            selector.register(self._wakes, selectors.EVENT_READ)
+            while not self._stopping.is_set():
+                self.moved = monotonic()
+                selector.select(timeout=1.0 if server.open else TICK)
+                server.close_overdue()
+                server.handle_request()
+        self.listening.clear()
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread a request, so many at most, none for longer than ``REQUEST_TIMEOUT``."""
+
+    timeout = 0  # of handle_request: it is called where there is something to accept
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], facts: Facts) -> None:
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family = found[0][0]
+        self.facts = facts
+        self.names = _names(address[0])
+        self.open: dict[Any, float] = {}
+        self._free = BoundedSemaphore(CONNECTIONS)
+        self._lock = Lock()
+        super().__init__(address, _Request)
+
+    def server_bind(self) -> None:
+        """Bind without the look-up of our own name that HTTPServer makes."""
+        if self.allow_reuse_address:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_port = self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve on a thread of its own, or turn away where too many are being served."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        with self._lock:
+            self.open[request] = monotonic() + REQUEST_TIMEOUT
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started
+            self._forget(request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._forget(request)
+
+    def close_overdue(self) -> None:
+        """End connections whose time is over: their threads see the end of the stream."""
+        now = monotonic()
+        with self._lock:
+            overdue = [request for request, deadline in self.open.items() if deadline < now]
+            for request in overdue:
+                with suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away in the middle is nobody's business."""
+        log.debug("status.request_broke", exc_info=True)
+
+    def _forget(self, request: Any) -> None:
+        with self._lock:
+            del self.open[request]
+        self._free.release()
+
+
+class _Request(BaseHTTPRequestHandler):
+    """One request, answered and closed."""
+
+    server: _Server
+    server_version = "swf-bridge"
+    sys_version = ""
+    protocol_version = "HTTP/1.1"
+    timeout = REQUEST_TIMEOUT
+
+    def do_GET(self) -> None:
+        """Answer a path, or its head alone."""
+        pages = {
+            "/": self._page,
+            "/livez": lambda: self._checks(self.server.facts.livez()),
+            "/readyz": lambda: self._checks(self.server.facts.readyz()),
+            "/metrics": self._metrics,
+        }
+        answer = pages.get(urlsplit(self.path).path)
+        if not _is_ours(self.headers.get("Host"), self.server.names):
+            self._send(HTTPStatus.MISDIRECTED_REQUEST, TEXT, "no such host here\n")
+        elif answer is None:
+            self._send(HTTPStatus.NOT_FOUND, TEXT, f"there are {' '.join(pages)}\n")
+        else:
+            self._tell(answer)
+
+    def do_HEAD(self) -> None:
+        """Answer as GET would, without the body."""
+        self.do_GET()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request, or one by another method, which http.server calls 501."""
+        del message, explain  # they quote the request
+        self.request_version = self.protocol_version  # else an HTTP/0.9 answer has no status
+        if code == HTTPStatus.NOT_IMPLEMENTED:
+            self._send(HTTPStatus.METHOD_NOT_ALLOWED, TEXT, "GET or HEAD\n", Allow="GET, HEAD")
+        else:
+            self._send(HTTPStatus(code), TEXT, f"{HTTPStatus(code).phrase}\n")
+
+    def _tell(self, ask: Any) -> None:
+        try:
+            answer = ask()
+        except Exception:
+            log.exception("status.failed", extra={"path": self.path})
+            answer = HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, "this failed; the log tells why\n"
+        self._send(*answer)
+
+    def _checks(self, checks: Mapping[str, Check]) -> tuple[HTTPStatus, str, str]:
+        told = {
+            "ok": all(check.ok for check in checks.values()),
+            "checks": {
+                name: {"ok": check.ok, "detail": redact(check.detail)}
+                for name, check in checks.items()
+            },
+        }
+        status = HTTPStatus.OK if told["ok"] else HTTPStatus.SERVICE_UNAVAILABLE
+        return status, JSON, json.dumps(told, indent=2) + "\n"
+
+    def _metrics(self) -> tuple[HTTPStatus, str, str]:
+        return HTTPStatus.OK, *render(self.server.facts.metrics(), self.headers.get("Accept", ""))
+
+    def _page(self) -> tuple[HTTPStatus, str, str]:
+        return HTTPStatus.OK, HTML, page.render(self.server.facts.snapshot())
+
+    def _send(self, status: HTTPStatus, kind: str, text: str, **headers: str) -> None:
+        body = text.encode("utf-8", "replace")
+        self.close_connection = True
+        self.send_response(status)
+        headers |= {"Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"}
+        headers |= {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        headers["Content-Security-Policy"] = page.POLICY if kind == HTML else NO_CONTENT
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Log a request where everything is logged."""
+        log.debug("status.requested", extra={"line": format % args})
+
+
+def _names(host: str) -> frozenset[str]:
+    """Return the names under which the server may be asked, when it listens on ``host``.
+
+    This machine's name in full costs a look-up, and is only needed where others can reach us.
+    """
+    names = {"localhost", host, socket.gethostname()}
+    if host not in {"localhost", "127.0.0.1", "::1"}:
+        names.add(socket.getfqdn())
+    return frozenset(name.casefold().rstrip(".") for name in names)
+
+
+def _is_ours(host: str | None, names: frozenset[str]) -> bool:
+    """Tell whether a ``Host`` header names us; an address cannot be rebound, so any may."""
+    if host is None:
+        return True  # no browser leaves it out
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    if name in names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,51 @@
+"""Metrics as Prometheus reads them, through its own library, which is imported when first asked."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from bridge.telemetry.metrics import Distribution, Family, Metrics
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+
+def render(metrics: Metrics, accept: str) -> tuple[str, str]:
+    """Return the content type and the text of every metric, in the format that ``accept`` asks."""
+    # 0.1 s that a daemon nobody scrapes does not pay.
+    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415
+    from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(metrics))
+    ProcessCollector(registry=registry)
+    encode, content_type = choose_encoder(accept)
+    return content_type, encode(registry).decode()
+
+
+class _Collector:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> "Iterator[Metric]":
+        return map(_family, self._metrics.collect())
+
+
+def _family(family: Family) -> "Metric":
+    """Make prometheus_client's family of ours; a bucket's bound is written as Prometheus does."""
+    from prometheus_client import metrics_core  # noqa: PLC0415
+    from prometheus_client.utils import floatToGoString  # noqa: PLC0415
+
+    metric, labels = family.metric, family.metric.labels
+    if metric.kind == "histogram":
+        spread = metrics_core.HistogramMetricFamily(metric.name, metric.help, labels=labels)
+        bounds = [*map(floatToGoString, metric.buckets), "+Inf"]
+        for values, found in family.samples:
+            assert isinstance(found, Distribution)
+            buckets = list(zip(bounds, found.cumulative, strict=True))
+            spread.add_metric(values, buckets, found.sum)
+        return spread
+    kinds = {"counter": metrics_core.CounterMetricFamily, "gauge": metrics_core.GaugeMetricFamily}
+    told: Metric = kinds[metric.kind](metric.name, metric.help, labels=labels)
+    for values, found in family.samples:
+        told.add_metric(values, found)  # type: ignore[attr-defined]
+    return told

@@ -1,0 +1,207 @@
+"""Everything that an operator wants to see at once, as plain data: one shape for all who show it.
+
+``swf-bridge status --json`` prints it as it is, so a member, once given, keeps its name. Times are
+seconds since the epoch, spans are seconds. Nothing of it is a secret.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bridge import __version__
+from bridge.flow.poller import Poller, Source
+from bridge.journal.journal import Journal, Standing
+from bridge.journal.slots import Window
+from bridge.rabbitmq.connection import Connection
+from bridge.rabbitmq.consumer import Consumer
+from bridge.task import TaskListId
+from bridge.telemetry import metrics as m
+from bridge.telemetry.logs import fields_of
+from bridge.telemetry.metrics import Labels, Metric, Metrics
+from bridge.telemetry.redact import redact
+
+LAST_ERRORS = 20
+UNROUTABLE_SHOWN = 20
+_NOTHING = Standing(0, 0, 0.0)
+
+Json = dict[str, Any]
+
+
+class LastErrors(logging.Handler):
+    """Keeps the last warnings and errors, redacted."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._kept: deque[Json] = deque(maxlen=LAST_ERRORS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        try:
+            told = {
+                "at": record.created,
+                "level": record.levelname.lower(),
+                "event": redact(record.getMessage()),
+                "fields": fields_of(record),
+            }
+        except Exception:  # noqa: BLE001 - it is in the log all the same
+            return
+        self._kept.append(told)
+
+    def entries(self) -> list[Json]:
+        """What was kept, the newest first."""
+        return list(self._kept)[::-1]
+
+
+def take(
+    metrics: Metrics,
+    *,
+    started: float,
+    stopping: bool,
+    checks: Mapping[str, tuple[bool, str]],
+    sources: Sequence[Source],
+    pollers: Sequence[Poller],
+    window: Window,
+    journal: Journal,
+    consumer: Consumer,
+    connections: Sequence[Connection],
+    unroutable: Mapping[str, tuple[float, str]],
+    last_errors: LastErrors,
+) -> Json:
+    """The daemon as it stands; asks no peer, and the journal two short questions."""
+    now = time.time()
+    counts = _Counts(metrics)
+    standing = journal.standing()
+    codes = {code: times for code, times in counts.by_label(m.DEAD_LETTERS).items() if times}
+    return {
+        "version": __version__,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "instance": journal.instance,
+        "now": now,
+        "startedAt": started,
+        "state": "stopping" if stopping else "running",
+        "checks": {
+            name: {"ok": ok, "detail": redact(detail)} for name, (ok, detail) in checks.items()
+        },
+        "broker": [_connection(each) for each in connections],
+        "journal": {
+            "path": str(journal.path),
+            "writable": journal.writable.is_set(),
+            "size": journal.size(),
+            "tasks": sum(each.tasks for each in standing.values()),
+            "owed": sum(each.owed for each in standing.values()),
+        },
+        "lists": [
+            *(_list(each, pollers, window, standing, counts) for each in sources),
+            *_left_over(sources, standing),
+        ],
+        "unroutable": [
+            {"key": key, "seconds": round(seconds, 1), "reason": redact(why)}
+            for key, (seconds, why) in list(unroutable.items())[:UNROUTABLE_SHOWN]
+        ],
+        "replies": {"held": consumer.held, "outcomes": counts.by_label(m.REPLIES)},
+        "deadLetters": {"sinceStart": sum(codes.values()), "codes": codes},
+        "lastErrors": last_errors.entries(),
+    }
+
+
+class _Counts:
+    """The counters, read once."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        wanted = {m.DEAD_LETTERS, m.REPLIES, m.TASKS_POLLED, m.POLLS}
+        self._samples: dict[Metric, dict[Labels, Any]] = {
+            family.metric: dict(family.samples)
+            for family in metrics.collect()
+            if family.metric in wanted
+        }
+
+    def by_label(self, metric: Metric) -> dict[str, int]:
+        """A counter of one label."""
+        return {labels[0]: int(value) for labels, value in self._samples[metric].items()}
+
+    def of(self, metric: Metric, *labels: str) -> int:
+        """The sum of all series whose labels begin so."""
+        found = self._samples[metric].items()
+        return int(sum(value for each, value in found if each[: len(labels)] == labels))
+
+
+def _connection(connection: Connection) -> Json:
+    outage = connection.outage
+    return {
+        "name": connection.name,
+        "connected": connection.ready.is_set(),
+        "blocked": connection.blocked,
+        "reconnects": connection.reconnects,
+        "error": redact(outage.error),
+        "awayFor": round(outage.seconds, 1),
+    }
+
+
+def _list(
+    source: Source,
+    pollers: Sequence[Poller],
+    window: Window,
+    standing: Mapping[TaskListId, Standing],
+    counts: _Counts,
+) -> Json:
+    label = source.label
+    states = Counter(redact(each.state) for each in pollers if each.label == label)
+    return {
+        **_stands(label, standing.get(label, _NOTHING)),
+        "pollers": states.total(),
+        "pollerStates": dict(states.most_common()),
+        "inFlight": window.in_flight(label),
+        "slots": window.limit(label),
+        "lastPoll": source.last_poll or None,
+        "notPolled": redact(_why_not(source, states)),
+        "polls": counts.of(m.POLLS, *label),
+        "polled": counts.of(m.TASKS_POLLED, *label),
+    }
+
+
+def _why_not(source: Source, states: Counter[str]) -> str:
+    """Why no new poll begins; nothing where at least one poller polls and others may.
+
+    Where workers or RabbitMQ want no tasks, polls that are open already may go on for a minute.
+    """
+    if closed := source.closed_gate():
+        return closed
+    if states["polling"]:
+        return ""
+    known = source.refused.error or source.failing.error
+    return known or next(iter(states), "no pollers")
+
+
+def _stands(label: TaskListId, standing: Standing) -> Json:
+    return {
+        "domain": label[0],
+        "taskList": label[1],
+        "tasks": standing.tasks,
+        "owed": standing.owed,
+        "oldest": standing.oldest or None,
+    }
+
+
+def _left_over(sources: Sequence[Source], standing: Mapping[TaskListId, Standing]) -> list[Json]:
+    """Lists that are polled no more, of which tasks are still in hand."""
+    polled = {source.label for source in sources}
+    return [
+        {
+            **_stands(label, each),
+            "pollers": 0,
+            "pollerStates": {},
+            "inFlight": each.tasks,
+            "slots": 0,
+            "lastPoll": None,
+            "notPolled": "not among the task lists any more",
+            "polls": 0,
+            "polled": 0,
+        }
+        for label, each in standing.items()
+        if label not in polled
+    ]

@@ -1,0 +1,183 @@
+"""Calls of SWF by libcurl, which signs them itself: a tenth of the CPU that boto3's client takes.
+
+Region, endpoint, credentials, proxies and authorities are still boto3's to find (``aws``). A line's
+calls go side by side on the thread that owns it (``libcurl``); ``call`` makes one and waits for it.
+
+A call is one attempt, but for one case that libcurl decides: where a kept connection turns out to
+be closed before a byte of the answer came, it sends the request again on a new one.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from botocore.credentials import ReadOnlyCredentials
+
+from bridge import __version__
+from bridge.errors import Unavailable
+from bridge.swf.aws import (
+    ANSWER_TIMEOUT,
+    CONNECT_TIMEOUT,
+    Aws,
+    KeptCredentials,
+    error_for,
+    proxy_for,
+)
+from bridge.swf.curl_multi import AGENT, Handle, Multi, Target, obstacle
+from bridge.swf.runner import Answer, Call
+
+SERVICE = "SimpleWorkflowService"
+USER_AGENT = f"swf-bridge/{__version__} {AGENT}"
+_HEADERS = ("Content-Type: application/x-amz-json-1.0", "Accept:", "Expect:")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Impossible(Exception):
+    """The AWS configuration, or this libcurl, asks for boto3's client."""
+
+
+class Curl:
+    """Calls by PycURL. Raises ConfigError as boto3 does, and Impossible."""
+
+    side_by_side = True
+
+    def __init__(self, aws: Aws, *, read_timeout: float) -> None:
+        client = aws.make_client()
+        if reason := _obstacle(aws, client.meta.config):
+            raise Impossible(reason)
+        self._url: str = client.meta.endpoint_url
+        # libcurl counts from the start of the call, boto3 from the last byte it heard.
+        timeout = {True: CONNECT_TIMEOUT + read_timeout, False: ANSWER_TIMEOUT}
+        signing = client.meta.service_model.signing_name
+        self._targets = {
+            held: Target(
+                self._url,
+                f"aws:amz:{client.meta.region_name}:{signing}",
+                USER_AGENT,
+                CONNECT_TIMEOUT,
+                timeout[held],
+                proxy_for(self._url),
+                aws.authorities(),
+            )
+            for held in timeout
+        }
+        self._credentials = KeptCredentials(aws.credentials)
+        self._own = threading.local()
+
+    def __repr__(self) -> str:
+        return f"<Curl to {self._url}>"
+
+    def call(self, call: Call) -> Answer:
+        """As ``aws.Caller`` promises."""
+        name = "poll" if call.held else "answer"
+        handle: _Handle | None = getattr(self._own, name, None)
+        if handle is None:
+            handle = self._handle(call.held)
+            setattr(self._own, name, handle)
+        handle.prepare(call, self._credentials.now())
+        return handle.answer(handle.perform())
+
+    def wire(self, room: int, *, held: bool) -> "CurlWire":
+        """Where the calls of a line are made, ``room`` side by side; all are ``held`` or none."""
+        multi = Multi(room, self._targets[held].timeout)
+        return CurlWire(multi, lambda: self._handle(held), self._credentials.current)
+
+    def _handle(self, held: bool) -> "_Handle":
+        return _Handle(self._targets[held])
+
+
+class CurlWire:
+    """A wire of ``line`` over ``Multi``."""
+
+    def __init__(
+        self,
+        multi: Multi,
+        make_handle: Callable[[], "_Handle"],
+        credentials: Callable[[], ReadOnlyCredentials],
+    ) -> None:
+        self.wake = multi.wake
+        self._multi = multi
+        self._make_handle = make_handle
+        self._credentials = credentials
+        self._idle: list[_Handle] = []
+        self._unsent: list[tuple[Any, Exception]] = []
+
+    def begin(self, call: Call, whom: Any) -> None:
+        """As ``line.Wire``."""
+        handle = self._idle.pop() if self._idle else self._make_handle()
+        try:
+            handle.prepare(call, self._credentials())
+        except Exception as error:  # noqa: BLE001 - no credentials: it ends where others end
+            self._idle.append(handle)
+            self._unsent.append((whom, error))
+        else:
+            self._multi.begin(handle, (whom, handle))
+
+    def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
+        """As ``line.Wire``."""
+        found: list[tuple[Any, Answer | Exception]]
+        found, self._unsent = [*self._unsent], []
+        for (whom, handle), failure in self._multi.ended(0.0 if found else timeout):
+            self._idle.append(handle)
+            try:
+                found.append((whom, handle.answer(failure)))
+            except Exception as error:  # noqa: BLE001 - raised again where the call is awaited
+                found.append((whom, error))
+        return found
+
+
+class _Handle(Handle):
+    """A handle for calls of SWF: what stays the same is not set again."""
+
+    __slots__ = ("_credentials", "_operation")
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._operation = ""
+        self._credentials: ReadOnlyCredentials | None = None
+
+    def prepare(self, call: Call, credentials: ReadOnlyCredentials) -> None:
+        """Set up the next call."""
+        if call.operation != self._operation or credentials != self._credentials:
+            headers = [*_HEADERS, f"X-Amz-Target: {SERVICE}.{call.operation}"]
+            if credentials.token:
+                headers.append(f"X-Amz-Security-Token: {credentials.token}")
+            self.sign(headers, credentials.access_key, credentials.secret_key)
+            self._operation, self._credentials = call.operation, credentials
+        self.fill(_encode(call.fields))
+
+    def answer(self, failure: str) -> Answer:
+        """What came. Raises the error that it tells, and Unavailable for a ``failure``."""
+        if failure:
+            raise Unavailable("ConnectionFailed", failure)
+        return _decoded(*self.answered())
+
+
+def _obstacle(aws: Aws, config: Any) -> str:
+    """Why libcurl cannot do what the session asks for; nothing where it can."""
+    if reason := obstacle():
+        return reason
+    if config.signature_version != "v4":
+        return f"signature version {config.signature_version}"
+    if config.client_cert:
+        return "a client certificate"
+    if config.proxies_config:
+        return "settings of a proxy"
+    return "client-side monitoring or plugins" if aws.monitored() else ""
+
+
+def _decoded(status: int, body: bytes) -> Answer:
+    """The answer. Raises the error that it tells, and Unavailable for what SWF did not write."""
+    succeeded = 200 <= status < 300
+    try:
+        answer = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise Unavailable("GarbledAnswer" if succeeded else str(status), "no JSON object")
+    if succeeded:
+        return answer
+    # As botocore reads it: "com.amazonaws.swf#UnknownResourceFault:http://…"
+    code = str(answer.get("__type") or status).partition(":")[0].rpartition("#")[2]
+    raise error_for(code, status, str(answer.get("message") or answer.get("Message") or ""))

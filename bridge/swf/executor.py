@@ -1,0 +1,90 @@
+"""Threads that carry on with SWF what others leave for them."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+from bridge.swf.runner import Conversation, Line
+
+TICK = 1.0
+PATIENCE = 60.0
+
+Job = TypeVar("Job")
+T = TypeVar("T")
+
+
+class Jobs(Generic[Job]):
+    """What is left for hands, the oldest first. ``put`` and ``empty`` are for every thread."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Job] = SimpleQueue()
+        self._wakes: list[Callable[[], object]] = []
+        self.empty = self._queue.empty
+
+    def __repr__(self) -> str:
+        return f"<Jobs {self._queue.qsize()}>"
+
+    def put(self, job: Job) -> None:
+        """Have the job done as soon as a hand has room for it."""
+        self._queue.put(job)
+        for wake in self._wakes:
+            wake()
+
+    def get(self, timeout: float = 0.0) -> Job:
+        """The next job, waited for at most so many seconds. Raises queue.Empty."""
+        return self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+
+    def watch(self, wake: Callable[[], object]) -> None:
+        """Call ``wake``, which must not block, with each job that is put."""
+        self._wakes.append(wake)
+
+
+class Hand(Generic[Job, T]):
+    """A part: a thread that takes as many jobs as its line has ``room`` for.
+
+    ``converse`` makes a conversation with SWF of each; the line is told of its result.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        jobs: Jobs[Job],
+        converse: Callable[[Job], Conversation[T]],
+        line: Line[T],
+        room: int = 1,
+    ) -> None:
+        self.name = name
+        self.patience = PATIENCE
+        self.moved = time.monotonic()
+        self._jobs = jobs
+        self._converse = converse
+        self._line = line
+        self._room = room
+        self._stopping = threading.Event()
+        jobs.watch(line.wake)
+
+    def __repr__(self) -> str:
+        return f"<Hand {self.name}, {self._line.open} jobs>"
+
+    def run(self) -> None:
+        """Work until asked to stop; what is begun is brought to its end."""
+        while not self._stopping.is_set() or self._line.open:
+            self.turn()
+
+    def stop(self) -> None:
+        """Take no more work."""
+        self._stopping.set()
+
+    def turn(self) -> None:
+        """Take jobs, wait for one if there is nothing else, and go on with what is answered."""
+        self.moved = time.monotonic()
+        with suppress(Empty):
+            if not self._line.open:
+                self._line.begin(self._converse(self._jobs.get(TICK)))
+            while self._line.open < self._room and not self._stopping.is_set():
+                self._line.begin(self._converse(self._jobs.get()))
+        if self._line.open:
+            self._line.turn(TICK)

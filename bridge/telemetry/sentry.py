@@ -1,0 +1,238 @@
+"""Unexpected errors and traces to Sentry; the only module that knows ``sentry_sdk``.
+
+Without a DSN nothing of it is imported and everything here costs next to nothing. An error is
+unexpected where one of our loggers tells it at ERROR or above with a traceback: whoever logs so
+need not know this module. Everything is redacted before it is sent.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
+from time import monotonic
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from bridge.errors import ConfigError
+from bridge.telemetry.redact import redact_value, register_secret
+
+if TYPE_CHECKING:
+    from sentry_sdk.types import Event, Hint
+
+BURST = 5
+"""Events of one kind that are sent at once; after them one every ``REFILL`` seconds."""
+REFILL = 60.0
+KINDS = 500
+"""Kinds of events told apart; all further ones share one budget."""
+
+_TAGS = "_swf_bridge_tags"
+_TAG_OF_FIELD = {"domain": "domain", "task_list": "task_list", "activity": "activity_type"}
+
+_sdk: ModuleType | None = None
+_tracing = False
+_NOTHING: AbstractContextManager[None] = nullcontext()
+_NO_HEADERS: AbstractContextManager[Mapping[str, str]] = nullcontext({})
+
+
+def start_sentry(
+    dsn: str | None,
+    environment: str | None = None,
+    traces_sample_rate: float = 0.0,
+    release: str | None = None,
+) -> None:
+    """Send unexpected errors to ``dsn`` from now on, and traces of that share of the tasks.
+
+    Raises ConfigError for a DSN that is none.
+    """
+    global _sdk, _tracing
+    if not dsn:
+        return
+    register_secret(urlsplit(dsn).username or "")
+    import sentry_sdk  # noqa: PLC0415 — only where it is wanted
+    from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415
+    from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415
+
+    budget = _Budget()
+    try:
+        sentry_sdk.init(
+            dsn,
+            environment=environment,
+            release=release,
+            traces_sample_rate=traces_sample_rate or None,
+            # Nothing by default: others patch threads, HTTP and boto3, and print at exit.
+            default_integrations=False,
+            auto_enabling_integrations=False,
+            integrations=[LoggingIntegration(event_level=logging.ERROR), DedupeIntegration()],
+            before_send=lambda event, hint: _before_send(budget, event, hint),
+            before_send_transaction=lambda event, _hint: _redacted(event),
+            include_local_variables=False,
+            send_default_pii=False,
+            trace_propagation_targets=[],
+            max_breadcrumbs=30,
+            auto_session_tracking=False,
+        )
+    except sentry_sdk.utils.BadDsn as error:
+        raise ConfigError([f"SWF_BRIDGE_SENTRY_DSN: this is no Sentry DSN: {error}"]) from None
+    sentry_sdk.integrations.logging.ignore_logger("pika*")
+    _sdk, _tracing = sentry_sdk, traces_sample_rate > 0
+
+
+def flush(seconds: float) -> None:
+    """Wait for what is still to be sent, at most so long: the last thing of a drain."""
+    if _sdk is not None:
+        _sdk.flush(timeout=seconds)
+
+
+def capture(error: BaseException) -> None:
+    """Send an error that nobody logs with its traceback."""
+    if _sdk is not None:
+        _sdk.capture_exception(error)
+
+
+def task_scope(domain: str, task_list: str, activity: str = "") -> AbstractContextManager[None]:
+    """Tag what happens inside with a task's list and type, and let nothing of it pile up after."""
+    return _NOTHING if _sdk is None else _task_scope(_sdk, domain, task_list, activity)
+
+
+def work_scope() -> AbstractContextManager[None]:
+    """Let nothing that is noted inside go with an error of other work, nor of theirs with ours.
+
+    It holds over every ``await`` of a conversation, for its line gives each a context of its own.
+    """
+    return _NOTHING if _sdk is None else _work_scope(_sdk)
+
+
+def publish_span(
+    destination: str, message_id: str, name: str = "publish"
+) -> AbstractContextManager[Mapping[str, str]]:
+    """Trace a publish; give the headers that let the worker's own Sentry continue the trace.
+
+    ``sentry-trace`` and ``baggage`` where tracing is on, else none. ``name`` is the transaction's:
+    the activity type.
+    """
+    if _sdk is None or not _tracing:
+        return _NO_HEADERS
+    data = {"messaging.destination.name": destination, "messaging.message.id": message_id}
+    return _publish_span(_sdk, name, data)
+
+
+def process_span(
+    headers: Mapping[str, object], queue: str, message_id: str = "", size: int = 0
+) -> AbstractContextManager[None]:
+    """Trace the handling of a message, continuing the trace that its ``headers`` name, if any."""
+    if _sdk is None or not _tracing:
+        return _NOTHING
+    data = {"messaging.destination.name": queue, "messaging.message.body.size": size}
+    if message_id:
+        data["messaging.message.id"] = message_id
+    return _process_span(_sdk, headers, queue, data)
+
+
+@contextmanager
+def _work_scope(sdk: ModuleType) -> Iterator[None]:
+    with sdk.isolation_scope() as scope:
+        scope.clear_breadcrumbs()
+        yield
+
+
+@contextmanager
+def _task_scope(sdk: ModuleType, domain: str, task_list: str, activity: str) -> Iterator[None]:
+    tags = {"domain": domain, "task_list": task_list}
+    if activity:
+        tags["activity_type"] = activity
+    with sdk.isolation_scope() as scope:
+        scope.clear_breadcrumbs()
+        scope.set_tags(tags)
+        try:
+            yield
+        except Exception as error:
+            setattr(error, _TAGS, tags)  # whoever logs it has left the scope, and the thread too
+            raise
+
+
+@contextmanager
+def _publish_span(
+    sdk: ModuleType, name: str, data: Mapping[str, object]
+) -> Iterator[Mapping[str, str]]:
+    with (
+        sdk.start_transaction(op="swf.activity_task", name=name, source="task"),
+        sdk.start_span(op="queue.publish", name=name) as span,
+    ):
+        _describe(span, data)
+        yield {"sentry-trace": sdk.get_traceparent(), "baggage": sdk.get_baggage()}
+
+
+@contextmanager
+def _process_span(
+    sdk: ModuleType, headers: Mapping[str, object], queue: str, data: Mapping[str, object]
+) -> Iterator[None]:
+    known = {key: value for key, value in headers.items() if isinstance(value, str)}
+    with sdk.isolation_scope():
+        transaction = sdk.continue_trace(known, op="swf.reply", name=queue, source="task")
+        with (
+            sdk.start_transaction(transaction),
+            sdk.start_span(op="queue.process", name=queue) as span,
+        ):
+            _describe(span, data)
+            yield
+
+
+def _describe(span: Any, data: Mapping[str, object]) -> None:
+    """Set the attributes of Sentry's queue convention."""
+    span.set_data("messaging.system", "rabbitmq")
+    for key, value in data.items():
+        span.set_data(key, value)
+
+
+def _before_send(budget: "_Budget", event: "Event", hint: "Hint") -> "Event | None":
+    """Let through what is unexpected and within budget, redacted."""
+    record: logging.LogRecord | None = hint.get("log_record")
+    if record is not None and not (record.name.startswith("bridge") and record.exc_info):
+        return None
+    kind, error, _ = hint.get("exc_info") or (None, None, None)
+    dropped = budget.take((getattr(kind, "__name__", ""), record.msg if record else ""))
+    if dropped is None:
+        return None
+    if dropped:
+        event["extra"] = {**event.get("extra", {}), "dropped_before": dropped}
+    event["tags"] = {**event.get("tags", {}), **_tags(record), **getattr(error, _TAGS, {})}
+    return _redacted(event)
+
+
+def _tags(record: logging.LogRecord | None) -> dict[str, str]:
+    """The fields of a log line that name a task's list and type."""
+    fields = vars(record) if record else {}
+    return {tag: str(fields[name]) for name, tag in _TAG_OF_FIELD.items() if name in fields}
+
+
+def _redacted(event: "Event") -> "Event":
+    # Sentry drops a trace without the project's public key, which elsewhere is a secret.
+    trace = event.get("contexts", {}).get("trace", {})
+    sampling = trace.pop("dynamic_sampling_context", None)
+    told = cast("Event", redact_value(event))
+    if sampling is not None:
+        told["contexts"]["trace"]["dynamic_sampling_context"] = sampling
+    return told
+
+
+class _Budget:
+    """A token bucket for each kind of event: a fault in a loop is told, not shouted."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kinds: dict[tuple[str, str], tuple[float, float, int]] = {}
+
+    def take(self, kind: tuple[str, str]) -> int | None:
+        """Return how many of its kind were dropped since the last one sent; None: drop it too."""
+        now = monotonic()
+        with self._lock:
+            if kind not in self._kinds and len(self._kinds) >= KINDS:
+                kind = ("", "")
+            tokens, at, dropped = self._kinds.get(kind, (float(BURST), now, 0))
+            tokens = min(float(BURST), tokens + (now - at) / REFILL)
+            if tokens < 1:
+                self._kinds[kind] = (tokens, now, dropped + 1)
+                return None
+            self._kinds[kind] = (tokens - 1, now, 0)
+            return dropped
