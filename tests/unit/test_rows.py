@@ -12,7 +12,7 @@ LINES = 450
 ROWS = [
     set(row.split())
     for row in (
-        "errors task backoff",
+        "errors task backoff bounds",
         "message routing telemetry settings swf",
         "rabbitmq journal",
         "flow control",

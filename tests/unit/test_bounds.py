@@ -1,0 +1,114 @@
+import json
+import sys
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.bounds import DEPTH, TooDeep, TooLarge, decode_json
+from bridge.daemon import THREAD_STACK
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def nested(opening: str, levels: int) -> str:
+    closing = {"[": "]", '{"a":': "}"}[opening]
+    return opening * levels + "1" + closing * levels
+
+
+@given(VALUES, st.booleans(), st.booleans())
+def test_what_json_can_say_comes_out_as_it_was(value, escaped, as_bytes):
+    text = json.dumps(value, ensure_ascii=escaped)
+    assert decode_json(text.encode("utf-8", "surrogatepass") if as_bytes else text) == value
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_as_many_levels_as_the_bound_are_taken_and_one_more_is_not(opening):
+    decode_json(nested(opening, DEPTH))
+    with pytest.raises(TooDeep):
+        decode_json(nested(opening, DEPTH + 1))
+
+
+@pytest.mark.parametrize("levels", [0, 1, 7])
+def test_a_decoder_may_state_a_bound_of_its_own(levels):
+    decode_json(nested("[", levels), depth=levels)
+    with pytest.raises(TooDeep):
+        decode_json(nested("[", levels + 1), depth=levels)
+
+
+def test_brackets_in_strings_are_no_levels():
+    for text in ("[" * 200, '"' + "{" * 200, "\\" + "[" * 200, '\\"' * 200 + "[" * 200):
+        assert decode_json(json.dumps({text: [text]})) == {text: [text]}
+
+
+def test_brackets_side_by_side_are_no_levels():
+    assert decode_json("[" + "{}," * 500 + "[]]") == [{}] * 500 + [[]]
+
+
+def test_a_document_over_the_size_is_not_looked_at():
+    assert decode_json(b'"aaaa"', size=6) == "aaaa"
+    with pytest.raises(TooLarge):
+        decode_json(b'"aaaa"', size=5)
+    with pytest.raises(TooLarge):
+        decode_json("\N{EURO SIGN}", size=2)
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "[Infinity]", '{"a":-Infinity}', "", "[", "1 2", "{'a':1}"]
+)
+def test_what_is_not_json_is_refused(text):
+    with pytest.raises((json.JSONDecodeError, ValueError)):
+        decode_json(text)
+
+
+def test_bytes_that_are_not_utf_8_are_told_from_other_faults():
+    with pytest.raises(UnicodeDecodeError):
+        decode_json(b'"\xff"')
+    with pytest.raises(UnicodeDecodeError):
+        decode_json("[1]".encode("utf-16"))
+
+
+def test_no_depth_ends_a_thread_with_the_daemons_stack():
+    found = set()
+
+    def decode():
+        for opening in ("[", '{"a":', '[{"a":', '"a":[', "]["):
+            for levels in (101, 1_000, 5_000, 100_000):
+                for closing in ("", "]" * levels, "}" * levels):
+                    try:
+                        decode_json(opening * levels + closing)
+                    except ValueError as error:
+                        found.add(type(error).__name__)
+                    else:
+                        found.add("taken")
+
+    before = threading.stack_size(THREAD_STACK)
+    try:
+        thread = threading.Thread(target=decode)
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join(60)
+    assert found == {"TooDeep", "JSONDecodeError"}
+
+
+@pytest.mark.parametrize("piece", ["{},", '"', '\\"', '"[', "[", "]", '"\\', "a", '":["'])
+def test_the_depth_is_counted_in_time_in_proportion_to_the_size(piece):
+    def seconds(size):
+        document = "[" * 200 + piece * (size // len(piece))
+        taken = []
+        for _ in range(3):
+            started = time.process_time()
+            with pytest.raises(TooDeep):
+                decode_json(document, size=sys.maxsize)
+            taken.append(time.process_time() - started)
+        return min(taken)
+
+    small, large = seconds(100_000), seconds(1_600_000)
+    # Sixteen times the size: a square would cost 256 times as much.
+    assert large < 64 * max(small, 0.002)
