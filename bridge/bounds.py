@@ -42,12 +42,17 @@ def decode_json(document: bytes | str, *, depth: int = DEPTH, size: int = SIZE) 
     not JSON: NaN and the infinities are not. Takes time in proportion to the size.
     """
     encoded = document.encode("utf-8", "surrogatepass") if isinstance(document, str) else document
+    check_json(encoded, depth=depth, size=size)
+    text = document if isinstance(document, str) else document.decode("utf-8-sig")
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def check_json(encoded: bytes, *, depth: int = DEPTH, size: int = SIZE) -> None:
+    """Raise TooLarge or TooDeep where ``decode_json`` would: for what a library decodes."""
     if len(encoded) > size:
         raise TooLarge(f"{len(encoded)} bytes, over the bound of {size}")
-    text = document if isinstance(document, str) else document.decode("utf-8-sig")
     if _deeper_than(depth, encoded):
         raise TooDeep(f"nested deeper than {depth} levels")
-    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def _deeper_than(depth: int, encoded: bytes) -> bool:

@@ -1,15 +1,17 @@
 """The wire contract, both directions (contract §§2 and 3): SWF's words ↔ AMQP messages. Pure.
 
-A worker author who reads this file alone knows every byte that passes. Properties bear the names
-of AMQP 0-9-1; ``headers`` is one of them.
+A worker author who reads this file alone knows every byte that passes, and the routing key under
+which it does. Properties bear the names of AMQP 0-9-1; ``headers`` is one of them.
 """
 
+import hashlib
 import json
-import re
-from collections.abc import Mapping, Sequence
+import string
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any
 
+from bridge.bounds import TooDeep, decode_json
 from bridge.errors import BadReply, Rejected
 from bridge.task import (
     DETAILS_LIMIT,
@@ -32,7 +34,6 @@ JSON = "application/json"
 TASK_TYPE = "swf.activity-task.v1"
 HEARTBEAT_TYPE = "swf.heartbeat-answer.v1"
 CANCELLATION_TYPE = "swf.cancellation.v1"
-NOTICE_TYPE = "swf-bridge.notice.v1"
 PERSISTENT = 2
 
 TOKEN_HEADER = "swf-task-token"  # noqa: S105 - the name of a header
@@ -50,7 +51,7 @@ DEAD_LETTER_CODES = {
     "not-utf8": "the body is not UTF-8",
     "not-json": "the body is not JSON (NaN and infinities are none)",
     "not-an-object": "the body is JSON, but not an object",
-    "too-deep": "the body is nested past reason",
+    "too-deep": "the body nests arrays and objects deeper than 100 levels",
     "token-missing": "neither the body nor the headers name a task token",
     "token-invalid": "the token is no string of 1 to 1,024 characters, or SWF calls it invalid",
     "status-missing": "neither the body nor the headers name a status",
@@ -60,12 +61,11 @@ DEAD_LETTER_CODES = {
 }
 """Every value of ``swf-bridge-error``, and what it means."""
 
-_TASK_ID = re.compile("[0-9a-f]{32}")
-_DEATH = re.compile("x-.*death", re.DOTALL)
-
-DETAIL_LIMIT = 1024
-HEADERS_LIMIT = 64 * 1024
-"""Bytes of the headers of a reply published again: a frame over 128 KiB ends the connection."""
+ROUTING_FIELDS = ("domain", "task_list", "name", "version")
+KEY_LIMIT = 255
+"""Bytes of a short string in AMQP 0-9-1 (§4.2.5.3)."""
+_KEY_MARK = "~"
+_KEY_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,12 @@ def encode_task(task: ActivityTask) -> bytes:
     }
     if task.input is not None:
         fields["input"] = task.input
-    return _ascii(fields)
+    return encode_json(fields)
 
 
 def decode_task(body: bytes, polled_at: float) -> ActivityTask:
     """The task that ``encode_task`` wrote; ``polled_at`` does not stand in the body."""
-    fields = json.loads(body)
+    fields = decode_json(body, size=len(body))
     return ActivityTask(
         token=fields["taskToken"],
         activity_id=fields["activityId"],
@@ -134,11 +134,11 @@ def task_message(
         "swf-run-id": task.run_id,
     }
     properties = {
-        **_properties(TASK_TYPE, task.id),
+        **properties_of(TASK_TYPE, task.id),
         "message_id": task.id,
         "reply_to": reply_to,
         "timestamp": int(task.polled_at),
-        "headers": {name: _encodable(value) for name, value in headers.items()},
+        "headers": {name: encodable(value) for name, value in headers.items()},
     }
     return Message(exchange, routing_key, body, properties)
 
@@ -148,21 +148,22 @@ def heartbeat_answer(
 ) -> Message:
     """The answer to a heartbeat that named a queue for it; nobody minds if that queue is gone."""
     fields = {"taskToken": token, "open": is_open, "cancelRequested": cancel_requested}
-    properties = _properties(HEARTBEAT_TYPE, correlation_id)
-    return Message("", reply_to, _ascii(fields), properties, mandatory=False)
+    properties = properties_of(HEARTBEAT_TYPE, correlation_id)
+    return Message("", reply_to, encode_json(fields), properties, mandatory=False)
 
 
 def cancellation(token: str, task_id: str, *, exchange: str, routing_key: str) -> Message:
     """The notice that SWF asks to cancel a task; workers that care have bound a queue for it."""
-    body = _ascii({"taskToken": token, "cancelRequested": True})
+    body = encode_json({"taskToken": token, "cancelRequested": True})
     properties = {
-        **_properties(CANCELLATION_TYPE, task_id),
-        "headers": {TOKEN_HEADER: _encodable(token)},
+        **properties_of(CANCELLATION_TYPE, task_id),
+        "headers": {TOKEN_HEADER: encodable(token)},
     }
     return Message(exchange, routing_key, body, properties, mandatory=False)
 
 
-def _properties(kind: str, correlation_id: str | None) -> dict[str, Any]:
+def properties_of(kind: str, correlation_id: str | None) -> dict[str, Any]:
+    """The properties that every message of the bridge bears, and its type."""
     return {
         "content_type": JSON,
         "delivery_mode": PERSISTENT,
@@ -172,11 +173,56 @@ def _properties(kind: str, correlation_id: str | None) -> dict[str, Any]:
     }
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """``text`` as a header can carry it: UTF-8 has no lone surrogates, each becomes U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+# --- activity type → routing key ---------------------------------------------------------------
+
+
+class RoutingKey:
+    """Makes the routing key of a task from a template such as ``{name}.{version}``.
+
+    Raises ValueError for a template with anything but the plain fields of ROUTING_FIELDS.
+    """
+
+    def __init__(self, template: str) -> None:
+        self._template = template
+        for _, name, spec, conversion in string.Formatter().parse(template):
+            if name is not None and (name not in ROUTING_FIELDS or spec or conversion):
+                raise ValueError(
+                    f"only {', '.join('{' + f + '}' for f in ROUTING_FIELDS)} may stand in it"
+                )
+
+    def of(self, task: ActivityTask) -> str:
+        """The key of ``task``: at most 255 bytes, and always the same for the same type."""
+        return fit(
+            self._template.format(
+                domain=task.domain, task_list=task.task_list, name=task.name, version=task.version
+            )
+        )
+
+
+def fit(key: str) -> str:
+    """``key``, or where it is over 255 bytes its beginning, ``~`` and 16 digits of its SHA-256.
+
+    AMQP carries UTF-8, which has no lone surrogates: each becomes U+FFFD.
+    """
+    encoded = _utf8(key)
+    if len(encoded) <= KEY_LIMIT:
+        return encoded.decode()
+    tail = _KEY_MARK + hashlib.sha256(encoded).hexdigest()[:_KEY_DIGITS]
+    return encoded[: KEY_LIMIT - len(tail)].decode("utf-8", "ignore") + tail
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 # --- worker → bridge ---------------------------------------------------------------------------
@@ -213,10 +259,10 @@ def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
     """
     fields = _object(body) if body else {}
     token = _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
-    return Failed(token, cut(f"undeliverable: {_death(headers)}", REASON_LIMIT))
+    return Failed(token, cut(f"undeliverable: {why_dead_lettered(headers)}", REASON_LIMIT))
 
 
-def _death(headers: Mapping[str, Any]) -> str:
+def why_dead_lettered(headers: Mapping[str, Any]) -> str:
     """Why, where and how often RabbitMQ dead-lettered a message, by the last entry of x-death."""
     if isinstance(known := headers.get(DEATH_HEADER), str):
         return known
@@ -230,20 +276,16 @@ def _death(headers: Mapping[str, Any]) -> str:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(body.decode("utf-8-sig"), parse_constant=_no_number)
+        fields = decode_json(body, size=len(body))
     except UnicodeDecodeError:
         raise _bad("not-utf8") from None
+    except TooDeep:
+        raise _bad("too-deep") from None
     except ValueError:
         raise _bad("not-json") from None
-    except RecursionError:
-        raise _bad("too-deep") from None
     if not isinstance(fields, dict):
         raise _bad("not-an-object")
     return fields
-
-
-def _no_number(constant: str) -> NoReturn:
-    raise ValueError(constant)
 
 
 def _first(from_body: object, from_headers: object) -> object:
@@ -268,8 +310,6 @@ def _text(value: object) -> str | None:
         return _json(value)
     except ValueError:  # a number too large for a float is read as infinity
         raise _bad("not-json") from None
-    except RecursionError:
-        raise _bad("too-deep") from None
 
 
 def _result(token: str, result: str | None) -> str | None:
@@ -292,111 +332,6 @@ def _json(value: object, *, ascii_only: bool = False) -> str:
     return json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":"), allow_nan=False)
 
 
-def _ascii(fields: Mapping[str, object]) -> bytes:
+def encode_json(fields: Mapping[str, object]) -> bytes:
     """A body of ours: escaped, for UTF-8 has no lone surrogates."""
     return _json(fields, ascii_only=True).encode("ascii")
-
-
-# --- replies published again -------------------------------------------------------------------
-
-
-def dead_letter(
-    queue: str, body: bytes, properties: Mapping[str, Any], code: str, detail: str
-) -> Message:
-    """A reply that can never be accepted, as it came, with the reason in two headers."""
-    kept, left_out = _within_limit(_own_headers(properties))
-    if UNDECODABLE_HEADERS in properties.get("headers", ()):
-        left_out = ["all, as they cannot be decoded"]
-    if left_out:
-        detail += f"; headers left out: {', '.join(left_out)}"
-    reason = {ERROR_HEADER: code, DETAIL_HEADER: cut(_encodable(detail), DETAIL_LIMIT)}
-    return _again(queue, body, properties, {**kept, **reason})
-
-
-def to_the_tail(queue: str, body: bytes, properties: Mapping[str, Any]) -> Message:
-    """A reply that SWF cannot take now, to be published behind those that wait in the queue.
-
-    Or a task message that was dead-lettered: then it goes on saying why.
-    """
-    kept, _ = _within_limit(_own_headers(properties))
-    headers = properties.get("headers") or {}
-    if "x-death" in headers and properties.get("type") == TASK_TYPE:
-        kept[DEATH_HEADER] = _encodable(_death(headers))
-    return _again(queue, body, properties, kept)
-
-
-def _again(
-    queue: str, body: bytes, properties: Mapping[str, Any], headers: Mapping[str, Any]
-) -> Message:
-    # A user_id must be the publisher's own, and an expiration would let the reply vanish.
-    kept = {k: v for k, v in properties.items() if k not in ("user_id", "expiration", "headers")}
-    return Message("", queue, body, {**kept, "headers": dict(headers), "delivery_mode": PERSISTENT})
-
-
-def _own_headers(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The headers that the worker set and that may be sent again.
-
-    CC and BCC would send copies elsewhere; RabbitMQ before 4.0 drops what bears its own x-death.
-    """
-    headers = properties.get("headers") or {}
-    return {
-        name: value
-        for name, value in headers.items()
-        if name not in ("CC", "BCC", UNDECODABLE_HEADERS) and not _DEATH.match(_readable(name))
-    }
-
-
-def _within_limit(headers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """``headers`` without the largest, as many as it takes; and the names of these."""
-    sizes = {name: _size(name) + _size(value) for name, value in headers.items()}
-    total = sum(sizes.values())
-    left_out = []
-    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
-        if total <= HEADERS_LIMIT:
-            break
-        total -= sizes.pop(name)
-        left_out.append(_readable(name))
-    return {name: headers[name] for name in sizes}, left_out
-
-
-def _readable(name: str | bytes) -> str:
-    """A header's name; pika leaves one that is not UTF-8 in bytes."""
-    return name if isinstance(name, str) else name.decode("utf-8", "replace")
-
-
-def _size(value: object) -> int:
-    """About the bytes that a header's value takes on the wire."""
-    if isinstance(value, str):
-        return 5 + len(value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, bytes):
-        return 5 + len(value)
-    if isinstance(value, Mapping):
-        return 5 + sum(_size(name) + _size(inner) for name, inner in value.items())
-    if isinstance(value, list | tuple):
-        return 5 + sum(map(_size, value))
-    return 9
-
-
-# --- between instances -------------------------------------------------------------------------
-
-
-def notice(what: str, task_ids: Sequence[str], sender: str, *, exchange: str) -> Message:
-    """A word to the other instances about tasks that the sender does not hold."""
-    body = _ascii({"notice": what, "tasks": task_ids, "from": sender})
-    return Message(exchange, "", body, _properties(NOTICE_TYPE, task_ids[0]), mandatory=False)
-
-
-def decode_notice(body: bytes) -> tuple[str, list[str], str]:
-    """What, of which tasks, from which instance; nothing of no task where it is no notice."""
-    try:
-        fields = json.loads(body)
-        what, task_ids, sender = fields["notice"], fields["tasks"], fields["from"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return "", [], ""
-    if not isinstance(task_ids, list) or not all(map(_is_task_id, task_ids)):
-        return "", [], ""
-    return str(what), task_ids, str(sender)
-
-
-def _is_task_id(value: object) -> bool:
-    return isinstance(value, str) and _TASK_ID.fullmatch(value) is not None

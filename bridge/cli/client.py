@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bridge.bounds import decode_json
 from bridge.cli.text import printable
 
 RUN = Path("/run/swf-bridge")
@@ -99,7 +100,7 @@ def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]
             with contextlib.suppress(BrokenPipeError):  # turned away; the answer tells why
                 connection.sendall(json.dumps(request).encode() + b"\n")
             for line in answers:
-                answer = json.loads(line)
+                answer = decode_json(line, size=len(line))
                 if "progress" in answer:
                     progress.show(answer["progress"])
                     continue

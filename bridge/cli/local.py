@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.bounds import decode_json
 from bridge.cli.localview import SUMMARY, print_table, print_task
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def _tasks(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                task = json.loads(line)
+                task = decode_json(line)
             except ValueError as error:
                 raise ValueError(f"{args.file}:{number}: {error}") from error
             if not isinstance(task, dict):

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import pika
 from pika.exceptions import AMQPError, UnroutableError
 
+from bridge.bounds import decode_json
+
 EXCHANGE = "swf.activities"
 DEFAULT_REPLIES = "swf.replies"
 REPLIES = "swf.replies.conformance"
@@ -36,7 +38,7 @@ class Taken(NamedTuple):
     def fields(self) -> dict[str, Any]:
         """The JSON object of its body; empty where it is none."""
         with suppress(ValueError):
-            decoded = json.loads(self.body)
+            decoded = decode_json(self.body, size=len(self.body))
             return decoded if isinstance(decoded, dict) else {}
         return {}
 

@@ -16,8 +16,8 @@ from bridge.message import (
     TOKEN_HEADER,
     Message,
     decode_reply,
-    to_the_tail,
 )
+from bridge.rabbitmq.copies import to_the_tail
 from bridge.task import task_id
 from bridge.telemetry.redact import redact
 

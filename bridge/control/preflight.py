@@ -18,7 +18,9 @@ from bridge.rabbitmq.connection import ChannelClosedByBroker, Connection, Missin
 from bridge.rabbitmq.permissions import Probe, probes
 from bridge.rabbitmq.topology import Binding, Item, Topology
 from bridge.settings.settings import Settings
-from bridge.swf.aws import NOT_LET_IN, Aws, Boto3
+from bridge.swf.aws import Aws
+from bridge.swf.boto import Boto3
+from bridge.swf.errors import NOT_LET_IN
 from bridge.swf.runner import Call
 
 SKEW_WARNING = 30.0

@@ -1,9 +1,9 @@
 """What an operator's command asks of the daemon: one JSON object, read field by field. Pure."""
 
-import json
 from collections.abc import Generator, Mapping
 from typing import Any
 
+from bridge.bounds import decode_json
 from bridge.errors import Declined
 
 Json = dict[str, Any]
@@ -27,8 +27,8 @@ class Request:
     def decode(cls, line: bytes) -> "Request":
         """Read a line of the control socket. Raises Declined."""
         try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError):
+            fields = decode_json(line)
+        except ValueError:
             raise Declined("usage", "the request is not JSON") from None
         if not isinstance(fields, dict):
             raise Declined("usage", "the request is no JSON object")

@@ -13,9 +13,8 @@ from typing import Protocol
 
 from bridge.backoff import delay
 from bridge.journal.journal import Entry
-from bridge.message import Message, task_message
+from bridge.message import Message, RoutingKey, task_message
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
-from bridge.routing import RoutingKey
 from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut
 from bridge.telemetry import metrics as m
 from bridge.telemetry.metrics import Metrics

@@ -6,22 +6,26 @@ and its journal row back, or tells the worker. Each instance has a durable queue
 """
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
+from bridge.bounds import decode_json
 from bridge.journal.journal import Entry, InHand
-from bridge.message import Message, cancellation, decode_notice, notice
+from bridge.message import Message, RoutingKey, cancellation, encode_json, properties_of
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import Topology
-from bridge.routing import RoutingKey
 from bridge.task import ActivityTask
 from bridge.telemetry import metrics as m
 from bridge.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+NOTICE_TYPE = "swf-bridge.notice.v1"
+_TASK_ID = re.compile("[0-9a-f]{32}")
 
 SPOKEN_KEPT = 10_000
 """So many tasks of others are remembered, to tell their holder once that a worker has spoken."""
@@ -226,3 +230,28 @@ def log_unsent(receipt: Receipt) -> None:
     """The receipt of a message that nobody waits for."""
     if receipt.fate is not Fate.CONFIRMED:
         log.info("notice.not_sent", extra={"reason": receipt.detail or receipt.fate.value})
+
+
+# --- the notices -------------------------------------------------------------------------------
+
+
+def notice(what: str, task_ids: Sequence[str], sender: str, *, exchange: str) -> Message:
+    """A word to the other instances about tasks that the sender does not hold."""
+    body = encode_json({"notice": what, "tasks": task_ids, "from": sender})
+    return Message(exchange, "", body, properties_of(NOTICE_TYPE, task_ids[0]), mandatory=False)
+
+
+def decode_notice(body: bytes) -> tuple[str, list[str], str]:
+    """What, of which tasks, from which instance; nothing of no task where it is no notice."""
+    try:
+        fields = decode_json(body)
+        what, task_ids, sender = fields["notice"], fields["tasks"], fields["from"]
+    except (ValueError, TypeError, KeyError):
+        return "", [], ""
+    if not isinstance(task_ids, list) or not all(map(_is_task_id, task_ids)):
+        return "", [], ""
+    return str(what), task_ids, str(sender)
+
+
+def _is_task_id(value: object) -> bool:
+    return isinstance(value, str) and _TASK_ID.fullmatch(value) is not None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from bridge.bounds import decode_json
 from bridge.local.errors import SwfError
 from bridge.local.faults import Faults
 from bridge.local.ledger import Ledger
@@ -67,8 +68,8 @@ class Admin:
             answer(405, {"error": f"{verb} wants POST"})
             return
         try:
-            body = json.loads(request.body or b"{}")
-        except (ValueError, RecursionError):
+            body = decode_json(request.body or b"{}")
+        except ValueError:
             body = None
         if isinstance(body, dict):
             self.run(verb, {**dict(parse_qsl(url.query)), **body}, answer)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from bridge.bounds import decode_json
 from bridge.local.control import Control, ControlError, Json
 
 
@@ -51,7 +52,7 @@ class LocalClient(Control):
 
 def _decoded(endpoint: str, status: int, body: bytes) -> Json:
     try:
-        answer = json.loads(body)
+        answer = decode_json(body, size=len(body))
     except ValueError:
         answer = None
     if not isinstance(answer, dict):

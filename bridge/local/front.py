@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+from bridge.bounds import decode_json
 from bridge.local.admin import Admin
 from bridge.local.errors import SwfError
 from bridge.local.faults import SPOILS, Call, Fault, Faults
@@ -35,8 +36,8 @@ class Front:
             return
         operation = request.target.rpartition(".")[2]
         try:
-            members = json.loads(request.body or b"{}")
-        except (ValueError, RecursionError):
+            members = decode_json(request.body or b"{}")
+        except ValueError:
             members = None
         fault = self.faults.pick(self._call(operation, members)) if self.faults else None
         delay = self.swf.options.latency + (fault.delay if fault else 0.0)

@@ -1,18 +1,14 @@
-"""Between pika and plain values: addresses, properties, and tables that bear what workers send."""
+"""Between pika and plain values: addresses, properties, and what an error of pika means."""
 
 import os
 import socket
 import ssl
-import struct
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pika
-import pika.data
 from pika.adapters.utils.connection_workflow import (
     AMQPConnectionWorkflowFailed,
     AMQPConnectorPhaseErrorBase,
@@ -30,7 +26,7 @@ from pika.exceptions import (
 )
 from pika.spec import BasicProperties
 
-from bridge.message import UNDECODABLE_HEADERS, Message
+from bridge.message import Message
 
 HEARTBEAT = 15
 """Seconds. A peer that died is noticed within twice (heartbeat + 5)."""
@@ -146,103 +142,3 @@ def _wrapped(error: BaseException) -> BaseException | None:
         case _:
             return None
     return found if isinstance(found, BaseException) else None
-
-
-# --- pika's tables --------------------------------------------------------------------------------
-
-DEPTH = 50
-"""Tables and arrays within each other: what is deeper counts as not decodable, for it may not be
-possible to send it again."""
-
-
-class _Decoding(threading.local):
-    depth = 0
-
-
-_decoding = _Decoding()
-
-
-def _decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
-    """pika's, but a table that it cannot decode is skipped as a whole.
-
-    Years past 9999 (a worker that sends milliseconds) and deep nesting raise inside of pika, which
-    then reconnects and receives the same message for ever (pika #1698).
-    """
-    if _decoding.depth:
-        return _deeper(_decode_names, encoded, offset)
-    (size,) = struct.unpack_from(">I", encoded, offset)
-    end = offset + 4 + size
-    try:
-        table, reached = _deeper(_decode_names, encoded, offset)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the message must pass
-        return {UNDECODABLE_HEADERS: type(error).__name__}, end
-    return (table if reached == end else {UNDECODABLE_HEADERS: "longer than it says"}), end
-
-
-def _decode_names(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
-    """pika's, but a name that is not UTF-8, which it hands on as bytes, raises."""
-    table, end = _pika_decode_table(encoded, offset)
-    if not all(isinstance(name, str) for name in table):
-        raise UnicodeError
-    return table, end
-
-
-def _decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
-    """pika's, but fractions stay fractions."""
-    match encoded[offset : offset + 1]:
-        case b"d":
-            return struct.unpack_from(">d", encoded, offset + 1)[0], offset + 9
-        case b"f":
-            return struct.unpack_from(">f", encoded, offset + 1)[0], offset + 5
-        case b"A":
-            return _deeper(_pika_decode_value, encoded, offset)
-    return _pika_decode_value(encoded, offset)
-
-
-def _deeper(
-    decode: Callable[[bytes, int], tuple[Any, int]], encoded: bytes, offset: int
-) -> tuple[Any, int]:
-    if _decoding.depth == DEPTH:
-        raise RecursionError
-    _decoding.depth += 1
-    try:
-        return decode(encoded, offset)
-    finally:
-        _decoding.depth -= 1
-
-
-def _encode_value(pieces: list[bytes], value: Any) -> int:
-    """pika's, and fractions, which it refuses."""
-    if isinstance(value, float):
-        pieces.append(struct.pack(">cd", b"d", value))
-        return 9
-    return _pika_encode_value(pieces, value)
-
-
-def _encode_table(pieces: list[bytes], table: Any) -> int:
-    """pika's, but a table of nothing but text, as each task has one, is encoded in one go."""
-    if not table or not all(type(value) is str for value in table.values()):
-        return _pika_encode_table(pieces, table)
-    texts = [(_text_name(name), value.encode()) for name, value in table.items()]
-    encoded = b"".join([piece for name, text in texts for piece in (name, _size(len(text)), text)])
-    pieces += (_size(len(encoded)), encoded)
-    return 4 + len(encoded)
-
-
-@lru_cache(256)
-def _text_name(name: str) -> bytes:
-    """The name of a field and the type of text, as they stand before it."""
-    pieces: list[bytes] = []
-    pika.data.encode_short_string(pieces, name)
-    return b"".join([*pieces, b"S"])
-
-
-_size = struct.Struct(">I").pack
-_pika_decode_table = pika.data.decode_table
-_pika_decode_value = pika.data.decode_value
-_pika_encode_value = pika.data.encode_value
-_pika_encode_table = pika.data.encode_table
-pika.data.decode_table = _decode_table
-pika.data.decode_value = _decode_value
-pika.data.encode_value = _encode_value
-pika.data.encode_table = _encode_table

@@ -21,6 +21,7 @@ from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
 from bridge.backoff import Backoff
+from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import SelectConnection, Tls, cause, parameters
 from bridge.rabbitmq.topology import Binding, Exchange, Item, Queue
 from bridge.telemetry.outage import Outage
@@ -130,6 +131,7 @@ class Connection(ABC):
 
     def run(self) -> None:
         """Keep the connection up until asked to stop."""
+        pika_tables.install()
         while not self._stopping.is_set():
             self._live(self._addresses[self._lives % len(self._addresses)])
             if not self._stopping.is_set():

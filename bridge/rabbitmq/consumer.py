@@ -18,9 +18,10 @@ from functools import partial
 from typing import Any
 
 from bridge.errors import Refused, Unavailable
-from bridge.message import UNDECODABLE_HEADERS, Message, dead_letter, to_the_tail
+from bridge.message import Message
 from bridge.rabbitmq.amqp import Tls, from_pika
 from bridge.rabbitmq.connection import Connection, Step, Steps
+from bridge.rabbitmq.copies import dead_letter, to_the_tail
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import Item
 
@@ -234,11 +235,7 @@ class Consumer(Connection):
 
     def _park(self, delivery: Delivery, code: str, detail: str) -> None:
         queue, properties = self._dead_letter_queue, delivery.properties
-        try:
-            message = dead_letter(queue, delivery.body, properties, code, detail)
-        except RecursionError:
-            bare = {**properties, "headers": {UNDECODABLE_HEADERS: "nested"}}
-            message = dead_letter(queue, delivery.body, bare, code, detail)
+        message = dead_letter(queue, delivery.body, properties, code, detail)
         self._publish(message, partial(self._published, delivery, Park(code, detail)))
 
     def _published(self, delivery: Delivery, parked: Park | None, receipt: Receipt) -> None:

@@ -4,12 +4,13 @@ Each function returns the value it accepts and raises ``ValueError`` with a sent
 the name of a variable (``must be …``). No sentence repeats any part of the value: it may be secret.
 """
 
-import json
 import re
 import string
 from ipaddress import IPv6Address
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+from bridge.bounds import decode_json
 
 YEAR = 31_536_000  # seconds; the longest that SWF lets a workflow execution take
 ROUTING_KEY_FIELDS = ("domain", "task_list", "name", "version")
@@ -68,8 +69,8 @@ def entries(text: str) -> object:
     if not text.lstrip().startswith("["):
         return text.split(",")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return decode_json(text)
+    except ValueError:
         raise ValueError("begins with [ but is not a JSON array") from None
 
 

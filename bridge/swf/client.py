@@ -11,8 +11,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, TypeVar
 
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
-from bridge.swf.aws import Aws, Boto3, Caller
-from bridge.swf.runner import Answer, Call, Line, complete
+from bridge.swf.aws import Aws
+from bridge.swf.boto import Boto3
+from bridge.swf.runner import Answer, Call, Caller, Line, complete
 from bridge.task import ActivityTask, Canceled, Completed, Failed, Reply
 
 log = logging.getLogger(__name__)

@@ -15,17 +15,13 @@ from typing import Any
 from botocore.credentials import ReadOnlyCredentials
 
 from bridge import __version__
+from bridge.bounds import decode_json
 from bridge.errors import Unavailable
-from bridge.swf.aws import (
-    ANSWER_TIMEOUT,
-    CONNECT_TIMEOUT,
-    Aws,
-    KeptCredentials,
-    error_for,
-    proxy_for,
-)
+from bridge.swf.aws import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Aws, proxy_for
+from bridge.swf.credentials import KeptCredentials
 from bridge.swf.curl_multi import AGENT, Handle, Multi, Target, obstacle
-from bridge.swf.runner import Answer, Call
+from bridge.swf.errors import error_for
+from bridge.swf.runner import ANSWER_LIMIT, Answer, Call
 
 SERVICE = "SimpleWorkflowService"
 USER_AGENT = f"swf-bridge/{__version__} {AGENT}"
@@ -69,7 +65,7 @@ class Curl:
         return f"<Curl to {self._url}>"
 
     def call(self, call: Call) -> Answer:
-        """As ``aws.Caller`` promises."""
+        """As ``Caller`` promises."""
         name = "poll" if call.held else "answer"
         handle: _Handle | None = getattr(self._own, name, None)
         if handle is None:
@@ -88,7 +84,7 @@ class Curl:
 
 
 class CurlWire:
-    """A wire of ``line`` over ``Multi``."""
+    """A ``Wire`` over ``Multi``."""
 
     def __init__(
         self,
@@ -104,7 +100,7 @@ class CurlWire:
         self._unsent: list[tuple[Any, Exception]] = []
 
     def begin(self, call: Call, whom: Any) -> None:
-        """As ``line.Wire``."""
+        """As ``Wire``."""
         handle = self._idle.pop() if self._idle else self._make_handle()
         try:
             handle.prepare(call, self._credentials())
@@ -115,7 +111,7 @@ class CurlWire:
             self._multi.begin(handle, (whom, handle))
 
     def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
-        """As ``line.Wire``."""
+        """As ``Wire``."""
         found: list[tuple[Any, Answer | Exception]]
         found, self._unsent = [*self._unsent], []
         for (whom, handle), failure in self._multi.ended(0.0 if found else timeout):
@@ -145,12 +141,12 @@ class _Handle(Handle):
                 headers.append(f"X-Amz-Security-Token: {credentials.token}")
             self.sign(headers, credentials.access_key, credentials.secret_key)
             self._operation, self._credentials = call.operation, credentials
-        self.fill(_encode(call.fields))
+        self.fill(_encode(call.fields), ANSWER_LIMIT[call.held])
 
     def answer(self, failure: str) -> Answer:
         """What came. Raises the error that it tells, and Unavailable for a ``failure``."""
         if failure:
-            raise Unavailable("ConnectionFailed", failure)
+            raise Unavailable("ConnectionFailed", self.why(failure))
         return _decoded(*self.answered())
 
 
@@ -171,8 +167,8 @@ def _decoded(status: int, body: bytes) -> Answer:
     """The answer. Raises the error that it tells, and Unavailable for what SWF did not write."""
     succeeded = 200 <= status < 300
     try:
-        answer = json.loads(body) if body else {}
-    except (ValueError, RecursionError):
+        answer = decode_json(body, size=len(body)) if body else {}
+    except ValueError:
         answer = None
     if not isinstance(answer, dict):
         raise Unavailable("GarbledAnswer" if succeeded else str(status), "no JSON object")

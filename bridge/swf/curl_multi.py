@@ -52,13 +52,17 @@ class Target(NamedTuple):
 
 
 class Handle:
-    """One request after the other; its connection may outlive them."""
+    """One request after the other; its connection may outlive them.
 
-    __slots__ = ("_body", "curl")
+    An answer of more bytes than ``fill`` allowed is cut off, and counts as none.
+    """
+
+    __slots__ = ("_body", "_left", "_limit", "curl")
 
     def __init__(self, target: Target) -> None:
         self.curl = pycurl.Curl()
         self._body: list[bytes] = []
+        self._limit = self._left = 0
         for option, value in (
             (pycurl.URL, target.url),
             (pycurl.POST, 1),
@@ -66,6 +70,8 @@ class Handle:
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             # Not among the headers, which are signed: proxies may change this one.
             (pycurl.USERAGENT, target.agent),
+            # What a proxy compresses all the same is decompressed: libcurl does so if this is set.
+            (pycurl.ACCEPT_ENCODING, "identity"),
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_KEEPALIVE, 1),
             (pycurl.CONNECTTIMEOUT_MS, int(target.connect_timeout * 1000)),
@@ -74,7 +80,7 @@ class Handle:
             (pycurl.NOPROXY, ""),
             (pycurl.CAINFO, target.authorities),
             (pycurl.PROXY_CAINFO, target.authorities),
-            (pycurl.WRITEFUNCTION, self._body.append),
+            (pycurl.WRITEFUNCTION, self._take),
         ):
             self.curl.setopt(option, value)
 
@@ -84,18 +90,31 @@ class Handle:
         self.curl.setopt(pycurl.USERNAME, access_key)
         self.curl.setopt(pycurl.PASSWORD, secret_key)
 
-    def fill(self, body: str) -> None:
-        """The next request is to carry this."""
+    def fill(self, body: str, limit: int) -> None:
+        """The next request is to carry this; its answer may have so many bytes."""
         self.curl.setopt(pycurl.POSTFIELDS, body)
         self._body.clear()
+        self._limit = self._left = limit
 
     def perform(self) -> str:
         """Send it and wait; why, where no answer came."""
         try:
             self.curl.perform()
         except pycurl.error as error:
-            return str(error.args[-1])
+            return self.why(str(error.args[-1]))
         return ""
+
+    def why(self, failure: str) -> str:
+        """Why no answer came, where libcurl says ``failure``."""
+        return f"an answer of over {self._limit} bytes" if self._left < 0 else failure
+
+    def _take(self, chunk: bytes) -> int | None:
+        """Called by libcurl; another number than that of the bytes ends the request."""
+        self._left -= len(chunk)
+        if self._left < 0:
+            return 0
+        self._body.append(chunk)
+        return None
 
     def answered(self) -> tuple[int, bytes]:
         """Status and body of the answer."""

@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 Answer = Mapping[str, Any]
+
+ANSWER_LIMIT = {True: 1024 * 1024, False: 64 * 1024 * 1024}
+"""Bytes that an answer may have, by whether the call is held: a longer one counts as none. A task
+with an input of 32,768 characters that are all escaped takes a fifth of a megabyte; a page of a
+history holds up to 200 events with as much each.
+"""
 T = TypeVar("T")
 
 
@@ -43,6 +49,19 @@ class Wire(Protocol):
 
     def wake(self) -> None:
         """Have ``ended`` return soon."""
+
+
+class Caller(Protocol):
+    """A way to call SWF: one attempt a call. Safe to use from many threads, but for a wire."""
+
+    side_by_side: bool
+    """Whether one thread can have many calls under way."""
+
+    def call(self, call: Call) -> Answer:
+        """The answer, waited for. Raises the errors of ``swf.errors``."""
+
+    def wire(self, room: int, *, held: bool) -> Wire:
+        """Where the calls of a line are made, at most ``room`` side by side, all held or none."""
 
 
 class InPlace:

@@ -15,7 +15,7 @@ from sides import PYCURL, MakeSwf
 from wires import Proxy, Recorder, http
 
 from bridge.errors import ConfigError, Unavailable
-from bridge.swf import aws
+from bridge.swf import aws, credentials
 from bridge.swf.client import Way
 from bridge.task import Completed
 
@@ -242,7 +242,7 @@ def key_of(server: Recorder) -> str:
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setattr(aws, "RENEW", 0.0)
+    monkeypatch.setattr(credentials, "RENEW", 0.0)
 
 
 def test_a_profile_gives_region_and_credentials(
@@ -300,7 +300,7 @@ def test_missing_credentials_are_not_looked_for_at_every_call(
     way: Way, make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch, server: Recorder
 ) -> None:
     forget(monkeypatch)
-    monkeypatch.setattr(aws, "RENEW", 60.0)
+    monkeypatch.setattr(credentials, "RENEW", 60.0)
     looked: list[float] = []
     session = aws._session
     monkeypatch.setattr(aws, "_session", lambda: looked.append(time.time()) or session())

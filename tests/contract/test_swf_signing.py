@@ -22,10 +22,10 @@ from wires import Recorder, Sent
 
 from bridge.errors import Unavailable
 from bridge.local import LocalSwf
-from bridge.swf import aws as aws_module
-from bridge.swf import curl_multi
-from bridge.swf.aws import Aws, KeptCredentials
+from bridge.swf import credentials, curl_multi
+from bridge.swf.aws import Aws
 from bridge.swf.client import Swf
+from bridge.swf.credentials import KeptCredentials
 from bridge.swf.curl import Curl
 from bridge.swf.runner import Call, Line
 
@@ -209,7 +209,7 @@ def test_a_call_that_libcurl_forgets_is_given_up(
 def test_a_provider_that_hangs_delays_no_call(
     make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aws_module, "KEEP", 0.0)
+    monkeypatch.setattr(credentials, "KEEP", 0.0)
     asked, answered = threading.Event(), threading.Event()
 
     class Provider:
@@ -238,7 +238,7 @@ def test_a_provider_that_hangs_delays_no_call(
 def test_credentials_that_are_gone_are_told_at_once_and_taken_when_they_are_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(aws_module, "KEEP", 0.0)
+    monkeypatch.setattr(credentials, "KEEP", 0.0)
 
     class Provider:
         change = True

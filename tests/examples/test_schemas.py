@@ -15,13 +15,13 @@ from bridge.errors import BadReply
 from bridge.message import (
     DEAD_LETTER_CODES,
     cancellation,
-    dead_letter,
     decode_reply,
     decode_task,
     encode_task,
     heartbeat_answer,
     task_message,
 )
+from bridge.rabbitmq.copies import dead_letter
 from bridge.task import ActivityTask
 
 ROOT = Path(__file__).parents[2]

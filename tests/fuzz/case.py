@@ -10,16 +10,18 @@ from bridge.message import (
     ATTEMPT_HEADER,
     DEAD_LETTER_CODES,
     Message,
-    dead_letter,
     decode_reply,
     heartbeat_answer,
-    to_the_tail,
 )
+from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import from_pika, to_pika
+from bridge.rabbitmq.copies import dead_letter, to_the_tail
 from bridge.task import Heartbeat, Reply
 
 from .amqp_tables import FRAME_MAX, accepts, frame, mutated
 from .replies import body
+
+pika_tables.install()
 
 ATTEMPT = "01234567-123456789"
 

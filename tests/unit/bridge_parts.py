@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from bridge.flow.peers import Instances
+from bridge.flow.peers import NOTICE_TYPE, Instances, decode_notice
 from bridge.journal.journal import Journal
 from bridge.journal.slots import Window
-from bridge.message import ATTEMPT_HEADER, NOTICE_TYPE, Message, decode_notice, encode_task
+from bridge.message import ATTEMPT_HEADER, Message, RoutingKey, encode_task
+from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import to_pika
 from bridge.rabbitmq.consumer import Delivery
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import Topology
-from bridge.routing import RoutingKey
 from bridge.swf.runner import Call
 from bridge.task import ActivityTask
 from bridge.telemetry.metrics import Metrics
@@ -56,6 +56,9 @@ def a_delivery(body: bytes, *, queue: str = TOPOLOGY.reply_queue, **properties: 
     """A message as the consumer hands it on."""
     given = {"headers": {}, **properties}
     return Delivery(queue, body, given, False, 1, next(_tags), time.monotonic())
+
+
+pika_tables.install()
 
 
 @dataclass

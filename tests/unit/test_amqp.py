@@ -1,5 +1,6 @@
 """Between pika and plain values: what workers send passes, whatever pika thinks of it."""
 
+import importlib.util
 import ssl
 import struct
 import subprocess
@@ -14,9 +15,22 @@ from pika.credentials import ExternalCredentials, PlainCredentials
 from pika.exceptions import AMQPError
 from pika.spec import BasicProperties
 
-from bridge.message import UNDECODABLE_HEADERS, Message, dead_letter
-from bridge.rabbitmq import amqp
+from bridge.message import UNDECODABLE_HEADERS, Message
+from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import Tls, from_pika, parameters, to_pika
+from bridge.rabbitmq.copies import dead_letter
+
+
+def pikas_own():
+    """pika's module of tables once more, as it is without us."""
+    spec = importlib.util.find_spec("pika.data")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PIKAS_OWN = pikas_own()
+pika_tables.install()
 
 
 def table(*fields: bytes) -> bytes:
@@ -46,7 +60,7 @@ def test_a_table_of_text_is_encoded_as_pika_encodes_it(headers):
     pieces: list[bytes] = []
     assert data.encode_table(pieces, headers) == len(b"".join(pieces))
     theirs: list[bytes] = []
-    amqp._pika_encode_table(theirs, headers)
+    PIKAS_OWN.encode_table(theirs, headers)
     assert b"".join(pieces) == b"".join(theirs)
 
 
@@ -106,6 +120,18 @@ def test_what_is_nested_past_reason_costs_the_headers_and_not_the_message(kind):
     for depth in (51, 230, 260, 500, 20_000):
         assert set(decoded(nested(depth, kind))) == {UNDECODABLE_HEADERS}
     assert set(decoded(nested(40, kind))) == {"n"}
+
+
+@pytest.mark.parametrize("kind", [b"A", b"F"])
+def test_a_table_with_more_values_than_any_worker_needs_is_not_decoded(kind):
+    def of(values):
+        piece = b"V" if kind == b"A" else b"\0V"
+        return table(field(b"n", kind, struct.pack(">I", len(piece) * values) + piece * values))
+
+    assert set(decoded(of(999))) == {"n"}
+    assert set(decoded(of(1_000))) == {UNDECODABLE_HEADERS}
+    assert set(decoded(table(*[b"\0V"] * 60_000))) == {UNDECODABLE_HEADERS}
+    assert set(decoded(of(999))) == {"n"}
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import pytest
 from bridge_parts import LABEL, Bench, a_task
 
 from bridge.flow.forwarder import RETRY_CAP, Forwarder
-from bridge.message import TASK_TYPE
+from bridge.message import TASK_TYPE, RoutingKey
 from bridge.rabbitmq.publisher import Fate
-from bridge.routing import RoutingKey
 from bridge.telemetry import metrics as m
 
 

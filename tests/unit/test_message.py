@@ -11,22 +11,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.errors import BadReply, Rejected
+from bridge.flow.peers import decode_notice, notice
 from bridge.message import (
     DEAD_LETTER_CODES,
-    HEADERS_LIMIT,
     UNDECODABLE_HEADERS,
     cancellation,
-    dead_letter,
-    decode_notice,
     decode_reply,
     decode_task,
     decode_undeliverable,
     encode_task,
     heartbeat_answer,
-    notice,
     task_message,
-    to_the_tail,
 )
+from bridge.rabbitmq.copies import HEADERS_LIMIT, dead_letter, to_the_tail
 from bridge.task import Canceled, Completed, Failed, Heartbeat, Reply
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)

@@ -7,8 +7,8 @@ import pytest
 from bridge_parts import LABEL, TOPOLOGY, Awaited, a_delivery
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
+from bridge.flow.peers import notice
 from bridge.flow.responder import NOT_REQUESTED, Responder, Turns
-from bridge.message import notice
 from bridge.rabbitmq.consumer import Ack, Later, Park
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika.spec import Basic
 
-from bridge.routing import FIELDS, KEY_LIMIT, RoutingKey, fit
+from bridge.message import KEY_LIMIT, ROUTING_FIELDS, RoutingKey, fit
 
 LETTERS = st.characters(exclude_categories=["Cc"], exclude_characters=":/|")
 NAME = st.text(LETTERS, min_size=1, max_size=256)
@@ -22,7 +22,7 @@ def key_of(name: str, version: str) -> str:
 def test_the_fields_stand_in_the_key_as_they_are():
     assert key_of("Greeter.say", "1.0") == "Greeter.say.1.0"
     assert key_of("a *#\u00e9", "1") == "a *#\u00e9.1"
-    full = RoutingKey(".".join("{" + field + "}" for field in FIELDS))
+    full = RoutingKey(".".join("{" + field + "}" for field in ROUTING_FIELDS))
     assert full.of(a_task()) == "demo.list.Greeter.say.1.0"
 
 

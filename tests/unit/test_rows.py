@@ -13,7 +13,7 @@ ROWS = [
     set(row.split())
     for row in (
         "errors task backoff bounds",
-        "message routing telemetry settings swf",
+        "message telemetry settings swf",
         "rabbitmq journal",
         "flow control",
         "status",
@@ -24,7 +24,7 @@ ROWS = [
 ]
 """A room imports only from rows above its own; those of one row do not know each other."""
 
-ALONE = {"local": set(), "conformance": {"local"}}
+ALONE = {"local": {"bounds"}, "conformance": {"bounds", "local"}}
 """What the daemon never imports, and what each may: only the command of its name imports it."""
 
 HOMES = {

@@ -1,12 +1,15 @@
 """Every call to SWF by each way that there is, against the local SWF and against garbage."""
 
+import itertools
 import json
+import resource
 import threading
-from contextlib import contextmanager
+import zlib
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from bridge_parts import aws
+from bridge_parts import aws, until
 
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
 from bridge.local import LocalSwf
@@ -199,6 +202,9 @@ class Garbage(BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append(self.headers)
+        if callable(self.server.answer):
+            self.server.answer(self)
+            return
         status, body = self.server.answer
         self.send_response(status)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
@@ -245,6 +251,8 @@ ANSWERS = [
     (200, b"<html>"),
     (200, b"\xff"),
     (200, b"[" * 100_000),
+    (200, b'{"a":' * 5_000 + b"1" + b"}" * 5_000),
+    (200, b'{"taskToken":"t","a":' + b"[" * 101 + b"]" * 101 + b"}"),
     (400, b"[]"),
     (400, b"<html>"),
     (400, b'{"__type": 7}'),
@@ -253,6 +261,60 @@ ANSWERS = [
     (500, b"{}"),
     (502, b"<html>"),
 ]
+
+
+def compressed(kind, body):
+    coder = zlib.compressobj(wbits={"gzip": 31, "deflate": zlib.MAX_WBITS}[kind])
+    return coder.compress(body) + coder.flush()
+
+
+def answering(headers, pieces):
+    """What sends these pieces, chunk by chunk, until they end or nobody reads them."""
+
+    def answer(request):
+        request.send_response(200)
+        for name, value in {**headers, "Transfer-Encoding": "chunked"}.items():
+            request.send_header(name, value)
+        request.end_headers()
+        with suppress(OSError):
+            for piece in pieces:
+                request.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            request.wfile.write(b"0\r\n\r\n")
+            return
+        request.server.cut_off = True
+
+    return answer
+
+
+def test_no_compression_is_asked_for(over_garbage, garbage):
+    garbage.answer = (200, b"{}")
+    over_garbage.poll(*LABEL)
+    assert garbage.asked[-1]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("kind", ["gzip", "deflate"])
+def test_an_answer_that_a_proxy_compressed_is_read_all_the_same(over_garbage, garbage, kind):
+    body = compressed(kind, b'{"cancelRequested": true}')
+    garbage.answer = answering({"Content-Encoding": kind}, [body])
+    assert over_garbage.heartbeat("token", None)
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_an_answer_without_an_end_is_cut_off(over_garbage, garbage, compression):
+    garbage.cut_off = False
+    megabytes = itertools.repeat(b" " * 2**20, 1000)
+    if compression:
+        megabytes = [compressed("gzip", b" " * 2**28)]
+        headers = {"Content-Encoding": "gzip"}
+    else:
+        headers = {}
+    garbage.answer = answering(headers, megabytes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Unavailable, match="answer of over 1048576 bytes"):
+        over_garbage.poll(*LABEL)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000
+    if not compression:
+        until(lambda: garbage.cut_off)
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: f"{answer[0]}-{answer[1][:9]!r}")

@@ -1,0 +1,105 @@
+"""Copies of messages that came back: a dead letter, and a copy for the tail of the queue. Pure.
+
+The body stays byte for byte. Properties and headers stay as far as they can be sent again and do
+no harm there (contract §3).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from bridge.message import (
+    DEATH_HEADER,
+    DETAIL_HEADER,
+    ERROR_HEADER,
+    PERSISTENT,
+    TASK_TYPE,
+    UNDECODABLE_HEADERS,
+    Message,
+    encodable,
+    why_dead_lettered,
+)
+from bridge.task import cut
+
+DETAIL_LIMIT = 1024
+HEADERS_LIMIT = 64 * 1024
+"""Bytes of the headers of a copy: a frame over 128 KiB ends the connection."""
+
+_DEATH = re.compile("x-.*death", re.DOTALL)
+
+
+def dead_letter(
+    queue: str, body: bytes, properties: Mapping[str, Any], code: str, detail: str
+) -> Message:
+    """A reply that can never be accepted, as it came, with the reason in two headers."""
+    kept, left_out = _within_limit(_own_headers(properties))
+    if UNDECODABLE_HEADERS in properties.get("headers", ()):
+        left_out = ["all, as they cannot be decoded"]
+    if left_out:
+        detail += f"; headers left out: {', '.join(left_out)}"
+    reason = {ERROR_HEADER: code, DETAIL_HEADER: cut(encodable(detail), DETAIL_LIMIT)}
+    return _again(queue, body, properties, {**kept, **reason})
+
+
+def to_the_tail(queue: str, body: bytes, properties: Mapping[str, Any]) -> Message:
+    """A reply that SWF cannot take now, to be published behind those that wait in the queue.
+
+    Or a task message that was dead-lettered: then it goes on saying why.
+    """
+    kept, _ = _within_limit(_own_headers(properties))
+    headers = properties.get("headers") or {}
+    if "x-death" in headers and properties.get("type") == TASK_TYPE:
+        kept[DEATH_HEADER] = encodable(why_dead_lettered(headers))
+    return _again(queue, body, properties, kept)
+
+
+def _again(
+    queue: str, body: bytes, properties: Mapping[str, Any], headers: Mapping[str, Any]
+) -> Message:
+    # A user_id must be the publisher's own, and an expiration would let the reply vanish.
+    kept = {k: v for k, v in properties.items() if k not in ("user_id", "expiration", "headers")}
+    return Message("", queue, body, {**kept, "headers": dict(headers), "delivery_mode": PERSISTENT})
+
+
+def _own_headers(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers that the worker set and that may be sent again.
+
+    CC and BCC would send copies elsewhere; RabbitMQ before 4.0 drops what bears its own x-death.
+    """
+    headers = properties.get("headers") or {}
+    return {
+        name: value
+        for name, value in headers.items()
+        if name not in ("CC", "BCC", UNDECODABLE_HEADERS) and not _DEATH.match(_readable(name))
+    }
+
+
+def _within_limit(headers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """``headers`` without the largest, as many as it takes; and the names of these."""
+    sizes = {name: _size(name) + _size(value) for name, value in headers.items()}
+    total = sum(sizes.values())
+    left_out = []
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if total <= HEADERS_LIMIT:
+            break
+        total -= sizes.pop(name)
+        left_out.append(_readable(name))
+    return {name: headers[name] for name in sizes}, left_out
+
+
+def _readable(name: str | bytes) -> str:
+    """A header's name; pika leaves one that is not UTF-8 in bytes."""
+    return name if isinstance(name, str) else name.decode("utf-8", "replace")
+
+
+def _size(value: object) -> int:
+    """About the bytes that a header's value takes on the wire."""
+    if isinstance(value, str):
+        return 5 + len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, bytes):
+        return 5 + len(value)
+    if isinstance(value, Mapping):
+        return 5 + sum(_size(name) + _size(inner) for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return 5 + sum(map(_size, value))
+    return 9
