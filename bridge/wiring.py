@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
-from bridge.control.dead_letter_queue import Visit
-from bridge.control.dead_letters import LetterErrands
-from bridge.control.request import Answers, Request
-from bridge.control.server import ControlServer, Errand
-from bridge.control.tasks import TaskErrands
+from bridge.control.dead_letter_queue import DeadLetterConsumer
+from bridge.control.dead_letters import DeadLetterCommands
+from bridge.control.request import Output, Request
+from bridge.control.server import Command, ControlServer
+from bridge.control.tasks import TaskCommands
 from bridge.errors import BadReply
 from bridge.flow import keepalive
 from bridge.flow.forwarder import Forwarder
@@ -119,7 +119,7 @@ class Parts:
             unroutable=lambda: self.forwarder.unroutable,
         )
         self.status = StatusServer(settings.http, self.report) if settings.http else None
-        self.control = ControlServer(settings.control, self._errands())
+        self.control = ControlServer(settings.control, self._commands())
 
     @property
     def connections(self) -> list[Connection]:
@@ -319,9 +319,9 @@ class Parts:
 
     # --- what operators ask ---
 
-    def _errands(self) -> Mapping[str, Errand]:
+    def _commands(self) -> Mapping[str, Command]:
         settings = self.settings
-        tasks = TaskErrands(
+        tasks = TaskCommands(
             self.journal,
             self.swf,
             self.instances,
@@ -331,9 +331,9 @@ class Parts:
             routing_key=self._routing_key.of,
             halted=lambda: self.report.stopping,
         )
-        letters = LetterErrands(
+        dead_letters = DeadLetterCommands(
             partial(
-                Visit,
+                DeadLetterConsumer,
                 settings.amqp_urls,
                 self._tls,
                 settings.dead_letter_queue,
@@ -349,13 +349,13 @@ class Parts:
             "tasks show": tasks.show_task,
             "tasks republish": tasks.republish,
             "tasks fail": tasks.fail,
-            "dead list": letters.list_letters,
-            "dead show": letters.show_letter,
-            "dead replay": letters.replay,
-            "dead drop": letters.drop,
+            "dead list": dead_letters.list_dead_letters,
+            "dead show": dead_letters.show_dead_letter,
+            "dead replay": dead_letters.replay,
+            "dead drop": dead_letters.drop,
         }
 
-    def _tell_status(self, _request: Request) -> Answers:
+    def _tell_status(self, _request: Request) -> Output:
         yield {"result": self.report.snapshot()}
 
 

@@ -1,4 +1,4 @@
-"""A dead letter: how it is named, what of it is shown, and the reply that it was. Pure."""
+"""One dead letter: its id, the part of it that is shown, and the reply inside it. Pure."""
 
 import hashlib
 import time
@@ -29,7 +29,7 @@ _DELIVERIES_HEADER = "x-delivery-count"
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A dead letter, as it was delivered."""
 
     position: int
@@ -39,7 +39,7 @@ class Letter:
 
     @property
     def id(self) -> str:
-        """A name that it keeps; letters that are equal share it."""
+        """A name made of its content; equal dead letters share it."""
         names = [str(self.properties.get(name)) for name in ("message_id", "correlation_id")]
         digest = hashlib.sha256("\0".join(names).encode("utf-8", "backslashreplace"))
         digest.update(b"\0" + self.body)
@@ -52,7 +52,7 @@ class Letter:
 
     @property
     def sent_at(self) -> float | None:
-        """When its worker says that it was sent, in seconds since the epoch."""
+        """The timestamp that its worker set, in seconds since the epoch."""
         stamp = self.properties.get("timestamp")
         if not isinstance(stamp, int | float) or stamp <= 0:
             return None
@@ -71,7 +71,7 @@ class Letter:
             return task_id(token) if isinstance(token, str) else ""
 
     def summary(self) -> Json:
-        """All but what its worker wrote."""
+        """Everything except its body and headers."""
         headers, sent_at = self.properties["headers"], self.sent_at
         deliveries = headers.get(_DELIVERIES_HEADER)
         return {
@@ -89,7 +89,7 @@ class Letter:
         }
 
     def whole(self) -> Json:
-        """What its worker wrote, for whoever asks for the payload."""
+        """Its body and headers, for ``--payload``."""
         try:
             body = {"body": self.body.decode()}
         except UnicodeDecodeError:
@@ -105,16 +105,16 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Which letters are meant; what is empty or None restricts nothing."""
+class DeadLetterFilter:
+    """Selects dead letters; a field that is empty or None restricts nothing."""
 
     ids: tuple[str, ...] = ()
     code: str = ""
     sent_before: float | None = None
 
     @classmethod
-    def of(cls, request: Request) -> "Choice":
-        """The choice that a request makes. Raises Declined."""
+    def of(cls, request: Request) -> "DeadLetterFilter":
+        """Read the filter from a request. Raises Declined."""
         age = request.seconds("older_than")
         ids = request.texts("ids")
         for each in ids:
@@ -122,12 +122,12 @@ class Choice:
                 raise Declined("usage", f"{each}: an id is its first {SHORTEST_ID} digits or more")
         return cls(ids, request.text("code"), None if age is None else time.time() - age)
 
-    def __call__(self, letter: Letter) -> bool:
-        """Whether the letter is meant; one that does not say when it was sent has no age."""
-        sent_at = letter.sent_at
+    def __call__(self, dead_letter: DeadLetter) -> bool:
+        """Whether it is selected; a dead letter without a timestamp has no age."""
+        sent_at = dead_letter.sent_at
         return (
-            self.code in ("", letter.code)
-            and (not self.ids or letter.id.startswith(self.ids))
+            self.code in ("", dead_letter.code)
+            and (not self.ids or dead_letter.id.startswith(self.ids))
             and (self.sent_before is None or (sent_at is not None and sent_at <= self.sent_before))
         )
 

@@ -1,9 +1,9 @@
-"""One visit to the dead-letter queue, on a connection and a thread of its own.
+"""Reads the dead-letter queue once, on a connection and a thread of its own.
 
-The letters are consumed without an acknowledgement, all by one consumer, and come back to the queue
-in their order when its channel is closed (several consumers, ``basic.get``, or only some of the
-letters would change it: RabbitMQ 3.10). RabbitMQ counts that as one delivery of each
-(``x-delivery-count``), against the limit of 1,000,000 with which the bridge declares the queue.
+One consumer takes all messages and acknowledges none. RabbitMQ requeues them in their order when
+the channel closes. Several consumers, ``basic.get``, or consuming only some of them would change
+the order (RabbitMQ 3.10). RabbitMQ counts one delivery of each (``x-delivery-count``), against the
+limit of 1,000,000 with which the bridge declares the queue.
 """
 
 import time
@@ -14,7 +14,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from bridge.control.dead_letter import Letter
+from bridge.control.dead_letter import DeadLetter
 from bridge.errors import Unavailable
 from bridge.message import Message
 from bridge.rabbitmq.amqp import Tls, from_pika
@@ -27,22 +27,23 @@ OUTSTANDING = 64
 """Replays on their way to a confirm at once."""
 CONFIRM_TIMEOUT = 20.0
 CONFIRM_LOOK = 0.1
-"""Seconds in which a wait for a confirm sees that the visit is to stop."""
+"""Seconds between two looks at ``stop`` while a confirm is waited for."""
 IDLE = 5.0
-"""Seconds without a letter after which no more is expected: another consumer has them."""
+"""Seconds without a delivery after which the rest is taken to be with another consumer."""
 RETURN_TRIES = 100
+"""Counts of the queue at most, until it holds again what was not acknowledged."""
 RETURN_STEP = 0.02
-"""Seconds between two looks whether the letters are back; so many looks at most."""
+"""Seconds between two counts of the queue after the channel was closed."""
 
 Replay = Callable[[Message, Done], object]
 
 
-class Visit(Connection):
-    """One visit to the dead-letter queue: sees each letter that stands there once, in order.
+class DeadLetterConsumer(Connection):
+    """Delivers each message of the dead-letter queue once, in order, to ``on_dead_letter``.
 
-    ``see`` is called for each on the visit's own thread and says what is to become of it: nothing
-    (False), or that ``take`` or ``replay`` is called for it. ``run`` returns when the letters
-    that are not taken are back in the queue; ``error`` says whether it came that far.
+    ``on_dead_letter`` is called on the thread of ``run``. It may call ``acknowledge`` or ``replay``
+    for the message; without either, the message goes back. Its result is ignored. ``run`` returns
+    when what was not acknowledged is back in the queue, or with ``error`` set.
     """
 
     def __init__(
@@ -50,20 +51,20 @@ class Visit(Connection):
         urls: Sequence[str],
         tls: Tls,
         queue: str,
-        see: "Callable[[Visit, Letter], object]",
+        on_dead_letter: "Callable[[DeadLetterConsumer, DeadLetter], object]",
         *,
         declare: bool,
     ) -> None:
         super().__init__("dead letters", urls, tls, [Queue(queue, QUORUM)], declare=declare)
         self.count = 0
-        """Letters that stood in the queue when the visit began."""
+        """Messages in the queue when this began to consume."""
         self.seen = 0
         self.error: Unavailable | None = None
         self.replayed: Counter[str] = Counter()
-        """What became of the replays, by fate."""
+        """Replays by fate."""
         self.reasons: Counter[str] = Counter()
         self._queue = queue
-        self._see = see
+        self._on_dead_letter = on_dead_letter
         self._held = 0
         self._receipts: SimpleQueue[tuple[int, Receipt]] = SimpleQueue()
         self._outstanding = 0
@@ -71,30 +72,32 @@ class Visit(Connection):
         self._arrived = self._enough = self._leaving = self._left = False
 
     def run(self) -> None:
-        """Visit at the first address that answers."""
+        """Consume at the first address that answers."""
         for address in self._addresses:
             self._live(address)
             if self._arrived or self._stopping.is_set():
                 break
         if not self._left:
-            self.error = Unavailable("RabbitMQ", str(self._error or "the visit was cut short"))
+            self.error = Unavailable(
+                "RabbitMQ", str(self._error or "reading the dead letters was cut short")
+            )
 
-    # --- what may become of a letter; on the visit's own thread ---
+    # --- called by ``on_dead_letter``, on the thread of ``run`` ---
 
-    def take(self, letter: Letter) -> None:
-        """The letter leaves the queue for good."""
-        self._channel.basic_ack(letter.tag)
+    def acknowledge(self, dead_letter: DeadLetter) -> None:
+        """Remove the message from the queue for good."""
+        self._channel.basic_ack(dead_letter.tag)
         self._held -= 1
 
-    def replay(self, letter: Letter, message: Message, publish: Replay) -> None:
-        """Publish ``message``, and take the letter once that is confirmed."""
+    def replay(self, dead_letter: DeadLetter, message: Message, publish: Replay) -> None:
+        """Publish ``message``; acknowledge the dead letter once RabbitMQ has confirmed it."""
         self._outstanding += 1
-        publish(message, partial(self._receive, letter.tag))
+        publish(message, partial(self._receive, dead_letter.tag))
         while self._outstanding >= OUTSTANDING:  # the connection is ours: it may wait
             self._settle(*self._next_receipt())
 
-    def enough(self) -> None:
-        """No further letter is wanted."""
+    def finish(self) -> None:
+        """Want no further message."""
         self._enough = True
 
     def _receive(self, tag: int, receipt: Receipt) -> None:
@@ -135,28 +138,30 @@ class Visit(Connection):
                 prefetch_count=self.count if self.count <= PREFETCH_MOST else 0, callback=done
             ),
         )
-        on_letter = self._guarded(self._on_letter)
+        on_delivery = self._guarded(self._on_delivery)
         yield Step(
             f"consume from queue {self._queue}",
-            lambda done: channel.basic_consume(self._queue, on_letter, callback=done),
+            lambda done: channel.basic_consume(self._queue, on_delivery, callback=done),
         )
         self._last = time.monotonic()
 
     def _waiting(self, channel: Any) -> Generator[Step, Any, int]:
-        """How many letters stand in the queue and are with no consumer."""
+        """The number of messages that are ready in the queue."""
         frame = yield Step(
             f"count queue {self._queue}",
             lambda done: channel.queue_declare(self._queue, passive=True, callback=done),
         )
         return int(frame.method.message_count)
 
-    def _on_letter(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+    def _on_delivery(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self._held += 1
         self._last = time.monotonic()
         if self._is_over() or self._leaving or self._stopping.is_set():
-            return  # a letter that came since, perhaps one that was replayed: not again
+            return  # it came after the count, perhaps by a replay: not again
         self.seen += 1
-        self._see(self, Letter(self.seen, method.delivery_tag, body, from_pika(properties)))
+        self._on_dead_letter(
+            self, DeadLetter(self.seen, method.delivery_tag, body, from_pika(properties))
+        )
         self._work()
 
     def _is_over(self) -> bool:
@@ -182,7 +187,7 @@ class Visit(Connection):
             Run(self, self._give_back(), self._on_wake).go()
 
     def _give_back(self) -> Steps:
-        """Close the channel, and see the letters back in the queue: the next visit finds them."""
+        """Close the channel, and wait until the messages are ready again for the next consumer."""
         channel = self._channel
         yield Step("close the channel", partial(_close, channel))
         another = yield from self._open_channel()
@@ -198,7 +203,7 @@ class Visit(Connection):
             super()._on_channel_closed(channel, error)
 
     def _lost(self, error: BaseException | None) -> None:
-        """The letters that were not taken are RabbitMQ's again."""
+        """RabbitMQ requeues what was not acknowledged."""
 
 
 def _close(channel: Any, done: Callable[..., object]) -> None:

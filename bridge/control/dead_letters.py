@@ -1,6 +1,6 @@
-"""The dead letters, as an operator asks of them: list, show, replay, drop.
+"""The commands ``dead list``, ``show``, ``replay`` and ``drop``, on the daemon's side.
 
-A letter is replayed by publishing it, confirmed, before it is acknowledged: a crash in between
+A replay is published and confirmed before the dead letter is acknowledged: a crash in between
 leaves it in both queues, never in none.
 """
 
@@ -8,14 +8,12 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
 
-from bridge.control.dead_letter import SHORTEST_ID, Choice, Letter
-from bridge.control.dead_letter_queue import Visit
-from bridge.control.request import Answers, Json, Request
+from bridge.control.dead_letter import SHORTEST_ID, DeadLetter, DeadLetterFilter
+from bridge.control.dead_letter_queue import DeadLetterConsumer
+from bridge.control.request import Json, Output, Request
 from bridge.errors import Declined, Unavailable
-from bridge.message import Message
-from bridge.rabbitmq.publisher import Done, Fate
+from bridge.rabbitmq.publisher import Fate, Publisher
 
 log = logging.getLogger(__name__)
 
@@ -23,140 +21,133 @@ TICK = 1.0
 LEAVE_TIMEOUT = 5.0
 
 
-class Publisher(Protocol):
-    """The publisher, as far as it is used here."""
-
-    ready: threading.Event
-
-    def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
-        """Publish, and tell what became of it."""
-
-
-class LetterErrands:
-    """The commands ``dead …``; one visit at a time, for a letter is with one visitor alone."""
+class DeadLetterCommands:
+    """The commands ``dead …``. One runs at a time: two consumers would share the messages."""
 
     def __init__(
         self,
-        visit: Callable[..., Visit],
+        consume: Callable[..., DeadLetterConsumer],
         publisher: Publisher,
         *,
         reply_queue: str,
         halted: Callable[[], bool],
     ) -> None:
-        self._visit = visit
+        self._consume = consume
         self._publisher = publisher
         self._reply_queue = reply_queue
         self._halted = halted
-        self._one_visit = threading.Lock()
+        self._one_at_a_time = threading.Lock()
 
-    def list_letters(self, request: Request) -> Answers:
-        """Every letter that is chosen, in the order of the queue."""
-        choice, limit = Choice.of(request), request.count("limit")
+    def list_dead_letters(self, request: Request) -> Output:
+        """The dead letters that the filter selects, in the order of the queue."""
+        wanted, limit = DeadLetterFilter.of(request), request.count("limit")
         payload = request.flag("payload")
         rows: list[Json] = []
 
-        def see(visit: Visit, letter: Letter) -> None:
-            if choice(letter):
-                rows.append(letter.summary() | (letter.whole() if payload else {}))
+        def on_dead_letter(consumer: DeadLetterConsumer, each: DeadLetter) -> None:
+            if wanted(each):
+                rows.append(each.summary() | (each.whole() if payload else {}))
                 if len(rows) == limit:
-                    visit.enough()
+                    consumer.finish()
 
-        visit = self._visit(see)
-        yield from self._make(visit)
+        consumer = self._consume(on_dead_letter)
+        yield from self._run(consumer)
         yield from ({"row": row} for row in rows)
-        yield {"result": {"letters": visit.count, "seen": visit.seen, "shown": len(rows)}}
+        yield {"result": {"letters": consumer.count, "seen": consumer.seen, "shown": len(rows)}}
 
-    def show_letter(self, request: Request) -> Answers:
-        """One letter, by its id, the beginning of it, or its position."""
+    def show_dead_letter(self, request: Request) -> Output:
+        """One dead letter, by its id, the first digits of it, or its position."""
         name, payload = request.text("id"), request.flag("payload")
         is_position = name.isascii() and name.isdigit() and len(name) < SHORTEST_ID
-        choice = Choice() if is_position else Choice.of(Request({"ids": [name]}))
+        wanted = (
+            DeadLetterFilter() if is_position else DeadLetterFilter.of(Request({"ids": [name]}))
+        )
         found: list[Json] = []
 
-        def see(visit: Visit, letter: Letter) -> None:
-            if letter.position == int(name) if is_position else choice(letter):
-                headers = sorted(map(str, letter.properties["headers"]))
-                whole = letter.whole() if payload else {"headerNames": headers}
-                found.append(letter.summary() | whole)
-                visit.enough()
+        def on_dead_letter(consumer: DeadLetterConsumer, each: DeadLetter) -> None:
+            if each.position == int(name) if is_position else wanted(each):
+                headers = sorted(map(str, each.properties["headers"]))
+                whole = each.whole() if payload else {"headerNames": headers}
+                found.append(each.summary() | whole)
+                consumer.finish()
 
-        yield from self._make(self._visit(see))
+        yield from self._run(self._consume(on_dead_letter))
         if not found:
             raise Declined("not-found", f"no dead letter {name}")
         yield {"result": found[0]}
 
-    def replay(self, request: Request) -> Answers:
-        """Send each letter that is chosen to the reply queue, as its worker sent it."""
+    def replay(self, request: Request) -> Output:
+        """Publish each selected dead letter to the reply queue, as its worker sent it."""
         if not self._publisher.ready.is_set():
             raise Unavailable("RabbitMQ", "away or blocked")
 
-        def act(visit: Visit, letter: Letter) -> None:
-            visit.replay(letter, letter.reply(self._reply_queue), self._publisher.publish)
+        def act(consumer: DeadLetterConsumer, each: DeadLetter) -> None:
+            consumer.replay(each, each.reply(self._reply_queue), self._publisher.publish)
 
-        yield from self._change(request, act, "letters.replayed")
+        yield from self._change(request, act, "dead_letters.replayed")
 
-    def drop(self, request: Request) -> Answers:
-        """Take each letter that is chosen out of the queue, for good."""
-        yield from self._change(request, Visit.take, "letters.dropped")
+    def drop(self, request: Request) -> Output:
+        """Remove each selected dead letter from the queue, for good."""
+        yield from self._change(request, DeadLetterConsumer.acknowledge, "dead_letters.dropped")
 
     def _change(
-        self, request: Request, act: Callable[[Visit, Letter], object], event: str
-    ) -> Answers:
-        choice, limit = _meant(request), request.count("limit")
+        self, request: Request, act: Callable[[DeadLetterConsumer, DeadLetter], object], event: str
+    ) -> Output:
+        wanted, limit = _selected(request), request.count("limit")
         dry = request.flag("dry_run")
         chosen: Counter[str] = Counter()
 
-        def see(visit: Visit, letter: Letter) -> None:
-            if choice(letter):
-                chosen[letter.id] += 1
+        def on_dead_letter(consumer: DeadLetterConsumer, each: DeadLetter) -> None:
+            if wanted(each):
+                chosen[each.id] += 1
                 if not dry:
-                    act(visit, letter)
+                    act(consumer, each)
                 if chosen.total() == limit:
-                    visit.enough()
+                    consumer.finish()
 
-        visit = self._visit(see)
+        consumer = self._consume(on_dead_letter)
         try:
-            yield from self._make(visit, chosen)
+            yield from self._run(consumer, chosen)
         finally:
             if chosen and not dry:
                 log.info(event, extra={"count": chosen.total()})
-        missing = [each for each in choice.ids if not any(id_.startswith(each) for id_ in chosen)]
-        fates = {fate.value: visit.replayed[fate.value] for fate in Fate if visit.replayed}
+        missing = [each for each in wanted.ids if not any(id_.startswith(each) for id_ in chosen)]
+        fates = {fate.value: consumer.replayed[fate.value] for fate in Fate if consumer.replayed}
         yield {
             "result": {
-                "letters": visit.count,
+                "letters": consumer.count,
                 "matched": chosen.total(),
                 **fates,
-                "reasons": dict(visit.reasons),
+                "reasons": dict(consumer.reasons),
                 "missing": missing,
                 "dryRun": dry,
             }
         }
 
-    def _make(self, visit: Visit, chosen: Counter[str] | None = None) -> Answers:
-        """Make the visit, with a word of progress each second. Raises Declined and Unavailable."""
-        if not self._one_visit.acquire(timeout=LEAVE_TIMEOUT):
-            raise Declined("busy", "another command is at the dead letters")
-        thread = threading.Thread(target=visit.run, name="dead-letters", daemon=True)
+    def _run(self, consumer: DeadLetterConsumer, chosen: Counter[str] | None = None) -> Output:
+        """Run the consumer; yield progress each second. Raises Declined and Unavailable."""
+        if not self._one_at_a_time.acquire(timeout=LEAVE_TIMEOUT):
+            raise Declined("busy", "another command reads the dead letters")
+        thread = threading.Thread(target=consumer.run, name="dead-letters", daemon=True)
         try:
             thread.start()
             while _lives(thread):
                 if self._halted():
                     raise Declined("stopping", "the daemon is stopping")
-                done = visit.seen if chosen is None else chosen.total()
-                yield {"progress": {"done": done, "total": visit.count, "seen": visit.seen}}
+                done = consumer.seen if chosen is None else chosen.total()
+                yield {"progress": {"done": done, "total": consumer.count, "seen": consumer.seen}}
         finally:
-            visit.stop()
+            consumer.stop()
             thread.join(LEAVE_TIMEOUT)
-            self._one_visit.release()
-        if visit.error is not None:
-            raise visit.error
+            self._one_at_a_time.release()
+        if consumer.error is not None:
+            raise consumer.error
 
 
-def _meant(request: Request) -> Choice:
-    choice = Choice.of(request)
-    if choice == Choice() and not request.flag("all"):
-        raise Declined("usage", "name letters by id or by filters, or say all")
+def _selected(request: Request) -> DeadLetterFilter:
+    choice = DeadLetterFilter.of(request)
+    if choice == DeadLetterFilter() and not request.flag("all"):
+        raise Declined("usage", "name dead letters by id or by filters, or say all")
     return choice
 
 

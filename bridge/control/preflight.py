@@ -48,14 +48,14 @@ class Mark(Enum):
         return self.value[1]
 
 
-class Finding(NamedTuple):
+class Result(NamedTuple):
     """One line of the answer."""
 
     mark: Mark
     text: str
 
 
-def look(settings: Settings) -> Iterator[Finding]:
+def look(settings: Settings) -> Iterator[Result]:
     """Look at AWS and RabbitMQ; findings as they come."""
     yield from _look_at_swf(settings)
     yield from _look_at_broker(settings)
@@ -64,62 +64,62 @@ def look(settings: Settings) -> Iterator[Finding]:
 # --- Amazon SWF ---
 
 
-def _look_at_swf(settings: Settings) -> Iterator[Finding]:
+def _look_at_swf(settings: Settings) -> Iterator[Result]:
     aws = Aws()
     caller = Boto3(pollers=1, responders=1, read_timeout=settings.read_timeout, aws=aws)
-    yield Finding(Mark.HOLDS, f"SWF: {caller.endpoint} in region {caller.region}")
+    yield Result(Mark.HOLDS, f"SWF: {caller.endpoint} in region {caller.region}")
     account = "*"
     try:
         arn = aws.who()
         account = arn.split(":")[4] or account
-        yield Finding(Mark.HOLDS, f"credentials: {arn}")
+        yield Result(Mark.HOLDS, f"credentials: {arn}")
     except Unavailable as error:
         if error.code == "NoCredentialsError":
-            yield Finding(Mark.WRONG, "credentials: none are found")
+            yield Result(Mark.WRONG, "credentials: none are found")
             return
         if error.code in NOT_LET_IN:
-            yield Finding(Mark.WRONG, f"credentials: AWS does not take them: {error}")
+            yield Result(Mark.WRONG, f"credentials: AWS does not take them: {error}")
         else:
-            yield Finding(Mark.UNPROVEN, f"credentials: whose they are is not known: {error}")
+            yield Result(Mark.UNPROVEN, f"credentials: whose they are is not known: {error}")
     for domain in dict.fromkeys(each.domain for each in settings.task_lists):
         yield _look_at_domain(caller, domain, account)
     yield _skew(caller.answered_at)
     for each in settings.task_lists:
         text = f"polling task list {each.label}: not tried, for a poll may be given a task"
-        yield Finding(Mark.UNPROVEN, text)
+        yield Result(Mark.UNPROVEN, text)
 
 
-def _look_at_domain(caller: Boto3, domain: str, account: str) -> Finding:
+def _look_at_domain(caller: Boto3, domain: str, account: str) -> Result:
     what = f"domain {domain}"
     try:
         answer = caller.call(Call("DescribeDomain", {"name": domain}))
         status = str(answer["domainInfo"]["status"])
     except TaskClosed:
-        return Finding(Mark.WRONG, f"{what}: does not exist in region {caller.region}")
+        return Result(Mark.WRONG, f"{what}: does not exist in region {caller.region}")
     except (Refused, BadReply) as error:
         statement = (
             '{"Effect": "Allow", "Action": "swf:DescribeDomain", "Resource": '
             f'"arn:aws:swf:{caller.region}:{account}:/domain/{domain}"}}'
         )
         told = f"{what}: may not be looked at ({error.code}); this would allow it: {statement}"
-        return Finding(Mark.UNPROVEN, told)
+        return Result(Mark.UNPROVEN, told)
     except Unavailable as error:
         mark = Mark.WRONG if error.code in NOT_LET_IN else Mark.UNAVAILABLE
-        return Finding(mark, f"{what}: {error}")
+        return Result(mark, f"{what}: {error}")
     except (KeyError, TypeError):
-        return Finding(Mark.UNAVAILABLE, f"{what}: what answers at {caller.endpoint} is no SWF")
-    return Finding(Mark.HOLDS if status == "REGISTERED" else Mark.WRONG, f"{what}: {status}")
+        return Result(Mark.UNAVAILABLE, f"{what}: what answers at {caller.endpoint} is no SWF")
+    return Result(Mark.HOLDS if status == "REGISTERED" else Mark.WRONG, f"{what}: {status}")
 
 
-def _skew(told: str) -> Finding:
+def _skew(told: str) -> Result:
     """Of our clock, by the date of SWF's last answer: of a refusal too, which it may be for."""
     if not told:
-        return Finding(Mark.UNPROVEN, "clock: SWF did not tell its own")
+        return Result(Mark.UNPROVEN, "clock: SWF did not tell its own")
     seconds = abs(parsedate_to_datetime(told).timestamp() - time.time())
     mark = Mark.HOLDS
     if seconds > SKEW_WARNING:
         mark = Mark.WRONG if seconds > SKEW_REFUSED else Mark.NOTE
-    return Finding(mark, f"clock: {seconds:.0f} s from that of SWF")
+    return Result(mark, f"clock: {seconds:.0f} s from that of SWF")
 
 
 # --- RabbitMQ ---
@@ -130,16 +130,16 @@ def vhost_of(settings: Settings) -> str:
     return unquote(urlsplit(settings.amqp_urls[0]).path[1:]) or "/"
 
 
-def declare(settings: Settings) -> Iterator[Finding]:
+def declare(settings: Settings) -> Iterator[Result]:
     """Declare what all instances share, at the first address."""
     yield from _Look(settings, settings.amqp_urls[0], declare=True).findings()
 
 
-def _look_at_broker(settings: Settings) -> Iterator[Finding]:
+def _look_at_broker(settings: Settings) -> Iterator[Result]:
     for url in settings.amqp_urls:
         yield from _Look(settings, url, declare=False).findings()
     text = "RabbitMQ: a publish is not tried; permissions by routing key stay unproven"
-    yield Finding(Mark.UNPROVEN, text)
+    yield Result(Mark.UNPROVEN, text)
 
 
 class _Look(Connection):
@@ -153,16 +153,16 @@ class _Look(Connection):
         self._wanted = [each for each in wanted if not _is_of_one(each, topology)]
         self._will_declare = settings.declare
         self._probes = [] if declare else [*probes(topology, declare=settings.declare)]
-        self._found: list[Finding] = []
+        self._found: list[Result] = []
         self._arrived = False
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[Result]:
         """Connect once, look, and leave."""
         self._live(self._addresses[0])
         if not self._arrived:
             error = self._error or TimeoutError("no answer")
             mark = Mark.WRONG if turned_away(error) else Mark.UNAVAILABLE
-            return [Finding(mark, f"RabbitMQ at {self._hosts[0]}: {cause(error)}")]
+            return [Result(mark, f"RabbitMQ at {self._hosts[0]}: {cause(error)}")]
         return self._found
 
     def _setup(self) -> Steps:
@@ -170,14 +170,14 @@ class _Look(Connection):
         version = self._connection.server_properties.get("version", "of an unknown version")
         vhost = self._connection.params.virtual_host
         told = f"RabbitMQ at {self._hosts[0]}: {version}, vhost {vhost}"
-        self._found.append(Finding(Mark.HOLDS, told))
+        self._found.append(Result(Mark.HOLDS, told))
         for item in self._wanted:
             if isinstance(item, Binding) and not self._declare:
-                self._found.append(Finding(Mark.UNPROVEN, f"{item}: AMQP cannot ask for it"))
+                self._found.append(Result(Mark.UNPROVEN, f"{item}: AMQP cannot ask for it"))
                 continue
             try:
                 yield from self._stand([item])
-                self._found.append(Finding(Mark.HOLDS, f"{item}: is there"))
+                self._found.append(Result(Mark.HOLDS, f"{item}: is there"))
             except Missing as error:
                 self._found.append(self._missing(item, str(error)))
         for probe in self._probes:
@@ -185,16 +185,16 @@ class _Look(Connection):
             try:
                 yield Step(f"ask whether we may {probe.text}", partial(probe.ask, channel))
                 channel.close()
-                self._found.append(Finding(Mark.HOLDS, f"permitted: {probe.text}"))
+                self._found.append(Result(Mark.HOLDS, f"permitted: {probe.text}"))
             except ChannelClosedByBroker as error:
                 self._found.append(_permitted(probe, error))
 
-    def _missing(self, item: Item, why: str) -> Finding:
+    def _missing(self, item: Item, why: str) -> Result:
         if "not permitted" in why:
-            return Finding(Mark.UNPROVEN, why)
+            return Result(Mark.UNPROVEN, why)
         if self._will_declare:
-            return Finding(Mark.NOTE, f"{item}: is missing; the bridge declares it when it starts")
-        return Finding(Mark.WRONG, f"{item}: is missing, and SWF_BRIDGE_DECLARE is false")
+            return Result(Mark.NOTE, f"{item}: is missing; the bridge declares it when it starts")
+        return Result(Mark.WRONG, f"{item}: is missing, and SWF_BRIDGE_DECLARE is false")
 
     def _work(self) -> None:
         """Looked at everything: leave."""
@@ -207,15 +207,15 @@ class _Look(Connection):
         """Nothing is on its way."""
 
 
-def _permitted(probe: Probe, error: ChannelClosedByBroker) -> Finding:
+def _permitted(probe: Probe, error: ChannelClosedByBroker) -> Result:
     match probe.granted(error.reply_code, error.reply_text):
         case True:
-            return Finding(Mark.HOLDS, f"permitted: {probe.text}")
+            return Result(Mark.HOLDS, f"permitted: {probe.text}")
         case False:
             mark = Mark.WRONG if probe.needed else Mark.NOTE
             told = f"not permitted: {probe.text}: {error.reply_text}"
-            return Finding(mark, f"{told}; swf-bridge topology prints what is needed")
-    return Finding(Mark.UNPROVEN, f"{probe.text}: {error.reply_code} {error.reply_text}")
+            return Result(mark, f"{told}; swf-bridge topology prints what is needed")
+    return Result(Mark.UNPROVEN, f"{probe.text}: {error.reply_code} {error.reply_text}")
 
 
 def _is_of_one(item: Item, topology: Topology) -> bool:

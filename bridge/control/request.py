@@ -1,4 +1,4 @@
-"""What an operator's command asks of the daemon: one JSON object, read field by field. Pure."""
+"""A command's request to the daemon: one JSON object, read field by field. Pure."""
 
 from collections.abc import Generator, Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from bridge.bounds import decode_json
 from bridge.errors import Declined
 
 Json = dict[str, Any]
-Answers = Generator[Json, None, None]
-"""Rows, words of progress, and last the result; closed in the middle where the client goes."""
+Output = Generator[Json, None, None]
+"""Rows and progress, and last the result. It is closed early when the client goes away."""
 
 
 class Request:

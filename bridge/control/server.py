@@ -3,8 +3,8 @@
 JSON lines over a Unix socket that only its owner may use. A client sends one request,
 ``{"command": "tasks list", …}``, and is answered with any number of ``{"row": …}`` and
 ``{"progress": …}``, then one ``{"result": …}`` or ``{"error": code, "message": sentence}``.
-Each client is served on a thread of its own, so many at most; one that goes away, hangs or sends
-garbage costs its own thread and nothing else.
+Each client is served on a thread of its own, CLIENTS at most. A client that goes away, hangs or
+sends garbage costs its own thread and nothing else.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bridge.control.request import Answers, Json, Request
+from bridge.control.request import Json, Output, Request
 from bridge.errors import ConfigError, Declined, Unavailable
 from bridge.telemetry.redact import redact
 
@@ -36,8 +36,8 @@ SEND_TIMEOUT = 30.0
 TICK = 1.0
 PATIENCE = 60.0
 
-Errand = Callable[[Request], Answers]
-"""Carries a command out. Raises Declined and Unavailable."""
+Command = Callable[[Request], Output]
+"""Runs one command for one client. Raises Declined and Unavailable."""
 
 
 class ControlServer:
@@ -47,12 +47,12 @@ class ControlServer:
     answers there, or where no socket can be made.
     """
 
-    def __init__(self, path: Path, errands: Mapping[str, Errand]) -> None:
+    def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
         self.name = "control"
         self.patience = PATIENCE
         self.moved = time.monotonic()
         self.path = path
-        self._errands = errands
+        self._commands = commands
         self._free = threading.BoundedSemaphore(CLIENTS)
         self._stopping = threading.Event()
         self._wakes, self._waker = socket.socketpair()
@@ -122,18 +122,18 @@ class ControlServer:
         finally:
             self._free.release()
 
-    def _answers(self, line: bytes) -> Answers:
+    def _answers(self, line: bytes) -> Output:
         try:
             request = Request.decode(line)
             command = request.text("command")
-            if command not in self._errands:
+            if command not in self._commands:
                 raise Declined("usage", "no such command")
             log.log(
                 logging.DEBUG if command == "status" else logging.INFO,
                 "command.asked",
                 extra={"command": command},
             )
-            yield from self._errands[command](request)
+            yield from self._commands[command](request)
         except Declined as error:
             yield _error(error.code, str(error))
         except Unavailable as error:

@@ -1,7 +1,7 @@
-"""What an operator asks of the tasks in hand: list, show, publish again, fail in SWF.
+"""The commands ``tasks list``, ``show``, ``republish`` and ``fail``, on the daemon's side.
 
-Each errand runs on the thread of its client and yields what that client is to see. It holds no
-lock and blocks nobody: at most WINDOW publishes of it are on their way at once.
+Each runs on the thread of its client and yields its output. It holds no lock while it waits, and
+has at most WINDOW publishes without a confirm.
 """
 
 import time
@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from bridge.backoff import Backoff
-from bridge.control.request import Answers, Json, Request
+from bridge.control.request import Json, Output, Request
 from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
 from bridge.journal.journal import Entry, InHand
 from bridge.rabbitmq.publisher import Fate
@@ -22,9 +22,9 @@ from bridge.telemetry.metrics import Metrics
 
 WINDOW = 64
 TICK = 1.0
-"""Seconds between two words of progress."""
+"""Seconds between two reports of progress."""
 RECEIPT_TIMEOUT = 30.0
-"""Seconds without any receipt after which the errand waits no longer."""
+"""Seconds without any receipt after which the command ends."""
 RETRY_FOR = 20.0
 """Seconds for which a call that SWF cannot take now is tried again."""
 REASON = "failed by an operator"
@@ -66,8 +66,8 @@ class Settles(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Which tasks are meant; what is empty or None restricts nothing."""
+class TaskFilter:
+    """Selects tasks; a field that is empty or None restricts nothing."""
 
     label: str = ""
     """``domain/list``, or the name of a list in any domain."""
@@ -78,7 +78,7 @@ class Filter:
     polled_before: float | None = None
 
     @classmethod
-    def of(cls, request: Request) -> "Filter":
+    def of(cls, request: Request) -> "TaskFilter":
         """The filter that a request gives. Raises Declined."""
         state = request.text("state")
         if state not in ("", "waiting", "published"):
@@ -95,7 +95,7 @@ class Filter:
         )
 
     def __call__(self, entry: Entry) -> bool:
-        """Whether the task is meant."""
+        """Whether the task is selected."""
         task = entry.task
         return (
             self.label in ("", task.task_list, f"{task.domain}/{task.task_list}")
@@ -107,7 +107,7 @@ class Filter:
         )
 
 
-class TaskErrands:
+class TaskCommands:
     """The commands ``tasks …``; ``halted`` tells whether the daemon is stopping."""
 
     def __init__(
@@ -133,18 +133,18 @@ class TaskErrands:
 
     # --- readers ---
 
-    def list_tasks(self, request: Request) -> Answers:
+    def list_tasks(self, request: Request) -> Output:
         """Every task that the filters match, the oldest first."""
         limit = request.count("limit")
         shown = matched = 0
-        for entry in filter(Filter.of(request), self._journal.tasks()):
+        for entry in filter(TaskFilter.of(request), self._journal.tasks()):
             matched += 1
             if limit is None or shown < limit:
                 shown += 1
                 yield {"row": _row(entry)}
         yield {"result": {"matched": matched, "shown": shown}}
 
-    def show_task(self, request: Request) -> Answers:
+    def show_task(self, request: Request) -> Output:
         """One task, by its id or the beginning of it."""
         (entry,) = self._named((request.text("id"),))
         task = entry.task
@@ -162,7 +162,7 @@ class TaskErrands:
 
     # --- publish again ---
 
-    def republish(self, request: Request) -> Answers:
+    def republish(self, request: Request) -> Output:
         """Publish every unanswered task that is meant once more, under the same message_id.
 
         What waits for its first confirm is left alone: the bridge tries that by itself.
@@ -198,7 +198,7 @@ class TaskErrands:
 
     # --- fail ---
 
-    def fail(self, request: Request) -> Answers:
+    def fail(self, request: Request) -> Output:
         """Fail every task that is meant in SWF, and let it go; a row for each."""
         ids = self._meant(request)
         if request.flag("dry_run"):
@@ -258,9 +258,9 @@ class TaskErrands:
 
     def _meant(self, request: Request) -> list[str]:
         """The ids of the tasks that a command is to change. Raises Declined where none is named."""
-        chosen = Filter.of(request)
+        chosen = TaskFilter.of(request)
         named = request.texts("ids")
-        if not (named or chosen != Filter() or request.flag("all")):
+        if not (named or chosen != TaskFilter() or request.flag("all")):
             raise Declined("usage", "name tasks by id or by filters, or say all")
         entries: Iterable[Entry] = self._named(named) if named else self._journal.tasks()
         ids = [entry.task.id for entry in filter(chosen, entries)]
@@ -280,7 +280,7 @@ class TaskErrands:
             found[entry.task.id] = entry
         return list(found.values())
 
-    def _preview(self, ids: list[str]) -> Answers:
+    def _preview(self, ids: list[str]) -> Output:
         for task_id in ids:
             if entry := self._journal.get(task_id):
                 yield {"row": _row(entry)}
@@ -296,7 +296,7 @@ _FAILED = ("failed", "closed", "answered", "refused", "unavailable", "left")
 
 
 class _Receipts:
-    """What became of the publishes of one errand; ``counts`` is by fate."""
+    """The fates of the publishes of one command; ``counts`` is by fate."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

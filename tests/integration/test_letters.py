@@ -1,4 +1,4 @@
-"""The errands at the dead letters, on a real RabbitMQ and a publisher that the test speaks for."""
+"""The commands at the dead letters, on a real RabbitMQ and a publisher that the test speaks for."""
 
 import threading
 import time
@@ -12,8 +12,8 @@ from running import await_that
 from worker import DEAD, Worker
 
 from bridge.control import dead_letter_queue
-from bridge.control.dead_letter_queue import CONFIRM_TIMEOUT, Visit
-from bridge.control.dead_letters import LetterErrands
+from bridge.control.dead_letter_queue import CONFIRM_TIMEOUT, DeadLetterConsumer
+from bridge.control.dead_letters import DeadLetterCommands
 from bridge.control.request import Request
 from bridge.errors import Declined, Unavailable
 from bridge.message import Message
@@ -47,9 +47,9 @@ def publisher() -> Said:
 
 
 @pytest.fixture
-def letters(vhost: Vhost, publisher: Said) -> LetterErrands:
-    make = partial(Visit, [vhost.url], Tls(), DEAD, declare=True)
-    return LetterErrands(make, publisher, reply_queue="swf.replies", halted=lambda: False)
+def letters(vhost: Vhost, publisher: Said) -> DeadLetterCommands:
+    make = partial(DeadLetterConsumer, [vhost.url], Tls(), DEAD, declare=True)
+    return DeadLetterCommands(make, publisher, reply_queue="swf.replies", halted=lambda: False)
 
 
 @pytest.fixture
@@ -69,48 +69,48 @@ def properties(n: int, headers: dict[str, Any]) -> Any:
     return pika.BasicProperties(delivery_mode=2, message_id=f"m{n}", headers=headers, priority=3)
 
 
-def carry_out(errand: Callable[[Request], Any], **fields: Any) -> tuple[list[Any], Any]:
+def carry_out(command: Callable[[Request], Any], **fields: Any) -> tuple[list[Any], Any]:
     """Rows and result."""
-    answers = [each for each in errand(Request(fields)) if "progress" not in each]
+    answers = [each for each in command(Request(fields)) if "progress" not in each]
     return [each["row"] for each in answers[:-1]], answers[-1]["result"]
 
 
 def test_letters_are_seen_in_their_order_again_and_again(
-    letters: LetterErrands, dead: Worker
+    letters: DeadLetterCommands, dead: Worker
 ) -> None:
     for deliveries in range(3):
-        rows, told = carry_out(letters.list_letters)
+        rows, told = carry_out(letters.list_dead_letters)
         assert [row["messageId"] for row in rows] == [f"m{n}" for n in range(MANY)]
         assert {row["deliveries"] for row in rows} == {deliveries}
         assert told == {"letters": MANY, "seen": MANY, "shown": MANY}
 
 
 def test_looking_at_some_letters_changes_the_order_of_none(
-    letters: LetterErrands, dead: Worker
+    letters: DeadLetterCommands, dead: Worker
 ) -> None:
     for _ in range(3):
-        rows, told = carry_out(letters.list_letters, limit=5)
+        rows, told = carry_out(letters.list_dead_letters, limit=5)
         assert [row["messageId"] for row in rows] == [f"m{n}" for n in range(5)]
         assert (told["letters"], told["seen"]) == (MANY, 5)
-        _, shown = carry_out(letters.show_letter, id="2")
+        _, shown = carry_out(letters.show_dead_letter, id="2")
         assert shown["messageId"] == "m1"
     carry_out(letters.drop, all=True, limit=2)
-    rows, _ = carry_out(letters.list_letters)
+    rows, _ = carry_out(letters.list_dead_letters)
     assert [row["messageId"] for row in rows] == [f"m{n}" for n in range(2, MANY)]
 
 
 def test_an_empty_queue_and_one_that_is_missing_hold_no_letters(
-    letters: LetterErrands, worker: Worker
+    letters: DeadLetterCommands, worker: Worker
 ) -> None:
     for _ in range(2):
-        rows, told = carry_out(letters.list_letters)
+        rows, told = carry_out(letters.list_dead_letters)
         assert (rows, told["letters"]) == ([], 0)
     with pytest.raises(Declined, match="no dead letter 1"):
-        carry_out(letters.show_letter, id="1")
+        carry_out(letters.show_dead_letter, id="1")
 
 
 def test_a_replayed_letter_is_the_reply_as_its_worker_sent_it(
-    letters: LetterErrands, dead: Worker, publisher: Said
+    letters: DeadLetterCommands, dead: Worker, publisher: Said
 ) -> None:
     _, told = carry_out(letters.replay, all=True)
     assert (told["matched"], told["confirmed"]) == (MANY, MANY)
@@ -125,31 +125,31 @@ def test_a_replayed_letter_is_the_reply_as_its_worker_sent_it(
 
 @pytest.mark.parametrize("fate", [Fate.NACKED, Fate.UNROUTABLE, Fate.REFUSED])
 def test_a_letter_that_the_reply_queue_does_not_take_stays_a_letter(
-    letters: LetterErrands, dead: Worker, publisher: Said, fate: Fate
+    letters: DeadLetterCommands, dead: Worker, publisher: Said, fate: Fate
 ) -> None:
     publisher.fate = lambda message: fate if message.body.endswith(b"7") else Fate.CONFIRMED
     _, told = carry_out(letters.replay, all=True)
     assert told[fate.value] == MANY // 10
     assert told["confirmed"] == MANY - MANY // 10
     assert told["reasons"] == {"as the test says": MANY // 10}
-    rows, _ = carry_out(letters.list_letters)
+    rows, _ = carry_out(letters.list_dead_letters)
     assert [row["messageId"] for row in rows] == [f"m{n}" for n in range(7, MANY, 10)]
 
 
 def test_a_letter_whose_confirm_never_comes_stays_a_letter(
-    letters: LetterErrands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
+    letters: DeadLetterCommands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letter_queue, "CONFIRM_TIMEOUT", 1.0)
     publisher.fate = lambda message: None if message.body == b"letter 3" else Fate.CONFIRMED
     with pytest.raises(Unavailable, match="no confirm"):
         carry_out(letters.replay, all=True, limit=10)
     await_that(lambda: dead.ready(DEAD) >= MANY - 9)
-    rows, _ = carry_out(letters.list_letters)
+    rows, _ = carry_out(letters.list_dead_letters)
     assert "m3" in [row["messageId"] for row in rows]
 
 
 def test_a_command_that_is_broken_off_loses_no_letter(
-    letters: LetterErrands, dead: Worker, publisher: Said
+    letters: DeadLetterCommands, dead: Worker, publisher: Said
 ) -> None:
     publisher.fate = lambda message: None
     answers = letters.replay(Request({"all": True}))
@@ -159,14 +159,14 @@ def test_a_command_that_is_broken_off_loses_no_letter(
 
 
 def test_one_command_at_a_time_is_at_the_letters(
-    letters: LetterErrands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
+    letters: DeadLetterCommands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.control.dead_letters.LEAVE_TIMEOUT", 0.2)
     publisher.fate = lambda message: None
     first = letters.replay(Request({"all": True}))
     next(first)
     with pytest.raises(Declined) as busy:
-        carry_out(letters.list_letters)
+        carry_out(letters.list_dead_letters)
     assert busy.value.code == "busy"
     first.close()
 
@@ -174,8 +174,8 @@ def test_one_command_at_a_time_is_at_the_letters(
 def test_a_stopping_daemon_leaves_the_letters_alone(
     vhost: Vhost, dead: Worker, publisher: Said
 ) -> None:
-    make = partial(Visit, [vhost.url], Tls(), DEAD, declare=True)
-    letters = LetterErrands(make, publisher, reply_queue="swf.replies", halted=lambda: True)
+    make = partial(DeadLetterConsumer, [vhost.url], Tls(), DEAD, declare=True)
+    letters = DeadLetterCommands(make, publisher, reply_queue="swf.replies", halted=lambda: True)
     publisher.fate = lambda message: None
     with pytest.raises(Declined) as stopping:
         carry_out(letters.replay, all=True)
@@ -186,7 +186,7 @@ def test_a_stopping_daemon_leaves_the_letters_alone(
 
 
 def test_headers_that_cannot_be_decoded_and_odd_properties_are_borne(
-    letters: LetterErrands, dead: Worker
+    letters: DeadLetterCommands, dead: Worker
 ) -> None:
     dead.channel.queue_purge(DEAD)
     import pika
@@ -197,15 +197,17 @@ def test_headers_that_cannot_be_decoded_and_odd_properties_are_borne(
                              timestamp=1_700_000_000_000, correlation_id="é" * 100),
     )  # fmt: skip
     assert dead.until(lambda: dead.ready(DEAD) == 1)
-    (row,), _ = carry_out(letters.list_letters)
+    (row,), _ = carry_out(letters.list_dead_letters)
     assert (row["code"], row["messageId"], row["task"]) == ("7", None, "")
     assert row["sentAt"] == 1_700_000_000
-    _, whole = carry_out(letters.show_letter, id="1", payload=True)
+    _, whole = carry_out(letters.show_dead_letter, id="1", payload=True)
     assert whole["bodyBase64"] == "//4="
 
 
 def test_no_broker_is_told_as_such(publisher: Said) -> None:
-    make = partial(Visit, ["amqp://guest:guest@127.0.0.1:1/"], Tls(), DEAD, declare=True)
-    letters = LetterErrands(make, publisher, reply_queue="swf.replies", halted=lambda: False)
+    make = partial(
+        DeadLetterConsumer, ["amqp://guest:guest@127.0.0.1:1/"], Tls(), DEAD, declare=True
+    )
+    letters = DeadLetterCommands(make, publisher, reply_queue="swf.replies", halted=lambda: False)
     with pytest.raises(Unavailable, match="RabbitMQ"):
-        carry_out(letters.list_letters)
+        carry_out(letters.list_dead_letters)

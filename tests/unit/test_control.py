@@ -14,7 +14,7 @@ from bridge.control.server import CLIENTS, REQUEST_LIMIT, ControlServer
 from bridge.errors import ConfigError, Declined, Unavailable
 
 
-class Errands:
+class Commands:
     """Commands for tests: `go` lets those that wait go on."""
 
     def __init__(self):
@@ -63,17 +63,17 @@ class Errands:
 
 
 @pytest.fixture
-def errands():
-    return Errands()
+def commands():
+    return Commands()
 
 
 @pytest.fixture
-def server(tmp_path, errands):
-    server = ControlServer(tmp_path / "control.sock", errands.by_name())
+def server(tmp_path, commands):
+    server = ControlServer(tmp_path / "control.sock", commands.by_name())
     thread = threading.Thread(target=server.run)
     thread.start()
     yield server
-    errands.go.set()
+    commands.go.set()
     server.stop()
     thread.join(5)
     assert not thread.is_alive()
@@ -176,32 +176,32 @@ def test_what_is_declined_away_or_broken_is_told_without_secrets(server, caplog)
     assert [each.message for each in caplog.records] == ["command.failed"]
 
 
-def test_a_client_that_goes_away_ends_its_command_and_nothing_else(server, errands):
+def test_a_client_that_goes_away_ends_its_command_and_nothing_else(server, commands):
     with connect(server) as client:
         client.sendall(line({"command": "wait"}))
         client.recv(100)
-    assert errands.closed.wait(5)
+    assert commands.closed.wait(5)
     assert works(server)
 
 
 def test_a_client_that_reads_nothing_ends_its_command_and_nothing_else(
-    server, errands, monkeypatch
+    server, commands, monkeypatch
 ):
     monkeypatch.setattr(module, "SEND_TIMEOUT", 0.3)
     with connect(server) as client:
         client.sendall(line({"command": "many"}))
         assert works(server)
-        assert errands.closed.wait(5)
+        assert commands.closed.wait(5)
 
 
-def test_so_many_clients_are_served_at_once_and_the_next_is_told_to_come_again(server, errands):
+def test_so_many_clients_are_served_at_once_and_the_next_is_told_to_come_again(server, commands):
     clients = [connect(server) for _ in range(CLIENTS)]
     for client in clients:
         client.sendall(line({"command": "wait"}))
         client.recv(1)
     with connect(server) as turned_away:
         assert json.loads(turned_away.recv(1000))["error"] == "busy"
-    errands.go.set()
+    commands.go.set()
     for client in clients:
         while client.recv(65536):
             pass

@@ -1,4 +1,4 @@
-"""The errands at the tasks in hand: a real journal, an SWF and a publisher the test speaks for."""
+"""The commands at the tasks in hand: a real journal, an SWF and a publisher the test speaks for."""
 
 import time
 
@@ -7,7 +7,7 @@ from bridge_parts import LABEL, a_task
 
 from bridge.control import tasks
 from bridge.control.request import Request
-from bridge.control.tasks import TaskErrands
+from bridge.control.tasks import TaskCommands
 from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
 from bridge.journal.journal import Journal
 from bridge.message import encode_task
@@ -16,7 +16,7 @@ from bridge.telemetry.metrics import TASKS_FAILED_BACK, Metrics
 
 
 class Site:
-    """What the errands are given: `errors` is what SWF raises by token, `fates` by task."""
+    """What the commands are given: `errors` is what SWF raises by token, `fates` by task."""
 
     def __init__(self, journal):
         self.journal = journal
@@ -28,7 +28,7 @@ class Site:
         self.let_go = []
         self.ready = True
         self.halted = False
-        self.errands = TaskErrands(
+        self.commands = TaskCommands(
             journal, self, self, self.metrics, self.republish,
             broker_ready=lambda: self.ready, routing_key=lambda task: task.name,
             halted=lambda: self.halted,
@@ -69,15 +69,15 @@ def site(tmp_path):
     journal.close()
 
 
-def carry_out(errand, **fields):
+def carry_out(command, **fields):
     """Rows and result."""
-    answers = [each for each in errand(Request(fields)) if "progress" not in each]
+    answers = [each for each in command(Request(fields)) if "progress" not in each]
     return [each["row"] for each in answers[:-1]], answers[-1]["result"]
 
 
 def test_a_task_is_failed_and_let_go(site):
     (task_id,) = site.hold("t1")
-    rows, told = carry_out(site.errands.fail, ids=[task_id[:5]], reason="r" * 300)
+    rows, told = carry_out(site.commands.fail, ids=[task_id[:5]], reason="r" * 300)
     assert rows == [{"id": task_id, "outcome": "failed", "detail": ""}]
     assert (told["matched"], told["failed"], told["left"]) == (1, 1, 0)
     ((token, reason),) = site.failed
@@ -94,7 +94,7 @@ def test_a_task_is_failed_and_let_go(site):
 def test_a_task_that_swf_does_not_let_fail_is_let_go_and_told(site, error, outcome):
     (task_id,) = site.hold("t1")
     site.errors["t1"] = error
-    (row,), told = carry_out(site.errands.fail, all=True)
+    (row,), told = carry_out(site.commands.fail, all=True)
     assert row["outcome"] == outcome
     assert told[outcome] == 1
     assert site.journal.get(task_id) is None
@@ -106,7 +106,7 @@ def test_an_swf_that_cannot_be_asked_ends_the_command_and_keeps_the_tasks(site, 
     monkeypatch.setattr(tasks, "RETRY_FOR", 0.0)
     first, second, third = site.hold("t1", "t2", "t3")
     site.errors["t2"] = error
-    rows, told = carry_out(site.errands.fail, all=True)
+    rows, told = carry_out(site.commands.fail, all=True)
     assert [row["outcome"] for row in rows] == ["failed", "unavailable"]
     assert (told["failed"], told["unavailable"], told["left"]) == (1, 1, 1)
     assert site.journal.get(first) is None
@@ -119,7 +119,7 @@ def test_a_throttled_failing_is_tried_again(site):
     errors = [Unavailable("Throttling"), Unavailable("Throttling")]
     taken = site.respond
     site.respond = lambda reply: taken(reply) if not errors else (_ for _ in ()).throw(errors.pop())
-    _, told = carry_out(site.errands.fail, all=True)
+    _, told = carry_out(site.commands.fail, all=True)
     assert told["failed"] == 1
 
 
@@ -128,7 +128,7 @@ def test_published_tasks_are_published_again_and_counted_by_fate(site):
     waiting = site.hold("t5", published=False)
     for task_id, fate in zip(ids[1:], (Fate.UNROUTABLE, Fate.REFUSED, Fate.NACKED), strict=True):
         site.fates[task_id] = fate
-    _, told = carry_out(site.errands.republish, all=True)
+    _, told = carry_out(site.commands.republish, all=True)
     assert site.republished == ids
     assert waiting[0] not in site.republished
     assert told == {
@@ -141,7 +141,7 @@ def test_published_tasks_are_published_again_and_counted_by_fate(site):
 def test_a_confirm_counts_before_it_is_written_while_it_is_and_after(site):
     ids = site.hold("t1")
     for _ in range(2):
-        assert carry_out(site.errands.list_tasks)[0][0]["state"] == "published"
+        assert carry_out(site.commands.list_tasks)[0][0]["state"] == "published"
         assert site.journal.get(ids[0]).published
         site.journal.flush()
 
@@ -152,23 +152,23 @@ def test_at_most_a_window_of_publishes_is_on_its_way(site, monkeypatch):
     ids = site.hold(*(f"t{n}" for n in range(tasks.WINDOW + 10)))
     site.fates = dict.fromkeys(ids)
     with pytest.raises(Unavailable, match="confirmed 0, then nothing; 64 are on their way"):
-        carry_out(site.errands.republish, all=True)
+        carry_out(site.commands.republish, all=True)
     assert site.republished == ids[: tasks.WINDOW]
 
 
 def test_long_work_speaks_of_its_progress(site, monkeypatch):
     monkeypatch.setattr(tasks, "TICK", 0.0)
     site.hold("t1", "t2")
-    answers = list(site.errands.fail(Request({"all": True})))
+    answers = list(site.commands.fail(Request({"all": True})))
     assert {"progress": {"done": 1, "total": 2}} in answers
 
 
-@pytest.mark.parametrize("errand", ["fail", "republish"])
-def test_a_stopping_daemon_changes_nothing_more(site, errand):
+@pytest.mark.parametrize("command", ["fail", "republish"])
+def test_a_stopping_daemon_changes_nothing_more(site, command):
     site.hold("t1")
     site.halted = True
     with pytest.raises(Declined) as stopping:
-        carry_out(getattr(site.errands, errand), all=True)
+        carry_out(getattr(site.commands, command), all=True)
     assert stopping.value.code == "stopping"
     assert not site.failed
     assert not site.republished
@@ -178,11 +178,11 @@ def test_without_rabbitmq_nothing_is_published_again(site):
     site.hold("t1")
     site.ready = False
     with pytest.raises(Unavailable, match="RabbitMQ"):
-        carry_out(site.errands.republish, all=True)
+        carry_out(site.commands.republish, all=True)
     assert not site.republished
 
 
-@pytest.mark.parametrize("errand", ["fail", "republish"])
+@pytest.mark.parametrize("command", ["fail", "republish"])
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
@@ -194,10 +194,10 @@ def test_without_rabbitmq_nothing_is_published_again(site):
         ({"all": True, "state": "lost"}, "usage"),
     ],
 )
-def test_what_names_no_task_changes_none(site, errand, fields, code):
+def test_what_names_no_task_changes_none(site, command, fields, code):
     site.hold("t1")
     with pytest.raises(Declined) as declined:
-        carry_out(getattr(site.errands, errand), **fields)
+        carry_out(getattr(site.commands, command), **fields)
     assert declined.value.code == code
     assert not site.failed
     assert not site.republished
@@ -207,18 +207,18 @@ def test_a_beginning_of_several_ids_names_none(site):
     ids = site.hold(*(f"t{n}" for n in range(17)))  # so two of them begin with the same digit
     first = next(each[0] for each in ids if [i[0] for i in ids].count(each[0]) > 1)
     with pytest.raises(Declined, match="give more of it"):
-        carry_out(site.errands.show_task, id=first)
+        carry_out(site.commands.show_task, id=first)
 
 
 def test_an_id_and_filters_together_must_both_match(site):
     (task_id,) = site.hold("t1")
-    _, told = carry_out(site.errands.fail, ids=[task_id], type="Other")
+    _, told = carry_out(site.commands.fail, ids=[task_id], type="Other")
     assert told["matched"] == 0
 
 
 def test_filters_take_the_age_from_the_poll(site):
     site.hold("old", polled_at=time.time() - 100)
     site.hold("new")
-    rows, told = carry_out(site.errands.list_tasks, older_than=50)
+    rows, told = carry_out(site.commands.list_tasks, older_than=50)
     assert told == {"matched": 1, "shown": 1}
     assert rows[0]["age"] >= 100
