@@ -11,14 +11,13 @@ import contextlib
 import json
 import logging
 import os
-import selectors
 import socket
 import stat
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bridge.control.listener import Client, Listener
 from bridge.control.request import Json, Output, Request
 from bridge.errors import ConfigError, Declined, Unavailable
 from bridge.telemetry.redact import redact
@@ -33,14 +32,14 @@ REQUEST_TIMEOUT = 10.0
 """Seconds in which a request must have come, whole."""
 SEND_TIMEOUT = 30.0
 """Seconds in which a client must have taken a line of the answer."""
-TICK = 1.0
+PROBE_TIMEOUT = 1.0
 PATIENCE = 60.0
 
 Command = Callable[[Request], Output]
 """Runs one command for one client. Raises Declined and Unavailable."""
 
 
-class ControlServer:
+class ControlServer(Listener):
     """A part: takes commands on the socket at ``path`` from the moment it is built.
 
     A socket that a killed daemon left is replaced. Raises ConfigError where another daemon
@@ -48,15 +47,12 @@ class ControlServer:
     """
 
     def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
+        busy = _line(_error("busy", f"{CLIENTS} commands are being served"))
+        super().__init__("control", most=CLIENTS, request_timeout=REQUEST_TIMEOUT, busy=busy)
         self.name = "control"
         self.patience = PATIENCE
-        self.moved = time.monotonic()
         self.path = path
         self._commands = commands
-        self._free = threading.BoundedSemaphore(CLIENTS)
-        self._stopping = threading.Event()
-        self._wakes, self._waker = socket.socketpair()
-        self._waker.setblocking(False)
         self._listener = _listen(path)
         self._inode = os.stat(path).st_ino
 
@@ -65,62 +61,27 @@ class ControlServer:
 
     def run(self) -> None:
         """Serve until asked to stop; commands under way are not waited for."""
-        with self._listener, self._wakes, self._waker, selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            selector.register(self._wakes, selectors.EVENT_READ)
-            while not self._stopping.is_set():
-                self.moved = time.monotonic()
-                if selector.select(TICK) and not self._stopping.is_set():
-                    self._accept()
+        try:
+            self._listen(self._listener)
+        finally:
+            self._close()
 
     def stop(self) -> None:
-        """Take no more commands, and take the socket away."""
+        """Take no more commands, and remove the socket."""
         if self._stopping.is_set():
             return
-        self._stopping.set()
         with contextlib.suppress(OSError):
             if os.stat(self.path).st_ino == self._inode:
                 self.path.unlink()
-        with contextlib.suppress(OSError):
-            self._waker.send(b"x")
+        self._stop_listening()
 
-    def _accept(self) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except BlockingIOError:  # it has left again
-            return
-        except OSError as error:
-            log.warning("control.failing", extra={"error": str(error)})
-            self._stopping.wait(TICK)  # no descriptor is free, say: not again at once
-            return
-        self._admit(client)
-
-    def _admit(self, client: socket.socket) -> None:
-        if not self._free.acquire(blocking=False):
-            with client, contextlib.suppress(OSError):
-                client.setblocking(False)
-                client.send(_line(_error("busy", f"{CLIENTS} commands are being served")))
-            return
-        thread = threading.Thread(
-            target=self._serve, args=(client,), name="control-client", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError:  # no thread can be started
-            self._free.release()
-            client.close()
-
-    def _serve(self, client: socket.socket) -> None:
-        """One client, from its request to the last line of the answer."""
-        try:
-            with client, contextlib.suppress(OSError):
-                line = _read_line(client)
-                client.settimeout(SEND_TIMEOUT)
-                with contextlib.closing(self._answers(line)) as answers:
-                    for answer in answers:
-                        client.sendall(_line(answer))
-        finally:
-            self._free.release()
+    def _serve(self, client: Client) -> None:
+        line = _read_line(client.socket)
+        client.asked()
+        client.socket.settimeout(SEND_TIMEOUT)
+        with contextlib.closing(self._answers(line)) as answers:
+            for answer in answers:
+                client.socket.sendall(_line(answer))
 
     def _answers(self, line: bytes) -> Output:
         try:
@@ -172,7 +133,6 @@ def _listen(path: Path) -> socket.socket:
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(os.fspath(path))
         listener.listen(CLIENTS)
-        listener.setblocking(False)
     except OSError as error:
         listener.close()
         sentence = f"SWF_BRIDGE_CONTROL: cannot listen on {path}: {error.strerror}"
@@ -192,7 +152,7 @@ def _take_stale_away(path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise ConfigError([f"SWF_BRIDGE_CONTROL: {path} is there and is no socket"])
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(TICK)
+        probe.settimeout(PROBE_TIMEOUT)
         try:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:

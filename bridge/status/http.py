@@ -7,17 +7,16 @@ Nothing here is a secret, and nothing can be changed here; it listens on loopbac
 import ipaddress
 import json
 import logging
-import selectors
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import BoundedSemaphore, Event, Lock
+from http.server import BaseHTTPRequestHandler
+from threading import Event
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from bridge.control.listener import Client, Listener
 from bridge.status import page
 from bridge.status.prometheus import render
 from bridge.telemetry.metrics import Metrics
@@ -27,13 +26,15 @@ from bridge.telemetry.redact import redact
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 16
-"""Requests served at once; further ones are turned away."""
+"""Connections served at once."""
+BACKLOG = 64
+"""Connections that wait to be accepted."""
+ANSWER_TIME = 2.0
+"""Seconds in which a request is answered before a newer connection may take its place."""
 REQUEST_TIMEOUT = 10.0
 """Seconds after which a connection is closed, whatever it is at."""
 BIND_INTERVAL = 30.0
 """Seconds between tries to listen on an address that is taken."""
-TICK = 5.0
-"""Seconds after which an idle server says that it moves."""
 PATIENCE = 90.0
 """Seconds without a move after which it counts as stuck; a look-up of its name may take long."""
 
@@ -66,7 +67,7 @@ class Facts(Protocol):
         """Everything that an operator wants to see at once (``bridge/status/snapshot.py``)."""
 
 
-class StatusServer:
+class StatusServer(Listener):
     """Serves what ``facts`` tell on ``address``: a part of the daemon.
 
     An address that cannot be listened on costs a warning and is tried again; ``run`` goes on.
@@ -75,14 +76,13 @@ class StatusServer:
     name = "status"
 
     def __init__(self, address: tuple[str, int], facts: Facts) -> None:
+        super().__init__("status", most=CONNECTIONS, request_timeout=REQUEST_TIMEOUT)
         self.listening = Event()
         self.address: tuple[str, int] = (address[0], address[1])  # the real port while listening
         self.patience = PATIENCE
-        self.moved = monotonic()
-        self._facts = facts
-        self._stopping = Event()
-        self._waker, self._wakes = socket.socketpair()
-        self._waker.setblocking(False)
+        self.facts = facts
+        self.names: frozenset[str] = frozenset()
+        """The host names by which it may be asked."""
         where = f"{address[0]}:{address[1]}"
         self._outage = Outage(log, "status.unavailable", "status.available", address=where)
 
@@ -91,120 +91,69 @@ class StatusServer:
         while not self._stopping.is_set():
             self.moved = monotonic()
             try:
-                server = _Server(self.address, self._facts)
+                listener = _bind(self.address)
             except OSError as error:
                 self._outage.begin(error)
                 self._stopping.wait(BIND_INTERVAL)
                 continue
             self._outage.end()
-            with server:
-                self._serve(server)
-        self._waker.close()
-        self._wakes.close()
+            self.names = _names(self.address[0])
+            self.address = listener.getsockname()[:2]
+            log.info("status.listening", extra={"address": "{}:{}".format(*self.address)})
+            self.listening.set()
+            self._listen(listener)
+            self.listening.clear()
+        self._close()
 
     def stop(self) -> None:
         """Ask ``run`` to end; requests under way are not waited for. Never blocks."""
-        self._stopping.set()
-        with suppress(OSError):
-            self._waker.send(b"x")
+        self._stop_listening()
 
-    def _serve(self, server: "_Server") -> None:
-        self.address = str(server.server_address[0]), server.server_port
-        log.info("status.listening", extra={"address": "{}:{}".format(*self.address)})
-        self.listening.set()
-        with selectors.DefaultSelector() as selector:
-            selector.register(server, selectors.EVENT_READ)
-            selector.register(self._wakes, selectors.EVENT_READ)
-            while not self._stopping.is_set():
-                self.moved = monotonic()
-                selector.select(timeout=1.0 if server.open else TICK)
-                server.close_overdue()
-                server.handle_request()
-        self.listening.clear()
+    def _serve(self, client: Client) -> None:
+        _Request(client, self)
 
 
-class _Server(ThreadingHTTPServer):
-    """A thread a request, so many at most, none for longer than ``REQUEST_TIMEOUT``."""
-
-    timeout = 0  # of handle_request: it is called where there is something to accept
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], facts: Facts) -> None:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        self.address_family = found[0][0]
-        self.facts = facts
-        self.names = _names(address[0])
-        self.open: dict[Any, float] = {}
-        self._free = BoundedSemaphore(CONNECTIONS)
-        self._lock = Lock()
-        super().__init__(address, _Request)
-
-    def server_bind(self) -> None:
-        """Bind without the look-up of our own name that HTTPServer makes."""
-        if self.allow_reuse_address:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_port = self.server_address[1]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve on a thread of its own, or turn away where too many are being served."""
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        with self._lock:
-            self.open[request] = monotonic() + REQUEST_TIMEOUT
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no thread can be started
-            self._forget(request)
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._forget(request)
-
-    def close_overdue(self) -> None:
-        """End connections whose time is over: their threads see the end of the stream."""
-        now = monotonic()
-        with self._lock:
-            overdue = [request for request, deadline in self.open.items() if deadline < now]
-            for request in overdue:
-                with suppress(OSError):
-                    request.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is nobody's business."""
-        log.debug("status.request_broke", exc_info=True)
-
-    def _forget(self, request: Any) -> None:
-        with self._lock:
-            del self.open[request]
-        self._free.release()
+def _bind(address: tuple[str, int]) -> socket.socket:
+    """Listen there. Raises OSError."""
+    (family, *_, found), *_ = socket.getaddrinfo(
+        *address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(found)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 class _Request(BaseHTTPRequestHandler):
     """One request, answered and closed."""
 
-    server: _Server
     server_version = "swf-bridge"
     sys_version = ""
     protocol_version = "HTTP/1.1"
     timeout = REQUEST_TIMEOUT
 
+    def __init__(self, client: Client, server: StatusServer) -> None:
+        self._client = client
+        self._server = server
+        # The library passes the server on to subclasses and asks nothing of it.
+        super().__init__(client.socket, None, None)  # type: ignore[arg-type]
+
     def do_GET(self) -> None:
         """Answer a path, or its head alone."""
+        self._client.asked(kept_for=ANSWER_TIME, timeout=REQUEST_TIMEOUT)
         pages = {
             "/": self._page,
-            "/livez": lambda: self._checks(self.server.facts.livez()),
-            "/readyz": lambda: self._checks(self.server.facts.readyz()),
+            "/livez": lambda: self._checks(self._server.facts.livez()),
+            "/readyz": lambda: self._checks(self._server.facts.readyz()),
             "/metrics": self._metrics,
         }
-        answer = pages.get(urlsplit(self.path).path)
-        if not _is_ours(self.headers.get("Host"), self.server.names):
+        answer = pages.get(self.path.partition("?")[0])
+        if not _is_ours(self.headers.get("Host"), self._server.names):
             self._send(HTTPStatus.MISDIRECTED_REQUEST, TEXT, "no such host here\n")
         elif answer is None:
             self._send(HTTPStatus.NOT_FOUND, TEXT, f"there are {' '.join(pages)}\n")
@@ -244,10 +193,10 @@ class _Request(BaseHTTPRequestHandler):
         return status, JSON, json.dumps(told, indent=2) + "\n"
 
     def _metrics(self) -> tuple[HTTPStatus, str, str]:
-        return HTTPStatus.OK, *render(self.server.facts.metrics(), self.headers.get("Accept", ""))
+        return HTTPStatus.OK, *render(self._server.facts.metrics(), self.headers.get("Accept", ""))
 
     def _page(self) -> tuple[HTTPStatus, str, str]:
-        return HTTPStatus.OK, HTML, page.render(self.server.facts.snapshot())
+        return HTTPStatus.OK, HTML, page.render(self._server.facts.snapshot())
 
     def _send(self, status: HTTPStatus, kind: str, text: str, **headers: str) -> None:
         body = text.encode("utf-8", "replace")

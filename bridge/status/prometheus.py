@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bridge.telemetry.metrics import Distribution, Family, Metrics
+from bridge.telemetry.metrics import Distribution, Family, Labels, Metrics
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -18,7 +18,10 @@ def render(metrics: Metrics, accept: str) -> tuple[str, str]:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(metrics))
     ProcessCollector(registry=registry)
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that the library cannot compare
+        encode, content_type = choose_encoder("")
     return content_type, encode(registry).decode()
 
 
@@ -39,13 +42,19 @@ def _family(family: Family) -> "Metric":
     if metric.kind == "histogram":
         spread = metrics_core.HistogramMetricFamily(metric.name, metric.help, labels=labels)
         bounds = [*map(floatToGoString, metric.buckets), "+Inf"]
-        for values, found in family.samples:
+        for values, found in _told(family):
             assert isinstance(found, Distribution)
             buckets = list(zip(bounds, found.cumulative, strict=True))
             spread.add_metric(values, buckets, found.sum)
         return spread
     kinds = {"counter": metrics_core.CounterMetricFamily, "gauge": metrics_core.GaugeMetricFamily}
     told: Metric = kinds[metric.kind](metric.name, metric.help, labels=labels)
-    for values, found in family.samples:
+    for values, found in _told(family):
         told.add_metric(values, found)  # type: ignore[attr-defined]
     return told
+
+
+def _told(family: Family) -> Iterator[tuple[Labels, float | Distribution]]:
+    """The samples with label values that UTF-8 can hold: SWF's may have lone surrogates."""
+    for values, found in family.samples:
+        yield tuple(each.encode(errors="backslashreplace").decode() for each in values), found

@@ -1,0 +1,154 @@
+"""Accepts connections and serves each on a thread of its own: the core of both of our servers.
+
+The control socket and the status server differ in what they listen on and in what they speak, and
+share the rest, which stands here. ``socketserver`` would give the thread for each connection, but
+neither the bound on their number, nor an end of connections that say nothing, nor a stop that
+needs no polling; with all three overridden, nothing of it was left.
+"""
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from abc import ABC, abstractmethod
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0
+"""Seconds between two looks at connections whose time is over."""
+PAUSE = 1.0
+"""Seconds before the next accept where no descriptor is free."""
+
+
+class Client:
+    """A connection that was accepted. Its thread reads and writes ``socket``."""
+
+    def __init__(self, accepted: socket.socket, request_timeout: float) -> None:
+        now = time.monotonic()
+        self.socket = accepted
+        self.deadline = now + request_timeout
+        """Monotonic seconds after which the connection is shut down."""
+        self.kept_until = now
+        """Monotonic seconds before which no newer connection takes its place."""
+
+    def asked(self, *, kept_for: float = float("inf"), timeout: float = float("inf")) -> None:
+        """Its request is complete: keep it so many seconds, and shut it down after ``timeout``."""
+        now = time.monotonic()
+        self.kept_until = now + kept_for
+        self.deadline = now + timeout
+
+    def shut_down(self) -> None:
+        """Have its thread see the end of the stream; any thread may call this."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+
+class Listener(ABC):
+    """The loop of a server that serves ``most`` connections at once.
+
+    Where all are taken, a new connection takes the place of the one that has gone longest without
+    completing its request: connections that say nothing cannot keep others out. Where every one has
+    asked and is still being answered, the new one is sent ``busy`` and closed.
+    """
+
+    def __init__(self, name: str, *, most: int, request_timeout: float, busy: bytes = b"") -> None:
+        self.moved = time.monotonic()
+        """Monotonic seconds when the loop last said that it moves."""
+        self._name = name
+        self._most = most
+        self._request_timeout = request_timeout
+        self._busy = busy
+        self._lock = threading.Lock()
+        self._clients: dict[Client, None] = {}  # in the order in which they came
+        self._stopping = threading.Event()
+        self._wakes, self._waker = socket.socketpair()
+        self._waker.setblocking(False)
+
+    @abstractmethod
+    def _serve(self, client: Client) -> None:
+        """Read one request and answer it, on the client's thread. May raise OSError."""
+
+    def _stop_listening(self) -> None:
+        """Have ``_listen`` return; connections under way are not waited for. Never blocks."""
+        self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._waker.send(b"x")
+
+    def _close(self) -> None:
+        self._wakes.close()
+        self._waker.close()
+
+    def _listen(self, listener: socket.socket) -> None:
+        """Accept and serve until ``_stop_listening``; closes ``listener``."""
+        listener.setblocking(False)
+        with listener, selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            selector.register(self._wakes, selectors.EVENT_READ)
+            while not self._stopping.is_set():
+                self.moved = time.monotonic()
+                selector.select(TICK)
+                self._shut_down_overdue()
+                if not self._stopping.is_set():
+                    self._accept(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):  # it has left again
+            return
+        except OSError as error:
+            log.warning(f"{self._name}.failing", extra={"error": str(error)})  # noqa: G004
+            self._stopping.wait(PAUSE)
+            return
+        accepted.setblocking(True)
+        client = Client(accepted, self._request_timeout)
+        if not self._admit(client):
+            with accepted, contextlib.suppress(OSError):
+                accepted.setblocking(False)
+                accepted.send(self._busy)
+            return
+        thread = threading.Thread(
+            target=self._live, args=(client,), name=f"{self._name}-client", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # no thread can be started
+            self._forget(client)
+            accepted.close()
+
+    def _admit(self, client: Client) -> bool:
+        """Whether there is a place, after taking that of an older connection if need be."""
+        older = None
+        with self._lock:
+            if len(self._clients) >= self._most:
+                now = time.monotonic()
+                older = next((each for each in self._clients if each.kept_until <= now), None)
+                if older is None:
+                    return False
+                del self._clients[older]
+            self._clients[client] = None
+        if older is not None:
+            older.shut_down()
+        return True
+
+    def _live(self, client: Client) -> None:
+        try:
+            with client.socket, contextlib.suppress(OSError):
+                self._serve(client)
+        except Exception:
+            log.exception(f"{self._name}.failed")  # noqa: G004
+        finally:
+            self._forget(client)
+
+    def _forget(self, client: Client) -> None:
+        with self._lock:
+            self._clients.pop(client, None)
+
+    def _shut_down_overdue(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            overdue = [each for each in self._clients if each.deadline < now]
+        for client in overdue:
+            client.shut_down()
