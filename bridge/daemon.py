@@ -145,24 +145,29 @@ class Daemon:
             log.warning("poll.abandoned", extra={"count": count})
         self._until(self._handed_over, deadline - time.monotonic())
         self._stop([parts.reconciler, parts.demand])
-        parts.consumer.cancel()
-        self._until(lambda: not parts.consumer.ready.is_set() or self._answered(), finish)
+        for consumer in parts.consumers:
+            consumer.cancel()
+        self._until(self._answered, finish)
         self._stop([*parts.responders, parts.timer])
         self._until(lambda: self._ended([*parts.responders, parts.timer]), finish)
         self._until(self._handed_over, finish)
-        self._stop([parts.consumer, parts.publisher])
-        self._until(lambda: self._ended([parts.consumer, parts.publisher]), finish)
+        connected = [*parts.consumers, parts.publisher, parts.answers]
+        self._stop(connected)
+        self._until(lambda: self._ended(connected), finish)
         self._stop([parts.control])
         if parts.status is not None:
             self._stop([parts.status])
 
     def _handed_over(self) -> bool:
         # While RabbitMQ is away there is nothing to wait for: the journal has it all.
-        publisher = self._parts.publisher
-        return not publisher.outstanding or not publisher.ready.is_set()
+        sending = (self._parts.publisher, self._parts.answers)
+        return all(not each.outstanding or not each.ready.is_set() for each in sending)
 
     def _answered(self) -> bool:
-        return self._parts.responder.work.empty() and not self._parts.consumer.unsettled
+        if not self._parts.responder.work.empty():
+            return False
+        consumers = self._parts.consumers
+        return not any(each.unsettled for each in consumers if each.ready.is_set())
 
     def _stop(self, parts: Sequence[Part]) -> None:
         for part in parts:

@@ -32,7 +32,7 @@ from bridge.journal.slots import Window
 from bridge.message import Message, RoutingKey
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumer import Consumer, Delivery, Outcome
+from bridge.rabbitmq.consumer import Consumer, Delivery
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.queue_watch import Demand, Wanted
 from bridge.rabbitmq.topology import Topology
@@ -91,10 +91,19 @@ class Parts:
         self._tls = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
         self.topology = Topology.of(settings, self.journal.instance)
         self.publisher = Publisher(
-            settings.amqp_urls,
+            settings.amqp_order,
             self._tls,
-            self.topology.for_publisher(),
+            self.topology.for_tasks(),
             declare=settings.declare,
+            optional=(*self.topology.for_undeliverable(), *self.topology.for_notices()),
+        )
+        self.answers = Publisher(
+            settings.amqp_order,
+            self._tls,
+            (),
+            declare=settings.declare,
+            optional=self.topology.for_answers(),
+            name="answers",
         )
         self._build_way_back()
         self._build_way_forward()
@@ -114,7 +123,8 @@ class Parts:
             window=self.window,
             journal=self.journal,
             consumer=self.consumer,
-            connections=self.connections,
+            connections=[each for each in self.connections if each not in self.beside],
+            beside=self.beside,
             answers=self.responder.outage,
             unroutable=lambda: self.forwarder.unroutable,
         )
@@ -125,12 +135,23 @@ class Parts:
     def connections(self) -> list[Connection]:
         """Those to RabbitMQ."""
         watching = [self.demand] if self.demand.gates else []
-        return [self.publisher, self.consumer, *watching]
+        return [self.publisher, self.consumer, *watching, *self.beside]
+
+    @property
+    def beside(self) -> list[Connection]:
+        """Those without which tasks and replies go on."""
+        return [self.answers, self.undeliverable, self.notices]
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """Those from which something is handed to the responders."""
+        return [self.consumer, self.undeliverable, self.notices]
 
     @property
     def all(self) -> list[Part]:
         """Every part but the servers, the sink first."""
-        back: list[Part] = [self.publisher, self.timer, *self.responders, self.consumer]
+        sending: list[Part] = [self.publisher, self.answers]
+        back = [*sending, self.timer, *self.responders, *self.consumers]
         demand: list[Part] = [self.demand] if self.demand.gates else []
         return [*back, self.reconciler, *demand, *self.polling]
 
@@ -152,7 +173,7 @@ class Parts:
         settings = self.settings
         self.instances = Instances(
             self.journal,
-            self.publisher,
+            self.answers,
             self.metrics,
             topology=self.topology,
             routing_key=self._routing_key,
@@ -161,11 +182,10 @@ class Parts:
         self.heartbeats = Heartbeats(
             self.swf.calls,
             self.instances,
-            self.publisher,
+            self.answers,
             self.metrics,
             topology=self.topology,
             later=self.timer.later,
-            settle=self._settle,
             refuse=self._refuse,
         )
         self.keepalive = Keepalive(
@@ -187,16 +207,27 @@ class Parts:
             heard=self.keepalive.heard,
         )
         self.responders = self._responders()
-        self.consumer = Consumer(
-            settings.amqp_urls,
+        topology = self.topology
+        consumer = partial(
+            Consumer,
+            settings.amqp_order,
             self._tls,
-            self.topology.for_consumer(),
             declare=settings.declare,
-            queues=(settings.reply_queue, settings.undeliverable, self.topology.notice_queue),
             dead_letter_queue=settings.dead_letter_queue,
             deliver=self.responder.deliver,
             publish=self.publisher.publish,
-            parked=lambda code: self.metrics.count(m.DEAD_LETTERS, code),
+            parked=partial(self.metrics.count, m.DEAD_LETTERS),
+        )
+        self.consumer = consumer(topology.for_replies(), queue=topology.reply_queue)
+        self.undeliverable = consumer(
+            topology.for_undeliverable(), queue=topology.undeliverable, name="undeliverable"
+        )
+        self.notices = consumer(
+            topology.for_notices(),
+            queue=topology.notice_queue,
+            name="notices",
+            exclusive=True,
+            former=topology.old_notice_queue,
         )
 
     def _responders(self) -> list[Part]:
@@ -238,15 +269,12 @@ class Parts:
         """For how many conversations with SWF a thread has room, where so many are wanted."""
         return wanted if self.swf.side_by_side else 1
 
-    def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
-        self.consumer.settle(delivery, outcome)
-
     def _refuse(self, delivery: Delivery, error: BadReply) -> None:
         self.responder.refuse(delivery, error)
 
     def _settle_all(self, settled: Settled) -> None:
         for delivery, outcome in settled:
-            self.consumer.settle(delivery, outcome)
+            delivery.settle(outcome)
 
     async def _handle(self, work: Work) -> Settled:
         with sentry.work_scope():
@@ -278,7 +306,7 @@ class Parts:
             for each in settings.task_lists
             if each.queue
         }
-        self.demand = Demand(settings.amqp_urls, self._tls, wanted, declare=settings.declare)
+        self.demand = Demand(settings.amqp_order, self._tls, wanted, declare=settings.declare)
         self.sources = [
             Source(
                 _label(each),

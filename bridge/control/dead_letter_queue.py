@@ -8,7 +8,7 @@ limit of 1,000,000 with which the bridge declares the queue.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -18,8 +18,9 @@ from bridge.control.dead_letter import DeadLetter
 from bridge.errors import Unavailable
 from bridge.message import Message
 from bridge.rabbitmq.amqp import Tls, from_pika
-from bridge.rabbitmq.connection import Connection, Run, Step, Steps
+from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.setup import Step
 from bridge.rabbitmq.topology import QUORUM, Queue
 
 PREFETCH_MOST = 65_535
@@ -73,9 +74,9 @@ class DeadLetterConsumer(Connection):
 
     def run(self) -> None:
         """Consume at the first address that answers."""
-        for address in self._addresses:
-            self._live(address)
-            if self._arrived or self._stopping.is_set():
+        while True:
+            self.live(self._addresses.next())
+            if self._arrived or self._stopping.is_set() or self._addresses.tried_all:
                 break
         if not self._left:
             self.error = Unavailable(
@@ -124,30 +125,30 @@ class DeadLetterConsumer(Connection):
 
     # --- the connection ---
 
-    def _setup(self) -> Steps:
+    async def _setup(self) -> None:
         self._arrived = True
         channel = self._channel
-        self.count = yield from self._waiting(channel)
+        self.count = await self._waiting(channel)
         if not self.count:
             return
         # All of them, however few are wanted: those that come back are put behind others that
         # have come back before.
-        yield Step(
+        await Step(
             "limit the prefetch",
             lambda done: channel.basic_qos(
                 prefetch_count=self.count if self.count <= PREFETCH_MOST else 0, callback=done
             ),
         )
-        on_delivery = self._guarded(self._on_delivery)
-        yield Step(
+        on_delivery = self.guarded(self._on_delivery)
+        await Step(
             f"consume from queue {self._queue}",
             lambda done: channel.basic_consume(self._queue, on_delivery, callback=done),
         )
         self._last = time.monotonic()
 
-    def _waiting(self, channel: Any) -> Generator[Step, Any, int]:
+    async def _waiting(self, channel: Any) -> int:
         """The number of messages that are ready in the queue."""
-        frame = yield Step(
+        frame = await Step(
             f"count queue {self._queue}",
             lambda done: channel.queue_declare(self._queue, passive=True, callback=done),
         )
@@ -176,7 +177,7 @@ class DeadLetterConsumer(Connection):
     def _tick(self) -> None:
         quiet = time.monotonic() - self._last
         if self._outstanding and quiet > CONFIRM_TIMEOUT:
-            self._abort(TimeoutError("no confirm: what is on its way may come twice"))
+            self.abort(TimeoutError("no confirm: what is on its way may come twice"))
         elif not self._outstanding and quiet > IDLE:
             self._enough = True
             self._work()
@@ -184,17 +185,17 @@ class DeadLetterConsumer(Connection):
     def _leave(self) -> None:
         if not self._leaving:
             self._leaving = True
-            Run(self, self._give_back(), self._on_wake).go()
+            self._run(self._give_back(), self._on_wake)
 
-    def _give_back(self) -> Steps:
+    async def _give_back(self) -> None:
         """Close the channel, and wait until the messages are ready again for the next consumer."""
         channel = self._channel
-        yield Step("close the channel", partial(_close, channel))
-        another = yield from self._open_channel()
+        await Step("close the channel", partial(_close, channel))
+        another = await self._open_channel()
         for _ in range(RETURN_TRIES):
-            if (yield from self._waiting(another)) >= self._held:
+            if await self._waiting(another) >= self._held:
                 break
-            yield Step("wait", lambda done: self._call_later(RETURN_STEP, done))
+            await Step("wait", lambda done: self._call_later(RETURN_STEP, done))
         self._left = True
         self._stopping.set()
 

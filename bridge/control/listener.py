@@ -99,7 +99,8 @@ class Listener(ABC):
         except (BlockingIOError, ConnectionError):  # it has left again
             return
         except OSError as error:
-            log.warning(f"{self._name}.failing", extra={"error": str(error)})  # noqa: G004
+            extra = {"server": self._name, "error": str(error)}
+            log.warning("listener.failing", extra=extra)
             self._stopping.wait(PAUSE)
             return
         accepted.setblocking(True)

@@ -13,9 +13,11 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from bridge.errors import BadReply, Refused, TaskClosed, Unavailable
-from bridge.rabbitmq.amqp import Tls, cause, turned_away
-from bridge.rabbitmq.connection import ChannelClosedByBroker, Connection, Missing, Step, Steps
+from bridge.rabbitmq.addresses import Address
+from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, cause, turned_away
+from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.permissions import Probe, probes
+from bridge.rabbitmq.setup import Missing, Step
 from bridge.rabbitmq.topology import Binding, Item, Topology
 from bridge.settings.settings import Settings
 from bridge.swf.aws import Aws
@@ -148,9 +150,9 @@ class _Look(Connection):
     def __init__(self, settings: Settings, url: str, *, declare: bool) -> None:
         tls = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
         super().__init__("check", [url], tls, (), declare=declare)
+        self._address = Address(url)
         topology = Topology.of(settings)
-        wanted = dict.fromkeys((*topology.for_publisher(), *topology.for_consumer()))
-        self._wanted = [each for each in wanted if not _is_of_one(each, topology)]
+        self._wanted = topology.shared()
         self._will_declare = settings.declare
         self._probes = [] if declare else [*probes(topology, declare=settings.declare)]
         self._found: list[Result] = []
@@ -158,40 +160,43 @@ class _Look(Connection):
 
     def findings(self) -> list[Result]:
         """Connect once, look, and leave."""
-        self._live(self._addresses[0])
+        self.live(self._address)
         if not self._arrived:
             error = self._error or TimeoutError("no answer")
             mark = Mark.WRONG if turned_away(error) else Mark.UNAVAILABLE
-            return [Result(mark, f"RabbitMQ at {self._hosts[0]}: {cause(error)}")]
+            return [Result(mark, f"RabbitMQ at {self._address.shown}: {cause(error)}")]
         return self._found
 
-    def _setup(self) -> Steps:
+    async def _setup(self) -> None:
         self._arrived = True
         version = self._connection.server_properties.get("version", "of an unknown version")
         vhost = self._connection.params.virtual_host
-        told = f"RabbitMQ at {self._hosts[0]}: {version}, vhost {vhost}"
+        told = f"RabbitMQ at {self._address.shown}: {version}, vhost {vhost}"
         self._found.append(Result(Mark.HOLDS, told))
         for item in self._wanted:
             if isinstance(item, Binding) and not self._declare:
                 self._found.append(Result(Mark.UNPROVEN, f"{item}: AMQP cannot ask for it"))
                 continue
             try:
-                yield from self._stand([item])
+                await self._stand([item])
                 self._found.append(Result(Mark.HOLDS, f"{item}: is there"))
             except Missing as error:
-                self._found.append(self._missing(item, str(error)))
+                self._found.append(self._missing(item, error))
+            except ChannelClosedByBroker as error:
+                told = f"{item}: {error.reply_code} {error.reply_text}"
+                self._found.append(Result(Mark.UNAVAILABLE, told))
         for probe in self._probes:
-            channel = yield from self._open_channel()
+            channel = await self._open_channel()
             try:
-                yield Step(f"ask whether we may {probe.text}", partial(probe.ask, channel))
+                await Step(f"ask whether we may {probe.text}", partial(probe.ask, channel))
                 channel.close()
                 self._found.append(Result(Mark.HOLDS, f"permitted: {probe.text}"))
             except ChannelClosedByBroker as error:
                 self._found.append(_permitted(probe, error))
 
-    def _missing(self, item: Item, why: str) -> Result:
-        if "not permitted" in why:
-            return Result(Mark.UNPROVEN, why)
+    def _missing(self, item: Item, error: Missing) -> Result:
+        if not error.absent:
+            return Result(Mark.UNPROVEN, str(error))
         if self._will_declare:
             return Result(Mark.NOTE, f"{item}: is missing; the bridge declares it when it starts")
         return Result(Mark.WRONG, f"{item}: is missing, and SWF_BRIDGE_DECLARE is false")
@@ -216,9 +221,3 @@ def _permitted(probe: Probe, error: ChannelClosedByBroker) -> Result:
             told = f"not permitted: {probe.text}: {error.reply_text}"
             return Result(mark, f"{told}; swf-bridge topology prints what is needed")
     return Result(Mark.UNPROVEN, f"{probe.text}: {error.reply_code} {error.reply_text}")
-
-
-def _is_of_one(item: Item, topology: Topology) -> bool:
-    """Whether it belongs to one instance alone, which declares it when it starts."""
-    queue = item.queue if isinstance(item, Binding) else item.name
-    return queue == topology.notice_queue

@@ -48,8 +48,8 @@ class Beat(Protocol):
 class Heartbeats:
     """What workers' heartbeats are answered by. ``take`` may be called from any thread.
 
-    ``work`` is for the threads that carry heartbeats to SWF; ``settle`` is given each delivery with
-    its outcome, ``refuse`` one that SWF will never accept, with SWF's error.
+    ``work`` is for the threads that carry heartbeats to SWF; ``refuse`` is given each delivery that
+    SWF will never accept, with SWF's error.
     """
 
     def __init__(
@@ -61,7 +61,6 @@ class Heartbeats:
         *,
         topology: Topology,
         later: Callable[[float, Callable[[], object]], object],
-        settle: Callable[[Delivery, Outcome], object],
         refuse: Callable[[Delivery, BadReply], object],
     ) -> None:
         self.work: Jobs[Callable[[], Conversation[None]]] = Jobs()
@@ -73,7 +72,6 @@ class Heartbeats:
         self._metrics = metrics
         self._topology = topology
         self._later = later
-        self._settle = settle
         self._refuse = refuse
         self._lock = threading.Lock()
         self._in_hand = 0
@@ -92,7 +90,7 @@ class Heartbeats:
             overtaken = self._overtaken(delivery, beat)
             outcome = self._admit(delivery, beat)
         if outcome is not None:
-            self._settle(delivery, outcome)
+            delivery.settle(outcome)
         self._done(overtaken, lambda delivery: Ack())
         self._metrics.count(m.REPLIES, "heartbeat", by=len(overtaken))
 
@@ -217,7 +215,7 @@ class Heartbeats:
         with self._lock:
             self._in_hand -= len(beats)
         for delivery, _ in beats:
-            self._settle(delivery, outcome(delivery))
+            delivery.settle(outcome(delivery))
 
     def _answer(self, delivery: Delivery, beat: Heartbeat, *, is_open: bool, cancel: bool) -> None:
         reply_to = _reply_to(delivery)

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pika
+from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.connection_workflow import (
     AMQPConnectionWorkflowFailed,
     AMQPConnectorPhaseErrorBase,
     AMQPConnectorStackTimeout,
 )
+from pika.channel import Channel
 from pika.credentials import ExternalCredentials
 from pika.exceptions import (
     AMQPConnectionError,
     AuthenticationError,
     ChannelClosed,
+    ChannelClosedByBroker,
     ConnectionClosed,
     ConnectionClosedByBroker,
     ProbableAccessDeniedError,
@@ -27,6 +30,8 @@ from pika.exceptions import (
 from pika.spec import BasicProperties
 
 from bridge.message import Message
+
+__all__ = ["Channel", "ChannelClosedByBroker", "ConnectionClosedByBroker", "IOLoop"]
 
 HEARTBEAT = 15
 """Seconds. A peer that died is noticed within twice (heartbeat + 5)."""
@@ -43,8 +48,11 @@ class Tls:
     key: Path | None = None
 
 
-def parameters(url: str, tls: Tls, name: str) -> pika.URLParameters:
-    """How to connect to ``url``; ``name`` is what operators see of the connection."""
+def parameters(url: str, tls: Tls, name: str, ip: str = "") -> pika.URLParameters:
+    """How to connect to ``url``, at one address of its host where ``ip`` is given.
+
+    ``name`` is what operators see of the connection.
+    """
     found = pika.URLParameters(url)
     found.heartbeat = HEARTBEAT
     found.connection_attempts = 1
@@ -66,6 +74,7 @@ def parameters(url: str, tls: Tls, name: str) -> pika.URLParameters:
         found.ssl_options = pika.SSLOptions(context, found.host)
         if tls.cert is not None and "@" not in url.split("/")[2]:
             found.credentials = ExternalCredentials()
+    found.host = ip or found.host  # the certificate is still held against the name
     return found
 
 

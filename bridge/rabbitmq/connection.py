@@ -9,30 +9,38 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
-
-import pika
-from pika.adapters.select_connection import IOLoop
-from pika.channel import Channel
-from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
 from bridge.backoff import Backoff
 from bridge.rabbitmq import pika_tables
-from bridge.rabbitmq.amqp import SelectConnection, Tls, cause, parameters
-from bridge.rabbitmq.topology import Binding, Exchange, Item, Queue
+from bridge.rabbitmq.addresses import Address, Addresses
+from bridge.rabbitmq.amqp import (
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    IOLoop,
+    SelectConnection,
+    Tls,
+    cause,
+    parameters,
+)
+from bridge.rabbitmq.setup import Missing, Run, Step, Steps, declare
+from bridge.rabbitmq.topology import Binding, Item
 from bridge.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
-__all__ = ["ChannelClosedByBroker", "Connection", "Missing", "Run", "Step", "Steps"]
 
 CONNECT_TIMEOUT = 15.0
-STEP_TIMEOUT = 10.0
+CONNECT_TIMEOUT_OF_SEVERAL = 5.0
+"""Seconds to connect while another address is left to be tried: a node that is frozen accepts, and
+never answers."""
 CLOSE_TIMEOUT = 3.0
+OPTIONAL_TIMEOUT = 2.0
+"""Seconds to wait for the declaration of what tasks and replies can do without."""
+OPTIONAL_RETRY = 30.0
+"""Seconds between two tries of what could not be had."""
 TICK = 1.0
 PATIENCE = 60.0
 BACKOFF_FIRST = 0.2
@@ -41,33 +49,28 @@ SETTLED_AFTER = 5.0
 """Seconds for which a connection must have been ready before the next loss counts as the first."""
 
 _FORCED, _FORBIDDEN, _NOT_FOUND, _DIFFERS = 320, 403, 404, 406
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One request of a setup: ``start`` sends it and is given whom to call with the answer."""
-
-    what: str
-    start: Callable[[Callable[..., None]], object]
-
-
-Steps = Generator[Step, Any, None]
-
-
-class Missing(Exception):
-    """Something that must stand in RabbitMQ does not, and may not be declared."""
+_ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
 
 
 class Connection(ABC):
     """A part: a thread that keeps one connection and its channel up until it is stopped.
 
     ``ready`` is set while the channel is set up and RabbitMQ does not block it. ``run`` returns
-    after ``stop``; ``stop`` never blocks. Addresses are tried in turn, with capped, jittered
-    back-off.
+    after ``stop``; ``stop`` never blocks. Every address is tried before any back-off, which is
+    capped and jittered. ``items`` must stand before the channel is set up. ``optional`` ones are
+    tried before it too; what cannot be had of them is in ``lacks``, with RabbitMQ's reason, and is
+    tried again every OPTIONAL_RETRY seconds.
     """
 
     def __init__(
-        self, name: str, urls: Sequence[str], tls: Tls, items: Iterable[Item], *, declare: bool
+        self,
+        name: str,
+        urls: Sequence[str],
+        tls: Tls,
+        items: Iterable[Item],
+        *,
+        declare: bool,
+        optional: Iterable[Item] = (),
     ) -> None:
         self.name = name
         self.ready = threading.Event()
@@ -76,9 +79,14 @@ class Connection(ABC):
         self.patience = PATIENCE
         self.moved = time.monotonic()
         self.outage = Outage(log, "broker.lost", "broker.connected", connection=name)
-        self._addresses = [partial(parameters, url, tls, name) for url in urls]
-        self._hosts = [urlsplit(url).netloc.rpartition("@")[2] for url in urls]
+        self.node = ""
+        """The address that is used, and what RabbitMQ calls itself there; kept while away."""
+        self.lacks: dict[Item, str] = {}
+        """Replaced and never changed, so that other threads may read it."""
+        self._addresses = Addresses(urls)
+        self._tls = tls
         self._items = tuple(items)
+        self._optional = tuple(optional)
         self._declare = declare
         self._warned: set[Item] = set()
         self._greeted = False
@@ -86,6 +94,7 @@ class Connection(ABC):
         self._woken = False
         self._backoff = Backoff(BACKOFF_FIRST, BACKOFF_CAP)
         self._lives = 0
+        self._retry_at = 0.0
         self._loop: IOLoop | None = None
         self._connection: Any = None
         self._channel: Any = None
@@ -99,7 +108,7 @@ class Connection(ABC):
     # --- what a publisher or a consumer adds; all on the connection's own thread ---
 
     @abstractmethod
-    def _setup(self) -> Steps:
+    async def _setup(self) -> None:
         """After the topology: what makes the channel ready."""
 
     @abstractmethod
@@ -121,7 +130,7 @@ class Connection(ABC):
         if not self._woken:
             self._woken = True
             if loop := self._loop:
-                loop.add_callback_threadsafe(self._guarded(self._on_wake))
+                loop.add_callback_threadsafe(self.guarded(self._on_wake))
 
     def stop(self) -> None:
         """Have ``_work`` called once more, and the connection closed."""
@@ -131,19 +140,20 @@ class Connection(ABC):
 
     def run(self) -> None:
         """Keep the connection up until asked to stop."""
-        pika_tables.install()
         while not self._stopping.is_set():
-            self._live(self._addresses[self._lives % len(self._addresses)])
-            if not self._stopping.is_set():
-                why = cause(self._error) if self._error else "connection closed"
-                self.outage.begin(why, address=self._hosts[self._lives % len(self._hosts)])
+            address = self._addresses.next()
+            self.live(address)
+            if self._stopping.is_set():
+                return
+            why = cause(self._error) if self._error else "connection closed"
+            self.outage.begin(why, address=address.shown)
+            if self._addresses.tried_all:
                 self._pause(self._backoff.next())
             self._lives += 1
 
-    # --- one life of the connection ---
-
-    def _live(self, address: Callable[[], pika.connection.Parameters]) -> None:
-        """From connecting to the loss, whatever its cause."""
+    def live(self, address: Address) -> None:
+        """One life of the connection, from connecting to its loss, whatever the cause."""
+        pika_tables.install()
         self._error = self._channel = self._connection = None
         self._stands = False
         self._woken = False
@@ -151,13 +161,15 @@ class Connection(ABC):
         try:
             # A host without an address, a bad certificate, … : not all are errors of AMQP.
             self._connection = SelectConnection(
-                address(),
-                on_open_callback=self._guarded(self._on_open),
-                on_open_error_callback=self._guarded(self._on_closed),
-                on_close_callback=self._guarded(self._on_closed),
+                parameters(address.url, self._tls, self.name, address.ip),
+                on_open_callback=self.guarded(partial(self._on_open, address)),
+                on_open_error_callback=self.guarded(self._on_closed),
+                on_close_callback=self.guarded(self._on_closed),
                 custom_ioloop=loop,
             )
-            self._call_later(CONNECT_TIMEOUT, self._on_connect_timeout)
+            others = not self._addresses.tried_all
+            seconds = CONNECT_TIMEOUT_OF_SEVERAL if others else CONNECT_TIMEOUT
+            self._call_later(seconds, self._on_connect_timeout)
             self._call_later(TICK, self._on_tick)
             loop.start()
         except Exception as error:  # noqa: BLE001 - any of them means: no connection
@@ -169,28 +181,21 @@ class Connection(ABC):
             self.blocked = False
             self._lost(self._error)
 
-    def _pause(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not self._stopping.wait(min(TICK, max(0.0, deadline - time.monotonic()))):
-            self.moved = time.monotonic()
-            if self.moved >= deadline:
-                return
+    # --- for what runs on the connection's loop ---
 
-    def _guarded(self, callback: Callable[..., object]) -> Callable[..., None]:
+    def guarded(self, callback: Callable[..., object]) -> Callable[..., None]:
+        """The callback, whose exceptions end this life of the connection."""
+
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
                 callback(*args, **kwargs)
             except Exception as error:
                 log.exception("broker.callback_failed", extra={"connection": self.name})
-                self._abort(error)
+                self.abort(error)
 
         return guarded
 
-    def _call_later(self, seconds: float, callback: Callable[[], object]) -> None:
-        if self._loop is not None:
-            self._loop.call_later(seconds, self._guarded(callback))
-
-    def _abort(self, error: BaseException) -> None:
+    def abort(self, error: BaseException) -> None:
         """End this life at once: a closing handshake may never end."""
         self._error = self._error or error
         self.ready.clear()
@@ -203,26 +208,55 @@ class Connection(ABC):
             # Not at once: pika closes the socket in a callback of its own, which comes before.
             self._loop.add_callback_threadsafe(self._loop.stop)
 
-    def _on_open(self, connection: Any) -> None:
-        connection.add_on_connection_blocked_callback(self._guarded(self._on_blocked))
-        connection.add_on_connection_unblocked_callback(self._guarded(self._on_unblocked))
-        Run(self, self._steps(), self._set_up).go()
+    def _run(
+        self,
+        steps: Steps,
+        finished: Callable[[], object] = lambda: None,
+        late: Callable[[], object] | None = None,
+    ) -> None:
+        """Run steps beside whatever else the connection does."""
+        if self._loop is None:
+            steps.close()
+        else:
+            Run(self._loop, self, steps, finished, late).go()
 
-    def _steps(self) -> Steps:
-        yield from self._stand(self._items)
-        yield from self._channel_steps()
+    def _call_later(self, seconds: float, callback: Callable[[], object]) -> None:
+        if self._loop is not None:
+            self._loop.call_later(seconds, self.guarded(callback))
+
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not self._stopping.wait(min(TICK, max(0.0, deadline - time.monotonic()))):
+            self.moved = time.monotonic()
+            if self.moved >= deadline:
+                return
+
+    # --- one life of the connection ---
+
+    def _on_open(self, address: Address, connection: Any) -> None:
+        connection.add_on_connection_blocked_callback(self.guarded(self._on_blocked))
+        connection.add_on_connection_unblocked_callback(self.guarded(self._on_unblocked))
+        properties = connection.server_properties or {}
+        self.node = f"{address.shown} ({properties.get('cluster_name', 'RabbitMQ')})"
+        self._run(self._set_up_all(), self._set_up)
+
+    async def _set_up_all(self) -> None:
+        await self._stand(self._items)
+        await self._try_optional()
+        await self._set_up_channel()
         if self._lives:
             self.reconnects += 1
 
-    def _channel_steps(self) -> Steps:
-        self._channel = yield from self._open_channel()
-        self._channel.add_on_close_callback(self._guarded(self._on_channel_closed))
-        yield from self._setup()
+    async def _set_up_channel(self) -> None:
+        self._channel = await self._open_channel()
+        self._channel.add_on_close_callback(self.guarded(self._on_channel_closed))
+        await self._setup()
 
     def _set_up(self) -> None:
         self.moved = self._ready_at = time.monotonic()
-        if self.outage.end() is None and not self._greeted:
-            log.info("broker.connected", extra={"connection": self.name})
+        if self.outage.end(address=self.node) is None and not self._greeted:
+            extra = {"connection": self.name, "address": self.node}
+            log.info("broker.connected", extra=extra)
         self._greeted = True
         self._stands = True
         if not self._stopping.is_set() and not self.blocked:
@@ -239,25 +273,30 @@ class Connection(ABC):
     def _on_tick(self) -> None:
         self.moved = time.monotonic()
         self._call_later(TICK, self._on_tick)
-        if self.ready.is_set():
-            if self.moved - self._ready_at > SETTLED_AFTER:
-                self._backoff.reset()
-            self._tick()
+        if not self.ready.is_set():
+            return
+        if self.moved - self._ready_at > SETTLED_AFTER:
+            self._backoff.reset()
+            self._addresses.settled()
+        if self.lacks and self.moved >= self._retry_at:
+            self._retry_at = self.moved + OPTIONAL_RETRY
+            self._run(self._try_optional())
+        self._tick()
 
     def _close(self) -> None:
         """Once: another call must not cut off what the first has still to write."""
         if self._connection is not None and self._connection.is_closing:
             return
         if self._connection is None or not self._connection.is_open or self._channel is None:
-            self._abort(ConnectionAbortedError("asked to stop"))
+            self.abort(ConnectionAbortedError("asked to stop"))
         else:
             self._connection.close()
             stopped = ConnectionAbortedError("RabbitMQ does not answer the close")
-            self._call_later(CLOSE_TIMEOUT, partial(self._abort, stopped))
+            self._call_later(CLOSE_TIMEOUT, partial(self.abort, stopped))
 
     def _on_connect_timeout(self) -> None:
         if self._connection is None or not self._connection.is_open:
-            self._abort(TimeoutError("no answer within the time to connect"))
+            self.abort(TimeoutError("no answer within the time to connect"))
 
     def _on_closed(self, _connection: Any, error: BaseException) -> None:
         self._error = self._error or error
@@ -267,13 +306,13 @@ class Connection(ABC):
     def _on_channel_closed(self, _channel: Any, error: BaseException) -> None:
         # Simpler than to mend the channel, and as quick: everything is set up anew.
         if self._connection.is_open:
-            self._abort(error)
+            self.abort(error)
 
     def _renew_channel(self) -> None:
         """Set up a new channel on the same connection, after the loss of the one before."""
         self._channel = None
         self._stands = False
-        Run(self, self._channel_steps(), self._set_up).go()
+        self._run(self._set_up_channel(), self._set_up)
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         self.blocked = True
@@ -302,124 +341,61 @@ class Connection(ABC):
 
     # --- topology ---
 
-    def _open_channel(self) -> Generator[Step, Any, Any]:
-        return (
-            yield Step(
-                "open a channel", lambda done: self._connection.channel(on_open_callback=done)
-            )
+    async def _open_channel(self) -> Any:
+        return await Step(
+            "open a channel", lambda done: self._connection.channel(on_open_callback=done)
         )
 
-    def _stand(self, items: Iterable[Item]) -> Steps:
-        """See that every item stands: declare it, or look for it where declaring is not ours."""
+    async def _stand(self, items: Iterable[Item], patience: float | None = None) -> None:
+        """See that every item stands: declare it, or look for it where declaring is not ours.
+
+        Raises Missing where one cannot be had, and TimeoutError after ``patience`` seconds.
+        """
         channel = None
         for item in items:
             for passive in [True] if not self._declare else [False, True]:
                 if channel is None or not channel.is_open:
-                    channel = yield from self._open_channel()
+                    channel = await self._open_channel()
                 try:
-                    yield _declare(channel, item, passive=passive)
+                    await declare(channel, item, passive=passive, patience=patience)
                     break
                 except ChannelClosedByBroker as error:
                     self._refused(item, error, passive=passive)
         if channel is not None and channel.is_open:
             channel.close()
 
+    async def _try_optional(self) -> None:
+        """Have what can be had of the optional items, and note what cannot, and why."""
+        lacks: dict[Item, str] = {}
+        for item in self._optional:
+            try:
+                await self._stand([item], OPTIONAL_TIMEOUT)
+            except (Missing, TimeoutError) as error:
+                lacks[item] = str(error)
+            except ChannelClosedByBroker as error:
+                lacks[item] = f"{error.reply_code} {error.reply_text}"
+        for item, why in lacks.items():
+            if self.lacks.get(item) != why:
+                extra = {"item": str(item), "connection": self.name, "reason": why}
+                log.warning("topology.lacking", extra=extra)
+        for item in self.lacks.keys() - lacks.keys():
+            log.info("topology.found", extra={"item": str(item), "connection": self.name})
+        self.lacks = lacks
+        self._retry_at = time.monotonic() + OPTIONAL_RETRY
+
     def _refused(self, item: Item, error: ChannelClosedByBroker, *, passive: bool) -> None:
         """RabbitMQ closed the channel over ``item``: what that means, and whether to go on."""
         code, text = error.reply_code, error.reply_text
         if code == _NOT_FOUND:
-            raise Missing(f"{item} is missing and may not be declared")
+            absent = text.startswith(_ABSENT)  # else its node is down, or it has no leader
+            raise Missing(f"{item} {'is missing' if absent else 'cannot be had'}: {text}", absent)
         if code not in (_FORBIDDEN, _DIFFERS) or (passive and code == _DIFFERS):
             raise error
         if passive and not isinstance(item, Binding):
-            raise Missing(f"not permitted to use {item}: {text}")
+            raise Missing(f"not permitted to use {item}: {text}", absent=False)
         if item not in self._warned:
             self._warned.add(item)
             if code == _DIFFERS:
                 log.warning("topology.differs", extra={"item": str(item), "reason": text})
             else:  # as it should be where an operator declares
                 log.info("topology.not_permitted", extra={"item": str(item), "reason": text})
-
-
-class Run:
-    """Runs steps one after the other on the connection's loop, then calls ``finished``.
-
-    The close of a step's channel is thrown into the steps, so that they read as if they were
-    synchronous. A step that is not answered in time ends the connection's life, unless ``late``
-    is there to be told of it: then its answer is awaited further.
-    """
-
-    def __init__(
-        self,
-        connection: Connection,
-        steps: Steps,
-        finished: Callable[[], object],
-        late: Callable[[], object] | None = None,
-    ) -> None:
-        self._connection = connection
-        self._steps = steps
-        self._finished = finished
-        self._late = late
-        self._timer: Any = None
-        self._channel: Any = None
-
-    def go(self) -> None:
-        """Begin."""
-        self._advance(self._steps.send, None)
-
-    def _advance(self, resume: Callable[[Any], Step], value: Any) -> None:
-        loop = self._connection._loop
-        if loop is None:
-            return
-        if self._timer is not None:
-            loop.remove_timeout(self._timer)
-        self._timer = None
-        try:
-            step = resume(value)
-        except StopIteration:
-            self._channel = None  # from now on its close is no answer to a step
-            self._finished()
-            return
-        except (Missing, ChannelClosedByBroker, TimeoutError) as error:
-            self._connection._abort(error)
-            return
-        guarded = self._connection._guarded
-        late = TimeoutError(f"RabbitMQ does not answer: {step.what}")
-        give_up = self._late or partial(self._connection._abort, late)
-        self._timer = loop.call_later(STEP_TIMEOUT, guarded(give_up))
-        step.start(guarded(partial(self._answered, step)))
-
-    def _answered(self, step: Step, answer: Any = None, *rest: Any) -> None:
-        if isinstance(answer, Channel) and not rest:
-            answer.add_on_close_callback(self._connection._guarded(self._channel_closed))
-            self._channel = answer
-        self._advance(self._steps.send, answer)
-
-    def _channel_closed(self, channel: Any, error: Exception) -> None:
-        if channel is self._channel and isinstance(error, ChannelClosedByBroker):
-            self._advance(self._steps.throw, error)
-
-
-def _declare(channel: Any, item: Item, *, passive: bool) -> Step:
-    verb = "look for" if passive else "declare"
-    what = f"{verb} {item}"
-    match item:
-        case Exchange(name, kind):
-            return Step(
-                what,
-                lambda done: channel.exchange_declare(
-                    name, kind, passive=passive, durable=True, callback=done
-                ),
-            )
-        case Queue(name, arguments):
-            given = None if passive else dict(arguments)
-            return Step(
-                what,
-                lambda done: channel.queue_declare(
-                    name, passive=passive, durable=True, arguments=given, callback=done
-                ),
-            )
-        case Binding(queue, exchange) if passive:  # AMQP cannot ask for a binding
-            return Step(what, lambda done: done())
-        case Binding(queue, exchange):
-            return Step(what, lambda done: channel.queue_bind(queue, exchange, "", callback=done))

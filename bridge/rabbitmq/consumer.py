@@ -19,10 +19,11 @@ from typing import Any
 
 from bridge.errors import Refused, Unavailable
 from bridge.message import Message
-from bridge.rabbitmq.amqp import Tls, from_pika
-from bridge.rabbitmq.connection import Connection, Step, Steps
+from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, from_pika
+from bridge.rabbitmq.connection import OPTIONAL_TIMEOUT, Connection
 from bridge.rabbitmq.copies import dead_letter, to_the_tail
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.setup import Step
 from bridge.rabbitmq.topology import Item
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ HELD_FOR = 600.0
 """Seconds after which a reply that SWF cannot take goes to the tail of the queue."""
 TAIL_PACE = 100.0
 """Replies a second that go to the tail at most: they come round again."""
+FORMER_EMPTIES = 5.0
+"""Seconds in which what waits in a former queue is consumed; the rest stays for the next start."""
 UNPARKED_RETRY = 5.0
 RETRY_FIRST = 0.5
 RETRY_REFUSED = 5.0
@@ -70,6 +73,7 @@ Outcome = Ack | Later | Park
 class Delivery:
     """A message that was delivered and awaits its outcome."""
 
+    consumer: "Consumer" = field(repr=False)
     queue: str
     body: bytes
     properties: Mapping[str, Any]
@@ -82,6 +86,10 @@ class Delivery:
     def __repr__(self) -> str:
         return f"<Delivery {self.tag} of {self.queue}, {len(self.body)} bytes>"
 
+    def settle(self, outcome: Outcome) -> None:
+        """Have the consumer that it came from carry the outcome out. Never blocks."""
+        self.consumer.settle(self, outcome)
+
 
 def put_off(delivery: Delivery, error: Unavailable) -> Later:
     """Wait about as long as the delivery has waited already: capped, exponential, jittered."""
@@ -93,10 +101,12 @@ def put_off(delivery: Delivery, error: Unavailable) -> Later:
 
 
 class Consumer(Connection):
-    """The part that owns the connection from which replies and notices are consumed.
+    """A part that owns a connection from which one queue is consumed.
 
     ``deliver`` is called on its thread for each message and must not block. Dead letters and what
-    goes to the tail are published through ``publish``, and acknowledged once confirmed.
+    goes to the tail are published through ``publish``, and acknowledged once confirmed. No other
+    may consume the queue where this one is ``exclusive``. ``former`` is the queue of an earlier
+    version: what waits there is consumed too, and then the queue is deleted.
     """
 
     def __init__(
@@ -106,14 +116,19 @@ class Consumer(Connection):
         items: Iterable[Item],
         *,
         declare: bool,
-        queues: Sequence[str],
+        queue: str,
         dead_letter_queue: str,
         deliver: Callable[[Delivery], object],
         publish: Callable[[Message, Done], object],
         parked: Callable[[str], object] = lambda code: None,
+        name: str = "consumer",
+        exclusive: bool = False,
+        former: str = "",
     ) -> None:
-        super().__init__("consumer", urls, tls, items, declare=declare)
-        self._queues = tuple(queues)
+        super().__init__(name, urls, tls, items, declare=declare)
+        self._queue = queue
+        self._exclusive = exclusive
+        self._former = former
         self._dead_letter_queue = dead_letter_queue
         self._deliver = deliver
         self._publish = publish
@@ -128,7 +143,7 @@ class Consumer(Connection):
         self._due: list[tuple[float, int, Delivery]] = []
         self._order = itertools.count()
         self._tails_since = 0.0
-        self._tags: list[str] = []
+        self._tag = ""
         self._cancelled = threading.Event()
         self._gone = ""
         """A queue of ours that somebody deleted although it has no consumer to be told of it."""
@@ -155,32 +170,61 @@ class Consumer(Connection):
 
     # --- on the connection's own thread ---
 
-    def _setup(self) -> Steps:
+    async def _setup(self) -> None:
         channel = self._channel
-        channel.add_on_cancel_callback(self._guarded(self._on_cancelled))
-        yield Step(
+        channel.add_on_cancel_callback(self.guarded(self._on_cancelled))
+        await Step(
             "limit the prefetch",
             lambda done: channel.basic_qos(prefetch_count=PREFETCH, callback=done),
         )
         self._life += 1
         self._gone = ""
-        self._tags = []
-        for queue in () if self._cancelled.is_set() else self._queues:
-            on_message = self._guarded(partial(self._on_message, queue))
-            answer = yield Step(
-                f"consume from queue {queue}",
-                partial(_consume, channel, queue, on_message),
+        self._tag = ""
+        if not self._cancelled.is_set():
+            on_message = self.guarded(self._on_message)
+            answer = await Step(
+                f"consume from queue {self._queue}",
+                partial(_consume, channel, self._queue, self._exclusive, on_message),
             )
-            self._tags.append(answer.method.consumer_tag)
+            self._tag = answer.method.consumer_tag
+            if self._former:
+                self._run(self._take_over(channel, on_message))
 
-    def _on_message(
-        self, queue: str, _channel: Any, method: Any, properties: Any, body: bytes
-    ) -> None:
+    async def _take_over(self, channel: Any, on_message: Callable[..., None]) -> None:
+        """Consume what waits in the former queue, if it stands, and delete it once it is empty."""
+        former = self._former
+        another = await self._open_channel()
+        try:
+            await Step(
+                f"look for queue {former}",
+                lambda done: another.queue_declare(former, passive=True, callback=done),
+                OPTIONAL_TIMEOUT,
+            )
+            self._former = ""
+            on_former = partial(_consume, channel, former, False, on_message)
+            answer = await Step(f"consume from queue {former}", on_former)
+            await Step("wait", lambda done: self._call_later(FORMER_EMPTIES, done))
+            tag = answer.method.consumer_tag
+            await Step(
+                f"consume no more from queue {former}",
+                lambda done: channel.basic_cancel(tag, callback=done),
+            )
+            await Step(
+                f"delete queue {former}",
+                lambda done: another.queue_delete(former, True, True, callback=done),
+            )
+        except (ChannelClosedByBroker, TimeoutError) as error:
+            log.debug("topology.not_taken_over", extra={"queue": former, "reason": str(error)})
+        else:
+            log.info("topology.taken_over", extra={"queue": former})
+
+    def _on_message(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         tag = method.delivery_tag
         self._open[tag] = None
         self._deliver(
             Delivery(
-                queue,
+                self,
+                self._queue,
                 body,
                 from_pika(properties),
                 method.redelivered,
@@ -192,11 +236,11 @@ class Consumer(Connection):
 
     def _on_cancelled(self, _frame: Any) -> None:
         # A queue was deleted, or moved to another node: the topology is made to stand anew.
-        self._abort(ConnectionResetError("RabbitMQ cancelled the consumer"))
+        self.abort(ConnectionResetError("RabbitMQ cancelled the consumer"))
 
     def _work(self) -> None:
         if self._gone:
-            self._abort(ConnectionResetError(f"queue {self._gone} is gone"))
+            self.abort(ConnectionResetError(f"queue {self._gone} is gone"))
             return
         while self._outcomes:
             delivery, outcome = self._outcomes.popleft()
@@ -275,8 +319,9 @@ class Consumer(Connection):
         self._ready.clear()
 
     def _cancel_consumers(self) -> None:
-        while self._tags:
-            self._channel.basic_cancel(self._tags.pop(), callback=lambda _frame: None)
+        if self._tag:
+            self._channel.basic_cancel(self._tag, callback=lambda _frame: None)
+            self._tag = ""
 
     def _lost(self, error: BaseException | None) -> None:
         """RabbitMQ delivers again what was not acknowledged."""
@@ -286,5 +331,7 @@ class Consumer(Connection):
         self._due.clear()
 
 
-def _consume(channel: Any, queue: str, on_message: Callable[..., None], done: Any) -> None:
-    channel.basic_consume(queue, on_message, callback=done)
+def _consume(
+    channel: Any, queue: str, exclusive: bool, on_message: Callable[..., None], done: Any
+) -> None:
+    channel.basic_consume(queue, on_message, exclusive=exclusive, callback=done)

@@ -15,8 +15,9 @@ from enum import Enum
 from typing import Any
 
 from bridge.message import ATTEMPT_HEADER, Message
-from bridge.rabbitmq.amqp import Tls, to_pika
-from bridge.rabbitmq.connection import ChannelClosedByBroker, Connection, Step, Steps
+from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, to_pika
+from bridge.rabbitmq.connection import Connection
+from bridge.rabbitmq.setup import Step
 from bridge.rabbitmq.topology import Exchange, Item
 
 log = logging.getLogger(__name__)
@@ -75,12 +76,22 @@ class _Item:
 
 
 class Publisher(Connection):
-    """The part that owns the connection on which everything is published."""
+    """A part that owns a connection on which messages are published.
+
+    A message for an exchange that is known to be lacking is nacked: it may be had later.
+    """
 
     def __init__(
-        self, urls: Sequence[str], tls: Tls, items: Iterable[Item], *, declare: bool
+        self,
+        urls: Sequence[str],
+        tls: Tls,
+        items: Iterable[Item],
+        *,
+        declare: bool,
+        optional: Iterable[Item] = (),
+        name: str = "publisher",
     ) -> None:
-        super().__init__("publisher", urls, tls, items, declare=declare)
+        super().__init__(name, urls, tls, items, declare=declare, optional=optional)
         self._outbox: deque[_Item] = deque()
         self._on_the_way: OrderedDict[int, _Item] = OrderedDict()
         self._attempts: dict[str, _Item] = {}
@@ -103,12 +114,12 @@ class Publisher(Connection):
 
     # --- on the connection's own thread ---
 
-    def _setup(self) -> Steps:
+    async def _setup(self) -> None:
         channel = self._channel
-        channel.add_on_return_callback(self._guarded(self._on_return))
-        yield Step(
+        channel.add_on_return_callback(self.guarded(self._on_return))
+        await Step(
             "confirm deliveries",
-            lambda done: channel.confirm_delivery(self._guarded(self._on_confirm), callback=done),
+            lambda done: channel.confirm_delivery(self.guarded(self._on_confirm), callback=done),
         )
         self._number = 0
         self._life = secrets.token_hex(4)
@@ -125,6 +136,9 @@ class Publisher(Connection):
 
     def _send(self, item: _Item) -> None:
         message = item.message
+        if self.lacks and (why := self._lacking(message.exchange)):
+            self._resolve(item, Fate.NACKED, why)
+            return
         number = self._number + 1
         item.attempt = f"{self._life}-{number}"
         try:
@@ -184,7 +198,7 @@ class Publisher(Connection):
     def _tick(self) -> None:
         oldest = next(iter(self._on_the_way.values()), None)
         if oldest and not self.blocked and time.monotonic() - oldest.sent_at > CONFIRM_TIMEOUT:
-            self._abort(TimeoutError(f"no confirm within {CONFIRM_TIMEOUT:.0f} seconds"))
+            self.abort(TimeoutError(f"no confirm within {CONFIRM_TIMEOUT:.0f} seconds"))
 
     def _on_unblocked(self, connection: Any, frame: Any) -> None:
         now = time.monotonic()
@@ -219,8 +233,16 @@ class Publisher(Connection):
             item.alone = item.alone or bool(closed)
         self._outbox.extendleft(reversed(suspects))
 
+    def _lacking(self, exchange: str) -> str:
+        """Why the exchange cannot be had; nothing where it can."""
+        for item, why in self.lacks.items():
+            if isinstance(item, Exchange) and item.name == exchange:
+                return why
+        return ""
+
     def _is_mended(self, error: BaseException | None, item: _Item) -> bool:
         """Whether the message's exchange was deleted, which the next setup declares again."""
         missing = isinstance(error, ChannelClosedByBroker) and error.reply_code == _NOT_FOUND
-        declared = (each.name for each in self._items if isinstance(each, Exchange))
+        wanted = (*self._items, *self._optional)
+        declared = (each.name for each in wanted if isinstance(each, Exchange))
         return missing and item.message.exchange in declared

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from bridge.rabbitmq.amqp import Tls
-from bridge.rabbitmq.connection import ChannelClosedByBroker, Connection, Run, Step, Steps
+from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls
+from bridge.rabbitmq.connection import Connection
+from bridge.rabbitmq.setup import Step
 from bridge.task import TaskListId
 
 log = logging.getLogger(__name__)
@@ -65,15 +66,15 @@ class Demand(Connection):
         self.gates = {label: Gate(each) for label, each in wanted.items()}
         self._looking = False
 
-    def _setup(self) -> Steps:
-        yield from ()
+    async def _setup(self) -> None:
+        """Nothing: each queue is looked at on a channel of its own."""
 
     def _work(self) -> None:
         if not self._looking:
             self._looking = True
             for gate in self.gates.values():
                 silent = f"queue {gate.wanted.queue}: RabbitMQ does not answer"
-                Run(self, self._look(gate), lambda: None, partial(gate.set, silent)).go()
+                self._run(self._look(gate), late=partial(gate.set, silent))
 
     def _tick(self) -> None:
         """Nothing: the steps have a clock of their own."""
@@ -83,7 +84,7 @@ class Demand(Connection):
         for gate in self.gates.values():
             gate.set("RabbitMQ is away")
 
-    def _look(self, gate: Gate) -> Steps:
+    async def _look(self, gate: Gate) -> None:
         """Look at the queue once a second, for as long as the connection lives.
 
         On a channel of its own: a queue that does not answer is not to stop the other lists.
@@ -91,15 +92,15 @@ class Demand(Connection):
         channel = None
         while True:
             if channel is None or not channel.is_open:
-                channel = yield from self._open_channel()
+                channel = await self._open_channel()
             try:
-                answer = yield _look_at(channel, gate.wanted.queue)
+                answer = await _look_at(channel, gate.wanted.queue)
             except ChannelClosedByBroker as error:
                 gate.set(f"queue {gate.wanted.queue}: {error.reply_text}")
             else:
                 counts = answer.method
                 gate.set(_why_not(gate.wanted, counts.consumer_count, counts.message_count))
-            yield Step("wait", lambda done: self._call_later(INTERVAL, done))
+            await Step("wait", lambda done: self._call_later(INTERVAL, done))
 
 
 def _look_at(channel: Any, queue: str) -> Step:

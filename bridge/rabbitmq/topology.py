@@ -88,46 +88,50 @@ class Topology:
     @property
     def notice_queue(self) -> str:
         """Where this instance hears of its tasks from the others, also while it was away."""
+        return f"{NOTICE_QUEUES}quorum.{self.instance}"
+
+    @property
+    def old_notice_queue(self) -> str:
+        """The same up to version 0.1: a classic queue, which is gone while its node is down."""
         return f"{NOTICE_QUEUES}{self.instance}"
 
-    def for_publisher(self) -> tuple[Item, ...]:
-        """What must stand before a task goes out.
-
-        The task names the reply queue, and its reply may come to another instance, whose notice
-        must find a queue. A worker may reject the task at once, and that must find one too.
-        """
+    def for_tasks(self) -> tuple[Item, ...]:
+        """What must stand before a task goes out, and before a reply is consumed."""
         return (
             Exchange(self.exchange, "topic"),
-            Exchange(self.cancel_exchange, "topic"),
-            Exchange(self.notice_exchange, "fanout"),
             Queue(self.reply_queue, QUORUM),
             Queue(self.dead_letter_queue, QUORUM),
-            *self._returns(),
-            *self._notices(),
         )
 
-    def for_consumer(self) -> tuple[Item, ...]:
+    def for_replies(self) -> tuple[Item, ...]:
         """What must stand before replies are consumed."""
-        return (
-            Queue(self.reply_queue, QUORUM),
-            Queue(self.dead_letter_queue, QUORUM),
-            *self._returns(),
-            Exchange(self.notice_exchange, "fanout"),
-            *self._notices(),
-        )
+        return Queue(self.reply_queue, QUORUM), Queue(self.dead_letter_queue, QUORUM)
 
-    def _returns(self) -> tuple[Item, ...]:
+    def for_undeliverable(self) -> tuple[Item, ...]:
+        """What a task finds that a worker rejects, or that expires."""
         return (
             Exchange(self.undeliverable, "fanout"),
             Queue(self.undeliverable, QUORUM),
             Binding(self.undeliverable, self.undeliverable),
         )
 
-    def _notices(self) -> tuple[Item, ...]:
+    def for_notices(self) -> tuple[Item, ...]:
+        """What the notices of other instances find: replicated, as the reply queue is."""
         return (
-            Queue(self.notice_queue, {"x-expires": NOTICES_EXPIRE}),
+            Exchange(self.notice_exchange, "fanout"),
+            Queue(self.notice_queue, {**QUORUM, "x-expires": NOTICES_EXPIRE}),
             Binding(self.notice_queue, self.notice_exchange),
         )
+
+    def for_answers(self) -> tuple[Item, ...]:
+        """What is published for workers and other instances beside the tasks."""
+        return Exchange(self.cancel_exchange, "topic"), Exchange(self.notice_exchange, "fanout")
+
+    def shared(self) -> tuple[Item, ...]:
+        """All that every instance uses: everything but this one's notice queue."""
+        notices = Exchange(self.notice_exchange, "fanout")
+        cancellations = Exchange(self.cancel_exchange, "topic")
+        return (*self.for_tasks(), cancellations, notices, *self.for_undeliverable())
 
     def is_ours(self, queue: str) -> bool:
         """Whether a bridge declares the queue: nothing that a worker names may go there."""
@@ -144,8 +148,7 @@ def definitions(topology: Topology, *, vhost: str, user: str) -> dict[str, Any]:
     With the permissions of ``user``, who can do no more than the bridge does: it declares nothing
     but the notice queue of each instance, whose name nobody knows before.
     """
-    items = dict.fromkeys((*topology.for_publisher(), *topology.for_consumer()))
-    shared = [item for item in items if topology.notice_queue not in str(item)]
+    shared = topology.shared()
     return {
         "vhosts": [{"name": vhost}],
         "permissions": [{"user": user, "vhost": vhost, **permissions(topology)}],

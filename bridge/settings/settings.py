@@ -7,6 +7,7 @@ the variable and never repeats a value.
 
 import json
 import os
+import random
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -56,6 +57,9 @@ class TaskList(BaseModel):
     def label(self) -> str:
         """Name the list in logs and metrics; SWF allows no / in either half."""
         return f"{self.domain}/{self.name}"
+
+
+_SEED = random.SystemRandom().getrandbits(64)
 
 
 class Settings(BaseSettings):
@@ -115,6 +119,11 @@ class Settings(BaseSettings):
         default=SecretStr("amqp://guest:guest@localhost:5672/%2F"),
         description="the RabbitMQ server as amqp://user:password@host:port/vhost, or several,"
         " separated by commas and tried in turn; amqps:// for TLS",
+    )
+    amqp_shuffle: bool = Field(
+        default=True,
+        description="try several addresses of RabbitMQ in an order of the process's own, so that"
+        " not all instances use the first node; false: in the order that is given",
     )
     amqp_ca_file: ReadableFile | None = Field(
         default=None, description="PEM file of the authorities that may sign RabbitMQ's certificate"
@@ -324,6 +333,14 @@ class Settings(BaseSettings):
             raise ConfigError(problems)
         settings._found = found
         return settings
+
+    @property
+    def amqp_order(self) -> tuple[str, ...]:
+        """The addresses in the order of this process: several instances use several nodes."""
+        if self.amqp_shuffle:
+            order = random.Random(_SEED)  # noqa: S311 - the same for each connection, no secret
+            return tuple(order.sample(self.amqp_urls, len(self.amqp_urls)))
+        return self.amqp_urls
 
     @property
     def amqp_urls(self) -> tuple[str, ...]:

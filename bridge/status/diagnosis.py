@@ -51,15 +51,22 @@ def _checks(now: Json) -> Iterator[Finding]:
     polls = {name: why for name, why in wrong.items() if name.startswith("polls ")}
     if "threads" in wrong:
         yield _thread(wrong["threads"])
-    if broker:
+    lacking = {name: why for name, why in wrong.items() if name.startswith("lacking ")}
+    if broker.keys() - _BESIDE.keys():
         yield _broker(broker)
+    else:
+        for name, why in broker.items():
+            yield _lacking(name.partition(" ")[2], why, _BESIDE[name])
+    for name, why in lacking.items():
+        yield _lacking(name.partition(" ")[2], why, "Tasks and replies go on without it.")
     if "journal" in wrong:
         yield _journal(wrong["journal"])
     for why in dict.fromkeys(polls.values()):
         yield _polls([name.partition(" ")[2] for name in polls if polls[name] == why], why)
     if "answers" in wrong:
         yield _not_taken(wrong["answers"], now["replies"]["held"])
-    for name in wrong.keys() - broker.keys() - polls.keys() - {"threads", "journal", "answers"}:
+    known = {*broker, *lacking, *polls, "threads", "journal", "answers"}
+    for name in wrong.keys() - known:
         yield Finding(True, f"{name} is not as it should be", wrong[name], "", "")
 
 
@@ -80,6 +87,24 @@ _WITHOUT = {
     "broker consumer": "Answers of workers wait in RabbitMQ: none is lost.",
     "broker demand": "Lists that follow a queue are not polled.",
 }
+_BESIDE = {
+    "broker answers": "Workers get no answers to heartbeats and hear of no cancellation meanwhile.",
+    "broker undeliverable": "Tasks that workers reject are not failed in SWF meanwhile.",
+    "broker notices": "Slots of tasks that other instances settled come back later, when SWF's"
+    " history is asked.",
+}
+"""The connections without which tasks and replies go on."""
+
+
+def _lacking(what: str, why: str, tasks: str) -> Finding:
+    return Finding(
+        False,
+        f"RabbitMQ does not let the bridge have: {what}",
+        why,
+        tasks,
+        "See what RabbitMQ says of it, and what `swf-bridge topology` asks for. It is tried again"
+        " by itself.",
+    )
 
 
 def _broker(wrong: Mapping[str, str]) -> Finding:

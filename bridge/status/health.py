@@ -49,6 +49,7 @@ class Report:
         journal: Journal,
         consumer: Consumer,
         connections: Sequence[Connection],
+        beside: Sequence[Connection] = (),
         answers: Outage,
         unroutable: Callable[[], Mapping[str, tuple[float, str]]] = dict,
     ) -> None:
@@ -66,6 +67,7 @@ class Report:
         self._journal = journal
         self._consumer = consumer
         self._connections = connections
+        self._beside = beside
         self._read_gauges()
         self._begin_counters()
 
@@ -98,6 +100,18 @@ class Report:
             checks[f"polls {'/'.join(source.label)}"] = Check(not error, error or "answered")
         return checks
 
+    def lacks(self) -> dict[str, Check]:
+        """What tasks and replies can do without, by name; with RabbitMQ's reason where it is not.
+
+        Nothing of it makes the daemon not ready.
+        """
+        checks = {f"broker {each.name}": _connected(each) for each in self._beside}
+        for each in (*self._connections, *self._beside):
+            checks.update(
+                {f"lacking {item}": Check(False, why) for item, why in each.lacks.items()}
+            )
+        return checks
+
     def metrics(self) -> Metrics:
         """Every count."""
         return self._metrics
@@ -108,19 +122,20 @@ class Report:
             self._metrics,
             started=self._started,
             stopping=self.stopping,
-            checks={**self.livez(), **self.readyz()},
+            checks={**self.livez(), **self.readyz(), **self.lacks()},
             sources=self._sources,
             pollers=self._pollers,
             window=self._window,
             journal=self._journal,
             consumer=self._consumer,
-            connections=self._connections,
+            connections=[*self._connections, *self._beside],
             unroutable=self._unroutable(),
             last_errors=self.last_errors,
         )
 
     def _read_gauges(self) -> None:
-        gauge, sources, connections = self._metrics.gauge, self._sources, self._connections
+        gauge, sources = self._metrics.gauge, self._sources
+        connections = [*self._connections, *self._beside]
         window, journal = self._window, self._journal
         self._metrics.set(m.BUILD_INFO, 1, __version__, platform.python_version())
         gauge(m.TASKS_IN_FLIGHT, lambda: {s.label: window.in_flight(s.label) for s in sources})

@@ -12,6 +12,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from bridge.conversation import Ended, advance
+
 Answer = Mapping[str, Any]
 
 ANSWER_LIMIT = {True: 1024 * 1024, False: 64 * 1024 * 1024}
@@ -160,33 +162,24 @@ class Line(Generic[T]):
         return bool(results)
 
     def _go_on(self, party: _Party[T], answer: Answer | Exception | None, ended: list[T]) -> None:
-        conversation = party.conversation
-        resume: Callable[[Any], Call] = (
-            conversation.throw if isinstance(answer, Exception) else conversation.send
-        )
         try:
-            call = party.run(resume, answer)
-        except StopIteration as end:
-            self.open -= 1
-            ended.append(end.value)
+            call = advance(party.conversation, answer, party.run)
         except BaseException:
             self.open -= 1
             raise
+        if isinstance(call, Ended):
+            self.open -= 1
+            ended.append(call.result)
         else:
             self._wire.begin(call, party)
 
 
 def complete(conversation: Conversation[T], make: Callable[[Call], Answer]) -> T:
     """The conversation's result, each of its calls made here and now."""
-    resume: Callable[[Any], Call] = conversation.send
     answer: Answer | Exception | None = None
-    while True:
+    while not isinstance(call := advance(conversation, answer), Ended):
         try:
-            call = resume(answer)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        try:
-            answer, resume = make(call), conversation.send
+            answer = make(call)
         except Exception as error:  # noqa: BLE001 - raised again where the call is awaited
-            answer, resume = error, conversation.throw
+            answer = error
+    return call.result

@@ -125,12 +125,13 @@ def test_where_nothing_is_declared_the_notice_queue_is_named_and_the_rest_works(
     start: Start, swf: LocalSwf, worker: Worker, user: str
 ) -> None:
     bridge = start(amqp_url=user, declare="false")
-    lost = bridge.wait("broker.lost", connection="publisher")
-    queue = lost["error"].removeprefix("queue ").removesuffix(" is missing and may not be declared")
+    lost = bridge.wait("broker.lost", connection="notices")
+    queue = lost["error"].removeprefix("queue ").partition(" is missing: NOT_FOUND")[0]
     assert queue.startswith("swf.bridge.")
+    bridge.wait("broker.connected", connection="publisher")
+    bridge.wait("broker.connected", connection="consumer")
     worker.queue(queue, bind="", exchange="swf.replies.notices")
-    bridge.wait("broker.connected", 40, connection="publisher")
-    bridge.wait("broker.connected", 40, connection="consumer")
+    bridge.wait("broker.connected", 40, connection="notices")
     everything_of_the_contract(bridge, swf, worker, asking(bridge))
     assert bridge.stop() == 0
 

@@ -101,7 +101,7 @@ def test_through_a_real_broker_the_consumer_survives_every_case(vhost: Vhost) ->
     """
     topology = Topology("tasks", "cancels", "replies", "dead", "undeliverable", "fuzz")
     got: list[Delivery] = []
-    publisher = Publisher([vhost.url], Tls(), topology.for_publisher(), declare=True)
+    publisher = Publisher([vhost.url], Tls(), topology.for_tasks(), declare=True)
 
     def deliver(delivery: Delivery) -> None:
         got.append(delivery)
@@ -115,9 +115,9 @@ def test_through_a_real_broker_the_consumer_survives_every_case(vhost: Vhost) ->
     consumer = Consumer(
         [vhost.url],
         Tls(),
-        topology.for_consumer(),
+        topology.for_replies(),
         declare=True,
-        queues=("replies",),
+        queue="replies",
         dead_letter_queue="dead",
         deliver=deliver,
         publish=publisher.publish,

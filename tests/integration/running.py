@@ -84,7 +84,13 @@ class Receipts:
 
 
 def publisher(url: str, topology: Topology, *, declare: bool = True) -> Publisher:
-    return Publisher([url], Tls(), topology.for_publisher(), declare=declare)
+    return Publisher(
+        [url],
+        Tls(),
+        topology.for_tasks(),
+        declare=declare,
+        optional=(*topology.for_undeliverable(), *topology.for_notices(), *topology.for_answers()),
+    )
 
 
 def consumer(
@@ -98,9 +104,9 @@ def consumer(
     return Consumer(
         [url],
         Tls(),
-        topology.for_consumer(),
+        topology.for_replies(),
         declare=declare,
-        queues=(topology.reply_queue, topology.notice_queue),
+        queue=topology.reply_queue,
         dead_letter_queue=topology.dead_letter_queue,
         deliver=deliver,
         publish=publish,

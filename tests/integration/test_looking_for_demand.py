@@ -5,10 +5,10 @@ from brokers import Vhost
 from running import Running, await_that
 from worker import Worker
 
-from bridge.rabbitmq import connection, queue_watch
+from bridge.rabbitmq import queue_watch, setup
 from bridge.rabbitmq.amqp import Tls
-from bridge.rabbitmq.connection import Step
 from bridge.rabbitmq.queue_watch import Demand, Wanted
+from bridge.rabbitmq.setup import Step
 
 
 def looking(url: str, *queues: str) -> Demand:
@@ -19,7 +19,7 @@ def looking(url: str, *queues: str) -> Demand:
 def test_a_queue_that_does_not_answer_stops_no_other(
     vhost: Vhost, running: Running, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "STEP_TIMEOUT", 0.5)
+    monkeypatch.setattr(setup, "STEP_TIMEOUT", 0.5)
     monkeypatch.setattr(queue_watch, "INTERVAL", 0.1)
     look_at = queue_watch._look_at
 

@@ -301,7 +301,7 @@ def test_the_next_address_is_tried_where_a_host_has_none(
     vhost: Vhost, topology: Topology, running: Running
 ) -> None:
     urls = ["amqp://guest:guest@no-such-host.invalid:5672/", vhost.url]
-    part = Publisher(urls, Tls(), topology.for_publisher(), declare=True)
+    part = Publisher(urls, Tls(), topology.for_tasks(), declare=True)
     running.start(part)
     assert part.reconnects == 1
 

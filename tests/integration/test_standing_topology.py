@@ -10,6 +10,9 @@ from running import Receipts, Running, await_that, consumer, numbered, publisher
 from worker import Worker
 
 from bridge.rabbitmq import connection
+from bridge.rabbitmq import consumer as consumer_module
+from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.consumer import Ack, Consumer, Delivery
 from bridge.rabbitmq.publisher import Fate
 from bridge.rabbitmq.topology import Topology
 
@@ -44,7 +47,7 @@ def test_everything_of_the_contract_is_declared_with_its_arguments(
         "swf.replies": quorum,
         "swf.replies.dead": quorum,
         "swf.undeliverable": quorum,
-        "swf.bridge.test": {"x-expires": 86_400_000},
+        "swf.bridge.quorum.test": {**quorum, "x-expires": 86_400_000},
     }
     assert all(each["durable"] for each in queues.values())
     exchanges = vhost.api.call("GET", f"exchanges/{vhost.name}")
@@ -58,7 +61,7 @@ def test_everything_of_the_contract_is_declared_with_its_arguments(
     bindings = vhost.api.call("GET", f"bindings/{vhost.name}")
     assert {(b["source"], b["destination"]) for b in bindings if b["source"]} == {
         ("swf.undeliverable", "swf.undeliverable"),
-        ("swf.replies.notices", "swf.bridge.test"),
+        ("swf.replies.notices", "swf.bridge.quorum.test"),
     }
 
 
@@ -113,14 +116,9 @@ def test_what_was_missing_is_found_once_it_stands(
     monkeypatch.setattr(connection, "BACKOFF_CAP", 0.3)
     part = publisher(vhost.url, topology, declare=False)
     running.start(part, await_ready=False)
-    await_that(lambda: "exchange swf.cancellations is missing" in part.outage.error)
-    worker.channel.exchange_declare("swf.cancellations", "topic", durable=True)
-    worker.channel.exchange_declare("swf.replies.notices", "fanout", durable=True)
+    await_that(lambda: "queue swf.replies is missing" in part.outage.error)
     worker.queue("swf.replies", bind=None)
     worker.queue("swf.replies.dead", bind=None)
-    worker.channel.exchange_declare("swf.undeliverable", "fanout", durable=True)
-    worker.queue("swf.undeliverable", bind=None)
-    worker.queue(topology.notice_queue, bind=None)
     await_that(part.ready.is_set)
     assert not part.outage.error
 
@@ -174,3 +172,89 @@ def test_a_task_that_is_rejected_at_once_finds_a_queue(
     running.start(publisher(vhost.url, topology))
     worker.channel.basic_publish(topology.undeliverable, "", b"rejected", mandatory=True)
     assert worker.ready(topology.undeliverable) == 1
+
+
+def test_what_tasks_can_do_without_holds_up_none_and_is_told_in_rabbitmqs_words(
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    worker: Worker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker.queue("work", bind="#")
+    worker.queue("swf.replies", bind=None)
+    worker.queue("swf.replies.dead", bind=None)
+    running.start(part := publisher(vhost.url, topology, declare=False))
+    lacks = {str(item): why for item, why in part.lacks.items()}
+    assert "no exchange 'swf.cancellations'" in lacks["exchange swf.cancellations"]
+    assert "no queue 'swf.undeliverable'" in lacks["queue swf.undeliverable"]
+    told = [vars(r) for r in caplog.records if r.getMessage() == "topology.lacking"]
+    assert {each["item"]: each["reason"] for each in told} == lacks
+    receipts = Receipts()
+    part.publish(numbered(0), receipts.done(0))
+    part.publish(numbered(1, exchange="swf.cancellations"), receipts.done(1))
+    part.publish(numbered(2), receipts.done(2))
+    receipts.wait(3)
+    fates = [receipts.by_number[number].fate for number in range(3)]
+    assert fates == [Fate.CONFIRMED, Fate.NACKED, Fate.CONFIRMED]
+    assert part.reconnects == 0
+
+
+def test_what_was_lacking_is_found_while_the_connection_lives(
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "OPTIONAL_RETRY", 0.1)
+    worker.queue("work", bind="#")
+    worker.queue("swf.replies", bind=None)
+    worker.queue("swf.replies.dead", bind=None)
+    part = publisher(vhost.url, topology, declare=False)
+    running.start(part)
+    assert part.lacks
+    other = publisher(vhost.url, topology)
+    running.start(other)
+    await_that(lambda: not part.lacks)
+    assert part.reconnects == 0
+
+
+def test_what_waits_in_the_notice_queue_of_an_earlier_version_is_consumed_and_the_queue_goes(
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(consumer_module, "FORMER_EMPTIES", 0.3)
+    old = topology.old_notice_queue
+    worker.channel.queue_declare(old, durable=True, arguments={"x-expires": 86_400_000})
+    for number in range(3):
+        worker.channel.basic_publish("", old, str(number).encode(), mandatory=True)
+    heard: list[bytes] = []
+
+    def deliver(delivery: Delivery) -> None:
+        heard.append(delivery.body)
+        delivery.settle(Ack())
+
+    part = Consumer(
+        [vhost.url],
+        Tls(),
+        topology.for_notices(),
+        declare=True,
+        queue=topology.notice_queue,
+        dead_letter_queue=topology.dead_letter_queue,
+        deliver=deliver,
+        publish=lambda message, done: None,
+        name="notices",
+        exclusive=True,
+        former=old,
+    )
+    running.start(part)
+    await_that(lambda: heard == [b"0", b"1", b"2"])
+    names = lambda: {each["name"] for each in vhost.api.call("GET", f"queues/{vhost.name}")}  # noqa: E731
+    await_that(lambda: old not in names())
+    worker.channel.basic_publish(topology.notice_exchange, "", b"new", mandatory=True)
+    await_that(lambda: heard[3:] == [b"new"])
+    assert part.reconnects == 0

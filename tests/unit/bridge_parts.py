@@ -16,7 +16,7 @@ from bridge.journal.slots import Window
 from bridge.message import ATTEMPT_HEADER, Message, RoutingKey, encode_task
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import to_pika
-from bridge.rabbitmq.consumer import Delivery
+from bridge.rabbitmq.consumer import Delivery, Outcome
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import Topology
 from bridge.swf.runner import Call
@@ -52,10 +52,24 @@ def a_task(token: str = "token-1", **fields: Any) -> ActivityTask:
     return ActivityTask(token=token, **{**given, **fields})
 
 
-def a_delivery(body: bytes, *, queue: str = TOPOLOGY.reply_queue, **properties: Any) -> Delivery:
+def a_delivery(
+    body: bytes, *, queue: str = TOPOLOGY.reply_queue, consumer: Any = None, **properties: Any
+) -> Delivery:
     """A message as the consumer hands it on."""
     given = {"headers": {}, **properties}
-    return Delivery(queue, body, given, False, 1, next(_tags), time.monotonic())
+    return Delivery(
+        consumer or Settled(), queue, body, given, False, 1, next(_tags), time.monotonic()
+    )
+
+
+class Settled:
+    """A consumer that only notes the outcomes of its deliveries, in order."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[tuple[Delivery, Outcome]] = []
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        self.outcomes.append((delivery, outcome))
 
 
 pika_tables.install()

@@ -4,7 +4,7 @@ import itertools
 from queue import Empty
 
 import pytest
-from bridge_parts import TOPOLOGY, Awaited, a_delivery
+from bridge_parts import TOPOLOGY, Awaited, Settled, a_delivery
 
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
 from bridge.flow.heartbeats import IN_HAND, Heartbeats
@@ -19,7 +19,8 @@ class Beating:
 
     def __init__(self, bench):
         self.swf = bench.swf
-        self.settled = []
+        self.consumer = Settled()
+        self.settled = self.consumer.outcomes
         self.refused = []
         self.due = []
         self.heartbeats = Heartbeats(
@@ -29,12 +30,11 @@ class Beating:
             bench.metrics,
             topology=TOPOLOGY,
             later=lambda seconds, action: self.due.append(action),
-            settle=lambda *settled: self.settled.append(settled),
             refuse=lambda *refused: self.refused.append(refused),
         )
 
     def take(self, details, token="token-1", **properties):
-        delivery = a_delivery(b"", **properties)
+        delivery = a_delivery(b"", consumer=self.consumer, **properties)
         self.heartbeats.take(delivery, Heartbeat(token, details))
         return delivery
 

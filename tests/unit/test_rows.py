@@ -12,7 +12,7 @@ LINES = 450
 ROWS = [
     set(row.split())
     for row in (
-        "errors task backoff bounds",
+        "errors task backoff bounds conversation",
         "message telemetry settings swf",
         "rabbitmq journal",
         "flow control",

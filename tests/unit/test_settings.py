@@ -55,6 +55,7 @@ def test_everything_but_the_task_lists_has_the_default_that_the_contract_names(t
         "sentry_dsn": "",
         "sentry_environment": "",
         "sentry_traces_sample_rate": "0",
+        "amqp_shuffle": "true",
         "declare": "true",
     }
     assert load().amqp_urls == ("amqp://guest:guest@localhost:5672/%2F",)
