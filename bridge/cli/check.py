@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from bridge.cli.text import say
+
 if TYPE_CHECKING:
     from bridge.settings.settings import Settings
 
@@ -32,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings.load()
     for mark, line in _findings(settings):
-        print(mark, line)
+        say(f"{mark} {line}")
     if not args.connect:
-        print("? credentials, region, SWF domains, RabbitMQ: not tried; --connect tries them")
+        say("? credentials, region, SWF domains, RabbitMQ: not tried; --connect tries them")
         return 0
     return _connect(settings)
 
@@ -45,7 +47,7 @@ def _connect(settings: "Settings") -> int:
 
     worst = 0
     for mark, text in look(settings):
-        print(mark.sign, text, flush=True)
+        say(f"{mark.sign} {text}")
         worst = max(worst, mark.exit_code)
     return worst
 

@@ -7,7 +7,9 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from bridge.bounds import decode_json
-from bridge.cli.text import printable
+from bridge.cli.text import complain, note, rewrite
 
 RUN = Path("/run/swf-bridge")
 TIMEOUT = 60.0
 """Seconds within which the daemon says something; under long work it does each second."""
 PLAIN_PROGRESS = 5.0
 """Seconds between two lines of progress where there is no terminal."""
+UNIT_TIMEOUT = 3.0
 INTERRUPTED = 130
 EXIT_CODES = {
     "usage": os.EX_USAGE,
@@ -63,7 +66,7 @@ def command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
         try:
             return run(args)
         except Failed as error:
-            print(f"swf-bridge: {printable(error)}", file=sys.stderr)
+            complain(error)
             return error.code
         except KeyboardInterrupt:
             return INTERRUPTED
@@ -96,7 +99,7 @@ def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]
     request = {"command": name, **{k: v for k, v in fields.items() if v not in (None, (), [])}}
     progress = Progress()
     try:
-        with _connect(path) as connection, connection.makefile("rb") as answers:
+        with _connect(path, args) as connection, connection.makefile("rb") as answers:
             with contextlib.suppress(BrokenPipeError):  # turned away; the answer tells why
                 connection.sendall(json.dumps(request).encode() + b"\n")
             for line in answers:
@@ -118,6 +121,28 @@ def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]
     finally:
         progress.clear()
     raise Failed(os.EX_UNAVAILABLE, f"the daemon at {path} ended before its answer did")
+
+
+def unit_state(args: argparse.Namespace) -> str:
+    """How systemd says that the daemon's unit stands; empty where that is not known."""
+    if args.control or not (systemctl := shutil.which("systemctl")):
+        return ""
+    unit = f"swf-bridge@{args.instance}.service" if args.instance else "swf-bridge.service"
+    wanted = "LoadState,ActiveState,SubState,Result,ExecMainStatus"
+    try:
+        asked = subprocess.run(  # noqa: S603 - a name of systemd's, and no shell
+            [systemctl, "show", unit, f"--property={wanted}"],
+            capture_output=True, text=True, timeout=UNIT_TIMEOUT, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    told = dict(line.split("=", 1) for line in asked.stdout.splitlines() if "=" in line)
+    if told.get("LoadState") != "loaded":
+        return ""
+    state = f"{unit} is {told.get('ActiveState')} ({told.get('SubState')})"
+    if (status := told.get("ExecMainStatus", "0")) != "0":
+        state += f", it last exited with {status}"
+    return state
 
 
 def result(args: argparse.Namespace, name: str, **fields: object) -> Json:
@@ -142,20 +167,20 @@ class Progress:
         """Show it, if it is time to."""
         text = f"{progress['done']} of {progress['total']}"
         if self._rewrites:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            rewrite(text)
             self._shown = True
         elif time.monotonic() >= self._next:
-            print(text, file=sys.stderr, flush=True)
+            note(text)
             self._next = time.monotonic() + PLAIN_PROGRESS
 
     def clear(self) -> None:
         """Leave the line free for what comes next."""
         if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            rewrite()
             self._shown = False
 
 
-def _connect(path: Path) -> socket.socket:
+def _connect(path: Path, args: argparse.Namespace) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(TIMEOUT)
     try:
@@ -166,9 +191,9 @@ def _connect(path: Path) -> socket.socket:
         raise Failed(os.EX_UNAVAILABLE, sentence) from None
     except OSError as error:
         connection.close()
-        sentence = f"no daemon answers at {path} ({error.strerror or error}); --instance or"
-        more = " --control names another"
-        raise Failed(os.EX_UNAVAILABLE, sentence + more) from None
+        sentence = f"no daemon answers at {path} ({error.strerror or error}); "
+        sentence += unit_state(args) or "--instance or --control names another"
+        raise Failed(os.EX_UNAVAILABLE, sentence) from None
     return connection
 
 

@@ -1,8 +1,9 @@
 """``swf-bridge config``: the settings as they are in effect, and where each comes from."""
 
 import argparse
-import json
 from typing import Any
+
+from bridge.cli.text import say, say_json
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
     rows = [(variable(name), value, sources[name]) for name, value in shown.items()]
     if args.json:
         table = {name: {"value": value, "source": source} for name, value, source in rows}
-        print(json.dumps(table, indent=2))
+        say_json(table, indent=2)
         return 0
     names, origins = (max(len(row[i]) for row in rows) for i in (0, 2))
     for name, value, source in rows:
-        print(f"{name:{names}}  {source:{origins}}  {value}".rstrip())
+        say(f"{name:{names}}  {source:{origins}}  {value}".rstrip())
     return 0

@@ -2,10 +2,11 @@
 
 import argparse
 import os
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bridge.cli.text import complain, say, say_json
 
 if TYPE_CHECKING:
     from bridge.conformance.report import Finding
@@ -70,7 +71,11 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(args)
 
     def tell(finding: "Finding") -> None:
-        print(report.as_json([finding]) if args.json else report.line(finding), flush=True)
+        if args.json:
+            say_json(report.as_row(finding))
+            return
+        for each in report.line(finding).split("\n"):
+            say(each)
 
     try:
         with ExitStack() as ends:
@@ -79,14 +84,14 @@ def run(args: argparse.Namespace) -> int:
                 url, plan, tell, command=args.worker, queue=args.queue, skip=args.skip
             )
     except (BrokerAway, NodeError, DaemonError) as error:
-        print(f"swf-bridge: {error}", file=sys.stderr)
+        complain(error)
         return os.EX_UNAVAILABLE
     except KeyboardInterrupt:
         return 130
     if args.junit:
         report.write_junit(args.junit, findings)
     if not args.json:
-        print(report.total(findings))
+        say(report.total(findings))
     return os.EX_SOFTWARE if any(f.mark == report.FAILED for f in findings) else 0
 
 

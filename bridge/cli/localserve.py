@@ -4,10 +4,10 @@ import os
 import queue
 import resource
 import signal
-import sys
 from contextlib import ExitStack
 from typing import Any
 
+from bridge.cli.text import complain, say
 from bridge.local import LocalSwf
 from bridge.local.daemon import Daemon, DaemonError
 from bridge.local.keeper import Keeper
@@ -36,17 +36,19 @@ def serve(
         try:
             ends.callback(swf.stop)
             swf.start()
-            print(_welcome(swf.endpoint, domains), flush=True)
+            for line in _welcome(swf.endpoint, domains).splitlines():
+                say(line)
             url = ends.enter_context(RabbitNode()).url() if with_broker else ""
             if url:
-                print(f"\nRabbitMQ for workers:\n\n  export AMQP_URL={url}", flush=True)
+                for line in ("", "RabbitMQ for workers:", "", f"  export AMQP_URL={url}"):
+                    say(line)
             if with_bridge:
                 _start_bridge(ends, swf, domains[0], url or os.environ.get(AMQP_URL, LOCAL_BROKER))
         except (NodeError, DaemonError) as error:
-            print(f"swf-bridge: {error}", file=sys.stderr)
+            complain(error)
             return os.EX_UNAVAILABLE
         except OSError as error:
-            print(f"swf-bridge: cannot listen on {host}:{port}: {error.strerror}", file=sys.stderr)
+            complain(f"cannot listen on {host}:{port}: {error.strerror}")
             return os.EX_UNAVAILABLE
         asked.get()
     return 0
@@ -56,7 +58,8 @@ def _start_bridge(ends: ExitStack, swf: LocalSwf, domain: str, url: str) -> None
     keeper = ends.enter_context(Keeper("swf-bridge-local-"))
     bridge = Daemon(keeper, swf.endpoint, url, {"SWF_BRIDGE_DOMAIN": domain})
     bridge.start()
-    print(f"\nThe bridge carries task list demo; its page is {bridge.page}/", flush=True)
+    say()
+    say(f"The bridge carries task list demo; its page is {bridge.page}/")
 
 
 def _welcome(endpoint: str, domains: tuple[str, ...]) -> str:

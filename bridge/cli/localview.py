@@ -1,11 +1,9 @@
 """How a task of the local SWF looks on a terminal."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
-Task = Mapping[str, Any]
-Column = tuple[str, Callable[[Task], str]]
+from bridge.cli.text import Column, print_fields
+from bridge.cli.text import Row as Task
 
 
 def _clock(seconds: float | None) -> str:
@@ -31,26 +29,13 @@ def _state(task: Task) -> str:
 
 SUMMARY: tuple[Column, ...] = (
     ("ID", lambda task: str(task["id"])),
-    ("TYPE", lambda task: _printable(f"{task['name']} {task['version']}")),
-    ("TASK LIST", lambda task: _printable(f"{task['domain']}/{task['taskList']}")),
+    ("TYPE", lambda task: f"{task['name']} {task['version']}"),
+    ("TASK LIST", lambda task: f"{task['domain']}/{task['taskList']}"),
     ("STATE", _state),
     ("SCHEDULED", lambda task: _clock(task["scheduledAt"])),
     ("SECONDS", _took),
-    ("REASON", lambda task: _printable(task["reason"] or "")),
+    ("REASON", lambda task: task["reason"] or ""),
 )
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def print_table(tasks: Iterable[Task], columns: tuple[Column, ...]) -> None:
-    """Print one line a task under a head, aligned."""
-    rows = [[text(task) for _, text in columns] for task in tasks]
-    head = [name for name, _ in columns]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
 
 
 def print_task(task: Task) -> None:
@@ -80,9 +65,7 @@ def print_task(task: Task) -> None:
         ("refused", f"{_clock(again['at'])} {again['operation']}: {again['fault']}")
         for again in task["refused"]
     ]
-    for label, value in lines:
-        if value is not None:
-            print(f"{label:<12}{_printable(str(value))}")
+    print_fields(lines)
 
 
 def _started(task: Task) -> str | None:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from bridge import __version__
 from bridge.cli import check, config, conformance, dead, local, run, status, tasks, topology
+from bridge.cli.text import printable
 
 COMMANDS = (run, check, config, status, tasks, dead, topology, local, conformance)
 
@@ -17,7 +18,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and exit."""
         self.print_usage(sys.stderr)
-        self.exit(os.EX_USAGE, f"{self.prog}: {message}\n")
+        self.exit(os.EX_USAGE, f"{self.prog}: {printable(message)}\n")
 
 
 def build() -> Parser:

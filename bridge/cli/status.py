@@ -1,17 +1,28 @@
 """``swf-bridge status``: how a running daemon stands."""
 
 import argparse
-import json
 import os
 import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 from bridge.cli import client
-from bridge.cli.text import Column, Row, printable, seconds, since, size, span, table
+from bridge.cli.text import (
+    Column,
+    Row,
+    complain,
+    interval,
+    printable,
+    say_json,
+    since,
+    size,
+    span,
+    table,
+)
 from bridge.status.diagnosis import by_trouble, findings
 
 WATCH = 2.0
@@ -27,32 +38,48 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "status",
         help="how the running daemon stands",
-        description="Show what is connected, each task list and why it is not polled, what is owed,"
-        " held and dead, and the last errors.",
+        description="Show the connections, each task list and why it is not polled, tasks that"
+        " RabbitMQ has not confirmed, replies that SWF has not taken, dead letters, and the last"
+        " errors. Exits 70 if something is wrong, 69 if no daemon answers.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--watch", metavar="SECONDS", type=seconds, nargs="?", const=WATCH,
-        help="show it again and again (default: every 2 s)",
+        "--watch", metavar="SECONDS", type=interval, nargs="?", const=WATCH,
+        help="show it again and again (default: every 2 s), also while no daemon answers",
     )  # fmt: skip
     client.add_options(parser)
     parser.set_defaults(run=client.command(run))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the status, once or until interrupted."""
+    """Print the status once, or until interrupted."""
     screen = Screen(watched=args.watch is not None)
+    if args.watch is None:
+        now = client.result(args, "status")
+        _print(args, screen, now, None)
+        return os.EX_SOFTWARE if any(each.grave for each in findings(now)) else 0
     before: Row | None = None
     while True:
-        now = client.result(args, "status")
-        if args.json:
-            print(json.dumps(now, indent=None if args.watch else 2), flush=True)
+        try:
+            now = client.result(args, "status")
+        except client.Failed as error:
+            before = None
+            if args.json:
+                complain(error)
+            else:
+                screen.show([f"✗ {error}", f"  tried again every {args.watch:g} s"])
         else:
-            screen.show([*_head(now), *_lists(now, before, screen.width), *_tail(now)])
-        if args.watch is None:
-            return 0
-        before = now
-        time.sleep(max(0.2, args.watch))
+            _print(args, screen, now, before)
+            before = now
+        time.sleep(args.watch)
+
+
+def _print(args: argparse.Namespace, screen: "Screen", now: Row, before: Row | None) -> None:
+    if args.json:
+        found = [asdict(each) for each in findings(now)]
+        say_json({**now, "findings": found}, indent=None if args.watch else 2)
+    else:
+        screen.show([*_head(now), *_lists(now, before, screen.width), *_tail(now)])
 
 
 class Screen:

@@ -1,14 +1,25 @@
 """``swf-bridge tasks``: the tasks in hand of a running daemon."""
 
 import argparse
-import json
 import os
-import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from bridge.cli import client
-from bridge.cli.text import Column, Row, count, print_fields, print_table, seconds, span
+from bridge.cli.selection import add_changing, add_listing, changed
+from bridge.cli.text import (
+    Column,
+    Row,
+    confirmed,
+    note,
+    print_fields,
+    print_table,
+    say,
+    say_json,
+    seconds,
+    span,
+)
 
 SUMMARY: tuple[Column, ...] = (
     ("ID", lambda row: str(row["id"])),
@@ -32,8 +43,7 @@ def add_parser(subparsers: Any) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
     listed = commands.add_parser("list", help="list them, the oldest first")
     _add_filters(listed)
-    listed.add_argument("--limit", metavar="N", type=count, default=100, help="default 100")
-    listed.add_argument("--json", action="store_true", help="print JSON lines")
+    add_listing(listed)
     shown = commands.add_parser("show", help="show one")
     shown.add_argument("id", metavar="ID")
     shown.add_argument("--payload", action="store_true", help="with its token and input")
@@ -41,18 +51,20 @@ def add_parser(subparsers: Any) -> None:
     again = commands.add_parser(
         "republish",
         help="publish again what is not answered",
-        description="Publish every unanswered task that is meant again, under the same message_id:"
-        " for when a worker's queue was deleted or purged. A worker that still has one meets it"
-        " twice, and SWF takes one result. Exits 70 where RabbitMQ did not take them all.",
+        description="Publish each selected task that is not answered again, under the same"
+        " message_id: after a worker's queue was deleted or purged. A worker that still has it"
+        " receives it twice; SWF takes one result. Exits 70 if RabbitMQ did not take them all.",
     )
-    _add_choice(again)
     failed = commands.add_parser(
         "fail",
         help="fail tasks in SWF",
-        description="Fail every task that is meant in SWF, and let it go. Exits 70 where one is"
-        " still open.",
+        description="Fail each selected task in SWF and remove it from the journal. On a terminal"
+        " it asks first, unless every task is named by its ID. Exits 70 if one is still open.",
     )
-    _add_choice(failed)
+    for changing in (again, failed):
+        _add_filters(changing)
+        add_changing(changing, every="every task in hand", first="the oldest N of them")
+    failed.add_argument("--yes", action="store_true", help="do not ask")
     failed.add_argument(
         "--reason", metavar="TEXT", help="for the workflow history, at most 256 characters"
     )
@@ -75,15 +87,6 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _add_choice(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ids", metavar="ID", nargs="*")
-    _add_filters(parser)
-    parser.add_argument("--all", action="store_true", help="every task in hand")
-    parser.add_argument("--limit", metavar="N", type=count, help="the oldest N of them")
-    parser.add_argument("--dry-run", action="store_true", help="only list what would be done")
-    parser.add_argument("--json", action="store_true", help="print JSON lines")
-
-
 def _filters(args: argparse.Namespace) -> dict[str, object]:
     return {
         "list": args.list,
@@ -95,13 +98,8 @@ def _filters(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _choice(args: argparse.Namespace) -> dict[str, object]:
-    """The tasks that a command is to change; it ends with the usage where none is named."""
-    filters = _filters(args)
-    given = [value for name, value in filters.items() if name != "limit" and value is not None]
-    if not (args.ids or given or args.all):
-        args.usage_error("name tasks by ID or by filters, or say --all")
-    return {**filters, "ids": args.ids, "all": args.all, "dry_run": args.dry_run}
+def _changed(args: argparse.Namespace) -> dict[str, object]:
+    return changed(args, _filters(args), "tasks")
 
 
 def list_(args: argparse.Namespace) -> int:
@@ -109,14 +107,14 @@ def list_(args: argparse.Namespace) -> int:
     *rows, last = client.ask(args, "tasks list", **_filters(args))
     _print_rows([each["row"] for each in rows], as_json=args.json)
     if (left := last["result"]["matched"] - len(rows)) > 0:
-        print(f"{left} more: --limit shows them", file=sys.stderr)
+        note(f"{left} more: --limit shows them")
     return 0
 
 
 def _print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
         for row in rows:
-            print(json.dumps(row))
+            say_json(row)
     else:
         print_table(rows, SUMMARY)
 
@@ -125,13 +123,16 @@ def show(args: argparse.Namespace) -> int:
     """Print one task."""
     task = client.result(args, "tasks show", id=args.id, payload=args.payload)
     if args.json:
-        print(json.dumps(task, indent=2))
+        say_json(task, indent=2)
         return 0
     length = task["inputLength"]
     print_fields(
         [
             ("task", task["id"]),
-            ("state", task["state"] + (", a worker has spoken" if task["firstWord"] else "")),
+            (
+                "state",
+                task["state"] + (", a worker has sent a heartbeat" if task["firstWord"] else ""),
+            ),
             ("age", span(task["age"])),
             ("task list", f"{task['domain']}/{task['taskList']}"),
             ("activity type", f"{task['name']}@{task['version']}"),
@@ -150,14 +151,14 @@ def show(args: argparse.Namespace) -> int:
 
 def republish(args: argparse.Namespace) -> int:
     """Publish tasks again."""
-    *rows, last = client.ask(args, "tasks republish", **_choice(args))
+    *rows, last = client.ask(args, "tasks republish", **_changed(args))
     told = last["result"]
     if args.dry_run:
         return _preview(rows, told, "published again", as_json=args.json)
     if args.json:
-        print(json.dumps(told))
+        say_json(told)
     else:
-        print(f"{told['confirmed']} of {told['matched']} published again")
+        say(f"{told['confirmed']} of {told['matched']} published again")
         for name, text in (
             ("unroutable", "have no queue"),
             ("refused", "refused by RabbitMQ"),
@@ -166,9 +167,9 @@ def republish(args: argparse.Namespace) -> int:
             ("answered", "answered meanwhile"),
         ):
             if told[name]:
-                print(f"{told[name]} {text}")
+                say(f"{told[name]} {text}")
         for reason, times in told["reasons"].items():
-            print(f"  {times} × {reason}")
+            say(f"  {times} × {reason}")
     untaken = told["unroutable"] + told["refused"] + told["nacked"]
     return os.EX_SOFTWARE if untaken else 0
 
@@ -177,7 +178,16 @@ def fail(args: argparse.Namespace) -> int:
     """Fail tasks in SWF."""
     told: Row = {}
     rows: list[Row] = []
-    for answer in client.ask(args, "tasks fail", **_choice(args), reason=args.reason):
+    request = {**_changed(args), "reason": args.reason}
+    if not (args.yes or args.dry_run or (args.ids and not args.all)):
+        asked_at = time.monotonic()
+        *_, last = client.ask(args, "tasks fail", **(request | {"dry_run": True}))
+        count = last["result"]["matched"]
+        if count and not confirmed(f"Fail {count} {'task' if count == 1 else 'tasks'} in SWF?"):
+            return os.EX_SOFTWARE
+        # Not those that were polled after the question.
+        request["older_than"] = (args.older_than or 0.0) + time.monotonic() - asked_at
+    for answer in client.ask(args, "tasks fail", **request):
         if "result" in answer:
             told = answer["result"]
         elif args.dry_run:
@@ -187,11 +197,11 @@ def fail(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _preview(rows, told, "failed", as_json=args.json)
     if args.json:
-        print(json.dumps(told))
+        say_json(told)
     else:
         gone = told["matched"] - told["failed"] - told["unavailable"] - told["left"]
         left = told["unavailable"] + told["left"]
-        print(f"{told['failed']} of {told['matched']} failed, {gone} closed before, {left} left")
+        say(f"{told['failed']} of {told['matched']} failed, {gone} closed before, {left} left")
     if told["unavailable"]:
         return os.EX_UNAVAILABLE
     return os.EX_SOFTWARE if told["left"] else 0
@@ -199,7 +209,7 @@ def fail(args: argparse.Namespace) -> int:
 
 def _print_outcome(row: Row, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(row))
+        say_json(row)
     else:
         print_fields([(row["id"], " ".join(filter(None, (row["outcome"], row["detail"]))))])
 
@@ -207,5 +217,5 @@ def _print_outcome(row: Row, *, as_json: bool) -> None:
 def _preview(rows: Sequence[Row], told: Row, verb: str, *, as_json: bool) -> int:
     _print_rows([each["row"] for each in rows], as_json=as_json)
     if not as_json:
-        print(f"{told['matched']} would be {verb}")
+        say(f"{told['matched']} would be {verb}")
     return 0

@@ -1,21 +1,64 @@
-"""How the commands write ages, sizes and tables, and take spans of time."""
+"""The one printer of all commands, ages, sizes and tables, and spans of time as arguments.
+
+Every line that a command prints goes through ``say``, ``complain`` or ``say_json``: names, reasons
+and errors come from SWF, workers and endpoints, and may hold what a terminal would obey.
+"""
 
 import argparse
+import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str]]
 
+SHORTEST_INTERVAL = 0.2
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def printable(text: object) -> str:
-    """``text`` without anything that a terminal would obey: names in SWF may hold any character."""
+    """``text`` on one line, without anything that a terminal would obey.
+
+    Control characters, line ends, marks of direction and lone surrogates become Python's escapes.
+    """
     shown = str(text)
     if shown.isprintable():
         return shown
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+
+
+def say(text: object = "", *, end: str = "\n") -> None:
+    """Print one line."""
+    print(printable(text), end=end, flush=True)
+
+
+def complain(text: object) -> None:
+    """Print one line about what went wrong, to standard error."""
+    print(f"swf-bridge: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def note(text: object, *, end: str = "\n") -> None:
+    """Print one line beside the output proper, to standard error."""
+    print(printable(text), end=end, file=sys.stderr, flush=True)
+
+
+def rewrite(text: object = "") -> None:
+    """Replace the last line of standard error, which must be a terminal; without text, clear it."""
+    print(f"\r\x1b[K{printable(text)}", end="", file=sys.stderr, flush=True)
+
+
+def say_json(value: object, *, indent: int | None = None) -> None:
+    """Print a value as JSON in ASCII; DEL, which JSON leaves as it is, is escaped too."""
+    print(json.dumps(value, indent=indent).replace("\x7f", "\\u007f"), flush=True)
+
+
+def confirmed(question: str) -> bool:
+    """Ask on a terminal; where there is none, nobody can be asked, and it is so."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    note(f"{question} [y/N] ", end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def span(seconds: float | None) -> str:
@@ -55,6 +98,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def interval(text: str) -> float:
+    """Take a span of time as ``seconds`` does; one of nearly nothing would be a busy loop."""
+    value = seconds(text)
+    if value < SHORTEST_INTERVAL:
+        raise argparse.ArgumentTypeError(f"{text!r} is under {SHORTEST_INTERVAL} s")
+    return value
+
+
 def count(text: str) -> int:
     """Take a whole number from 1 up."""
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 1e9):
@@ -65,7 +116,8 @@ def count(text: str) -> int:
 def table(rows: Iterable[Row], columns: tuple[Column, ...], width: int | None = None) -> list[str]:
     """One line a row under a head, aligned; the last column is as long as it is.
 
-    Where they would be wider than ``width``, the first column is cut, but not below its head.
+    Where they would be wider than ``width``, the middle of the first column is left out: names
+    often differ only at their end. It stays as wide as its head.
     """
     lines = [[name for name, _ in columns]]
     lines += [[printable(text(row)) for _, text in columns] for row in rows]
@@ -82,16 +134,19 @@ def table(rows: Iterable[Row], columns: tuple[Column, ...], width: int | None = 
 def print_table(rows: Iterable[Row], columns: tuple[Column, ...]) -> None:
     """Print a table in its full width."""
     for line in table(rows, columns):
-        print(line)
+        say(line)
 
 
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    if len(text) <= width:
+        return text
+    after = (width - 1) // 2
+    return f"{text[: width - 1 - after]}…{text[len(text) - after :]}"
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """Print one thing a line, and leave out what is not known."""
+    """Print a name and its value on each line; leave out values that are None."""
     known = [(name, value) for name, value in fields if value is not None]
-    width = max(len(name) for name, _ in known)
+    width = max(len(printable(name)) for name, _ in known)
     for name, value in known:
-        print(f"{name:<{width}}  {printable(value)}".rstrip())
+        say(f"{printable(name):<{width}}  {printable(value)}".rstrip())

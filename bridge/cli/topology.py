@@ -1,8 +1,9 @@
 """``swf-bridge topology``: what the bridge needs in RabbitMQ, printed or declared."""
 
 import argparse
-import json
 from typing import Any
+
+from bridge.cli.text import say, say_json
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
     if args.apply:
         worst = 0
         for mark, text in preflight.declare(settings):
-            print(mark.sign, text)
+            say(f"{mark.sign} {text}")
             worst = max(worst, mark.exit_code)
         return worst
     vhost = args.vhost or preflight.vhost_of(settings)
     told = definitions(Topology.of(settings), vhost=vhost, user=args.user)
-    print(json.dumps(told, indent=2))
+    say_json(told, indent=2)
     return 0

@@ -352,7 +352,7 @@ def test_dead_letters_are_filtered_by_code_age_and_limit(letters: list[str], run
     assert len(run("dead", "list", "--older-than", "36500d", "--json").rows) == 0
     limited = run("dead", "list", "--limit", "5", "--json")
     assert [row["position"] for row in limited.rows] == [1, 2, 3, 4, 5]
-    assert "35 of 40 not looked at" in limited.err
+    assert "35 of 40 not read" in limited.err
 
 
 def test_a_dead_letter_is_shown_by_place_or_id_and_its_body_only_on_demand(
@@ -433,26 +433,74 @@ def test_no_letter_is_changed_that_was_not_named(
     assert worker.ready(DEAD) == 40
 
 
+class OnTerminal:
+    """A command whose standard input and error are a terminal."""
+
+    def __init__(self, tmp_path: Path, *args: str) -> None:
+        self._terminal, end = pty.openpty()
+        control = str(tmp_path / "journal.sock")
+        self._command = subprocess.Popen(
+            [sys.executable, "-m", "bridge", *args, "--control", control],
+            cwd=ROOT, stdin=end, stderr=end, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(end)
+
+    def answers(self, text: str) -> str:
+        """What it asked, and is answered so."""
+        said = b""
+        while b"[y/N] " not in said:
+            said += os.read(self._terminal, 1024)
+        self.type(text)
+        return said.decode()
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def ends(self) -> tuple[int, str]:
+        out, _ = self._command.communicate(timeout=TIMEOUT)
+        os.close(self._terminal)
+        return self._command.returncode, out.decode()
+
+
+def test_failing_tasks_asks_on_a_terminal_and_fails_none_that_came_after_the_question(
+    bridge: Bridge, swf: LocalSwf, worker: Worker, run: Run, tmp_path: Path
+) -> None:
+    worker.queue()
+    submit(swf, 2)
+    assert published(run, 2)
+    refused = OnTerminal(tmp_path, "tasks", "fail", "--all")
+    assert "Fail 2 tasks in SWF? [y/N] " in refused.answers("n\n")
+    assert refused.ends() == (70, "")
+    assert published(run, 2)
+    agreed = OnTerminal(tmp_path, "tasks", "fail", "--list", "demo")
+    asked = agreed.answers("")
+    assert "Fail 2 tasks in SWF? [y/N] " in asked
+    submit(swf, 1)
+    assert published(run, 3)
+    agreed.type("y\n")
+    code, out = agreed.ends()
+    assert (code, out.splitlines()[-1]) == (0, "2 of 2 failed, 0 closed before, 0 left")
+    assert published(run, 1)
+    (left,) = run("tasks", "list", "--json").rows
+    assert OnTerminal(tmp_path, "tasks", "fail", left["id"]).ends()[0] == 0
+
+
+def test_of_no_dead_letters_and_no_tasks_nothing_is_asked(
+    bridge: Bridge, run: Run, tmp_path: Path
+) -> None:
+    assert until(lambda: "all is well" in run("status").out)
+    assert OnTerminal(tmp_path, "dead", "drop", "--all").ends() == (0, "0 of 0 dropped\n")
+    assert OnTerminal(tmp_path, "tasks", "fail", "--all").ends()[0] == 0
+
+
 @pytest.mark.parametrize(("answer", "left"), [("n\n", 40), ("y\n", 0)])
 def test_dropping_asks_on_a_terminal(
     letters: list[str], worker: Worker, tmp_path: Path, answer: str, left: int
 ) -> None:
-    terminal, end = pty.openpty()
-    command = subprocess.Popen(
-        [sys.executable, "-m", "bridge", "dead", "drop", "--all",
-         "--control", str(tmp_path / "journal.sock")],
-        cwd=ROOT, stdin=end, stderr=end, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    os.close(end)
-    said = b""
-    while b"[y/N] " not in said:
-        said += os.read(terminal, 1024)
-    os.write(terminal, answer.encode())
-    command.communicate(timeout=TIMEOUT)
-    assert b"Throw 40 of 40 letters away? [y/N] " in said
-    assert command.returncode == (0 if left == 0 else 70)
+    drop = OnTerminal(tmp_path, "dead", "drop", "--all")
+    assert "Delete 40 of 40 dead letters for good? [y/N] " in drop.answers(answer)
+    assert drop.ends()[0] == (0 if left == 0 else 70)
     assert worker.ready(DEAD) == left
-    os.close(terminal)
 
 
 # --- the socket ---
@@ -507,5 +555,6 @@ def test_without_rabbitmq_tasks_are_listed_and_letters_are_unavailable(
     assert run("dead", "replay", "--all").code == 69
     assert run("tasks", "republish", "--all").code == 69
     status = run("status")
-    assert status.code == 0
+    assert status.code == 70
+    assert run("status", "--json").json["findings"][0]["title"] == "RabbitMQ is away"
     assert "RabbitMQ is away or blocked" in status.out

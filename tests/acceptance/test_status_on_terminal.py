@@ -110,7 +110,7 @@ def test_no_line_is_wider_than_the_terminal_and_what_is_wrong_comes_first(
     assert "SwfBridgePollsRefused in docs/alerts.md" in text
     (head,) = [line for line in lines if line.startswith("TASK LIST")]
     assert head.endswith("POLLED")
-    assert any(line.startswith("demo/wide-wide-") and "… " in line for line in lines)
+    assert any(re.match("demo/w[^ ]*…[^ ]*e- +[0-9]", line) for line in lines)
     assert "\x1b[1;31m✗" in terminal.told
 
 
@@ -125,6 +125,21 @@ def test_what_is_watched_stays_in_place_and_follows(terminal: Terminal, swf: Loc
     assert until(lambda: any(map(shows.match, terminal.screens[-1])), 20)
 
 
+@on("--watch", "0.2")
+def test_what_is_watched_outlives_the_daemon(bridge: Bridge, terminal: Terminal) -> None:
+    assert until(lambda: terminal.screens, 20)
+    bridge.kill()
+    gone = "✗ no daemon answers at"
+    assert until(lambda: terminal.screens[-1][0].startswith(gone), 20), terminal.screens[-1]
+    assert not terminal.ended()
+
+
+@on("--watch", "0")
+def test_a_watch_without_a_pause_is_refused(terminal: Terminal) -> None:
+    assert until(terminal.ended, 20)
+    assert "'0' is under 0.2 s" in terminal.told
+
+
 @on("--watch", "0.2", columns=60, lines=8)
 def test_on_a_small_terminal_the_gravest_stays_in_sight(terminal: Terminal) -> None:
     assert until(lambda: len(terminal.screens) >= 2, 20)
@@ -134,9 +149,11 @@ def test_on_a_small_terminal_the_gravest_stays_in_sight(terminal: Terminal) -> N
 
 
 def test_in_a_pipe_each_line_is_whole_and_without_colour(bridge: Bridge) -> None:
-    told = subprocess.run(
-        command(bridge), cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
-    ).stdout
+    ended = subprocess.run(
+        command(bridge), cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.returncode == 70, "something is wrong"
+    told = ended.stdout
     assert "\x1b" not in told
     (wrong,) = [line for line in told.splitlines() if line.startswith("✗")]
     assert wrong.endswith("UnknownResourceFault: Unknown domain: nowhere")
