@@ -5,6 +5,13 @@ from typing import Any
 NOW = 1_700_000_000.0
 
 
+def check(name: str, state: str = "away", detail: str = "connection refused") -> dict[str, Any]:
+    """A check by its name and state, to be one of a snapshot's ``checks``."""
+    kind, _, subject = name.partition(" ")
+    told = {"ok": state == "ok", "detail": detail, "kind": kind, "state": state, "subject": subject}
+    return {name: told}
+
+
 def row(**more: Any) -> dict[str, Any]:
     """A task list that is polled."""
     return {
@@ -36,7 +43,7 @@ def snapshot(**more: Any) -> dict[str, Any]:
         "now": NOW,
         "startedAt": NOW - 3600,
         "state": "running",
-        "checks": {"threads": {"ok": True, "detail": "moving"}},
+        "checks": check("threads", "ok", "moving"),
         "broker": [{"name": name, **link} for name in ("publisher", "consumer")],
         "journal": {
             "path": "/var/lib/swf-bridge/journal.db",

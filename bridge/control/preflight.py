@@ -25,6 +25,7 @@ from bridge.swf.boto import Boto3
 from bridge.swf.errors import NOT_LET_IN
 from bridge.swf.runner import Call
 
+DATE_SHOWN = 40
 SKEW_WARNING = 30.0
 SKEW_REFUSED = 300.0
 """Seconds of clock skew beyond which AWS refuses a signature."""
@@ -117,7 +118,10 @@ def _skew(told: str) -> Result:
     """Of our clock, by the date of SWF's last answer: of a refusal too, which it may be for."""
     if not told:
         return Result(Mark.UNPROVEN, "clock: SWF did not tell its own")
-    seconds = abs(parsedate_to_datetime(told).timestamp() - time.time())
+    try:
+        seconds = abs(parsedate_to_datetime(told).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError, OSError):
+        return Result(Mark.UNPROVEN, f"clock: SWF told none that can be read: {told[:DATE_SHOWN]}")
     mark = Mark.HOLDS
     if seconds > SKEW_WARNING:
         mark = Mark.WRONG if seconds > SKEW_REFUSED else Mark.NOTE

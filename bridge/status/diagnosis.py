@@ -8,7 +8,9 @@ from the daemon that is asked, which may be of another version: what is not know
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
+
+from bridge.status.checks import Kind, State
 
 Json = Mapping[str, Any]
 
@@ -46,28 +48,46 @@ def by_trouble(lists: Sequence[Json]) -> list[Json]:
 
 
 def _checks(now: Json) -> Iterator[Finding]:
-    wrong = {name: str(check["detail"]) for name, check in now["checks"].items() if not check["ok"]}
-    broker = {name: why for name, why in wrong.items() if name.startswith("broker ")}
-    polls = {name: why for name, why in wrong.items() if name.startswith("polls ")}
-    if "threads" in wrong:
-        yield _thread(wrong["threads"])
-    lacking = {name: why for name, why in wrong.items() if name.startswith("lacking ")}
-    if broker.keys() - _BESIDE.keys():
+    wrong = [_read(name, check) for name, check in now["checks"].items() if not check["ok"]]
+    of = {kind: [each for each in wrong if each.kind is kind] for kind in Kind}
+    if of[Kind.THREADS]:
+        yield _thread(of[Kind.THREADS][0].detail)
+    broker = of[Kind.BROKER]
+    if any(each.subject not in _BESIDE for each in broker):
         yield _broker(broker)
     else:
-        for name, why in broker.items():
-            yield _lacking(name.partition(" ")[2], why, _BESIDE[name])
-    for name, why in lacking.items():
-        yield _lacking(name.partition(" ")[2], why, "Tasks and replies go on without it.")
-    if "journal" in wrong:
-        yield _journal(wrong["journal"])
-    for why in dict.fromkeys(polls.values()):
-        yield _polls([name.partition(" ")[2] for name in polls if polls[name] == why], why)
-    if "answers" in wrong:
-        yield _not_taken(wrong["answers"], now["replies"]["held"])
-    known = {*broker, *lacking, *polls, "threads", "journal", "answers"}
-    for name in wrong.keys() - known:
-        yield Finding(True, f"{name} is not as it should be", wrong[name], "", "")
+        for each in broker:
+            yield _lacking(each, _BESIDE[each.subject])
+    for each in of[Kind.LACKING]:
+        yield _lacking(each, "Tasks and replies go on without it.")
+    if of[Kind.JOURNAL]:
+        yield _journal(of[Kind.JOURNAL][0].detail)
+    for cause in dict.fromkeys((each.state, each.detail) for each in of[Kind.POLLS]):
+        lists = [each for each in of[Kind.POLLS] if (each.state, each.detail) == cause]
+        yield _polls(lists)
+    if of[Kind.ANSWERS]:
+        yield _not_taken(of[Kind.ANSWERS][0].detail, now["replies"]["held"])
+    for each in wrong:
+        if each.kind is None:
+            yield Finding(True, f"{each.subject} is not as it should be", each.detail, "", "")
+
+
+class _Wrong(NamedTuple):
+    """A check that is not as it should be; without a kind where this version does not know it."""
+
+    kind: Kind | None
+    state: State
+    detail: str
+    subject: str
+
+
+def _read(name: str, check: Json) -> _Wrong:
+    detail = str(check["detail"])
+    try:
+        kind, state = Kind(check["kind"]), State(check["state"])
+    except (KeyError, ValueError):
+        return _Wrong(None, State.FAILING, detail, name)
+    return _Wrong(kind, state, detail, str(check.get("subject", "")))
 
 
 def _thread(why: str) -> Finding:
@@ -83,37 +103,37 @@ def _thread(why: str) -> Finding:
 
 
 _WITHOUT = {
-    "broker publisher": "No list is polled. Tasks in hand wait in the journal: none is lost.",
-    "broker consumer": "Answers of workers wait in RabbitMQ: none is lost.",
-    "broker demand": "Lists that follow a queue are not polled.",
+    "publisher": "No list is polled. Tasks in hand wait in the journal: none is lost.",
+    "consumer": "Answers of workers wait in RabbitMQ: none is lost.",
+    "demand": "Lists that follow a queue are not polled.",
 }
 _BESIDE = {
-    "broker answers": "Workers get no answers to heartbeats and hear of no cancellation meanwhile.",
-    "broker undeliverable": "Tasks that workers reject are not failed in SWF meanwhile.",
-    "broker notices": "Slots of tasks that other instances settled come back later, when SWF's"
+    "answers": "Workers get no answers to heartbeats and hear of no cancellation meanwhile.",
+    "undeliverable": "Tasks that workers reject are not failed in SWF meanwhile.",
+    "notices": "Slots of tasks that other instances settled come back later, when SWF's"
     " history is asked.",
 }
 """The connections without which tasks and replies go on."""
 
 
-def _lacking(what: str, why: str, tasks: str) -> Finding:
+def _lacking(check: _Wrong, tasks: str) -> Finding:
     return Finding(
         False,
-        f"RabbitMQ does not let the bridge have: {what}",
-        why,
+        f"RabbitMQ does not let the bridge have: {check.subject}",
+        check.detail,
         tasks,
         "See what RabbitMQ says of it, and what `swf-bridge topology` asks for. It is tried again"
         " by itself.",
     )
 
 
-def _broker(wrong: Mapping[str, str]) -> Finding:
-    blocked = all("blocked" in why for why in wrong.values())
+def _broker(wrong: Sequence[_Wrong]) -> Finding:
+    blocked = all(each.state is State.BLOCKED for each in wrong)
     parts: dict[str, list[str]] = {}
-    for name, why in wrong.items():
-        parts.setdefault(why, []).append(name.partition(" ")[2])
+    for each in wrong:
+        parts.setdefault(each.detail, []).append(each.subject)
     detail = "; ".join(f"{_listed(names, len(names))}: {why}" for why, names in parts.items())
-    tasks = " ".join(_WITHOUT.get(name, "") for name in wrong).strip()
+    tasks = " ".join(_WITHOUT.get(each.subject, "") for each in wrong).strip()
     if blocked:
         return Finding(
             True,
@@ -130,7 +150,8 @@ def _broker(wrong: Mapping[str, str]) -> Finding:
         detail,
         tasks,
         "See that RabbitMQ runs, and that address, password and permissions are right:"
-        " `swf-bridge check --connect`. The bridge connects again by itself.",
+        " `swf-bridge check --connect`. The bridge tries again by itself; a password or address"
+        " that has changed takes a restart.",
         "SwfBridgeBrokerAway",
     )
 
@@ -147,20 +168,29 @@ def _journal(why: str) -> Finding:
     )
 
 
-def _polls(lists: Sequence[str], why: str) -> Finding:
+def _polls(lists: Sequence[_Wrong]) -> Finding:
+    names, (first, *_) = _listed([each.subject for each in lists]), lists
+    tasks = "SWF keeps these tasks; their schedule-to-start clocks run. Other lists go on."
+    if first.state is State.REFUSED:
+        return Finding(
+            True,
+            f"SWF refuses the polls of {names}",
+            first.detail,
+            tasks,
+            "Mend the domain or the permission swf:PollForActivityTask. `swf-bridge check"
+            " --connect` looks at credentials and domains; the permission to poll it cannot try."
+            " Polls are tried again within a minute.",
+            "SwfBridgePollsRefused",
+        )
     return Finding(
         True,
-        f"No poll of {_listed(lists)} succeeds",
-        why,
-        "SWF keeps these tasks; their schedule-to-start clocks run. Other lists go on.",
-        "Mend domain, list, permission, credentials or network: `swf-bridge check --connect`"
-        " tells which. Polls are tried again within a minute.",
-        "SwfBridgePollsRefused" if _refused(why) else "SwfBridgePollsFailing",
+        f"No poll of {names} succeeds",
+        first.detail,
+        tasks,
+        "Mend credentials or network: `swf-bridge check --connect` tries both. Polls are tried"
+        " again within a minute.",
+        "SwfBridgePollsFailing",
     )
-
-
-def _refused(why: str) -> bool:
-    return any(word in why for word in ("UnknownResource", "AccessDenied", "NotPermitted"))
 
 
 def _not_taken(why: str, held: int) -> Finding:

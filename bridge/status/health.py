@@ -19,7 +19,7 @@ from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
 from bridge.rabbitmq.publisher import Fate
 from bridge.status import snapshot
-from bridge.status.http import Check
+from bridge.status.checks import Check, Kind, State
 from bridge.telemetry import metrics as m
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
@@ -81,36 +81,36 @@ class Report:
         polling = sum(poller.state == "polling" for poller in self._pollers)
         in_flight = sum(self._window.in_flight(source.label) for source in self._sources)
         told = [f"{polling}/{len(self._pollers)} pollers polling, {in_flight} tasks in flight"]
-        told += [f"{name}: {check.detail}" for name, check in self.readyz().items() if not check.ok]
+        told += [f"{check.name}: {check.detail}" for check in self.readyz() if not check.ok]
         return "; ".join(told)
 
-    def livez(self) -> dict[str, Check]:
+    def livez(self) -> list[Check]:
         """Whether every thread moves."""
-        stuck = self.stuck()
-        return {"threads": Check(not stuck, f"stuck: {', '.join(stuck)}" if stuck else "moving")}
+        if stuck := self.stuck():
+            return [Check(Kind.THREADS, State.STUCK, f"stuck: {', '.join(stuck)}")]
+        return [Check(Kind.THREADS, State.OK, "moving")]
 
-    def readyz(self) -> dict[str, Check]:
-        """Whether tasks can be taken, handed on and answered, by name."""
-        checks = {f"broker {each.name}": _connected(each) for each in self._connections}
-        writable = self._journal.writable.is_set()
-        checks["journal"] = Check(writable, "writable" if writable else "cannot be written")
-        checks["answers"] = Check(not self._answers.error, self._answers.error or "taken by SWF")
-        for source in self._sources:
-            error = source.refused.error or source.failing.error
-            checks[f"polls {'/'.join(source.label)}"] = Check(not error, error or "answered")
-        return checks
+    def readyz(self) -> list[Check]:
+        """Whether tasks can be taken, published and answered."""
+        journal = Check(Kind.JOURNAL, State.OK, "writable")
+        if not self._journal.writable.is_set():
+            journal = Check(Kind.JOURNAL, State.NOT_WRITABLE, "cannot be written")
+        answers = Check(Kind.ANSWERS, State.OK, "taken by SWF")
+        if error := self._answers.error:
+            answers = Check(Kind.ANSWERS, State.FAILING, error)
+        return [*map(_connected, self._connections), journal, answers, *map(_polls, self._sources)]
 
-    def lacks(self) -> dict[str, Check]:
-        """What tasks and replies can do without, by name; with RabbitMQ's reason where it is not.
+    def lacks(self) -> list[Check]:
+        """What tasks and replies can do without, with RabbitMQ's reason where it is missing.
 
         Nothing of it makes the daemon not ready.
         """
-        checks = {f"broker {each.name}": _connected(each) for each in self._beside}
-        for each in (*self._connections, *self._beside):
-            checks.update(
-                {f"lacking {item}": Check(False, why) for item, why in each.lacks.items()}
-            )
-        return checks
+        lacking = [
+            Check(Kind.LACKING, State.REFUSED, why, subject=str(item))
+            for each in (*self._connections, *self._beside)
+            for item, why in each.lacks.items()
+        ]
+        return [*map(_connected, self._beside), *lacking]
 
     def metrics(self) -> Metrics:
         """Every count."""
@@ -122,7 +122,7 @@ class Report:
             self._metrics,
             started=self._started,
             stopping=self.stopping,
-            checks={**self.livez(), **self.readyz(), **self.lacks()},
+            checks=[*self.livez(), *self.readyz(), *self.lacks()],
             sources=self._sources,
             pollers=self._pollers,
             window=self._window,
@@ -183,11 +183,21 @@ class Report:
 
 
 def _connected(connection: Connection) -> Check:
+    state, detail = State.AWAY, connection.outage.error or "connecting"
     if connection.ready.is_set():
-        return Check(True, "connected")
-    if connection.blocked:
-        return Check(False, "blocked by RabbitMQ")
-    return Check(False, connection.outage.error or "connecting")
+        state, detail = State.OK, "connected"
+    elif connection.blocked:
+        state, detail = State.BLOCKED, "blocked by RabbitMQ"
+    return Check(Kind.BROKER, state, detail, subject=connection.name)
+
+
+def _polls(source: Source) -> Check:
+    state, detail = State.OK, "answered"
+    if error := source.refused.error:
+        state, detail = State.REFUSED, error
+    elif error := source.failing.error:
+        state, detail = State.FAILING, error
+    return Check(Kind.POLLS, state, detail, subject="/".join(source.label))
 
 
 def _word(state: str) -> str:

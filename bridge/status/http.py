@@ -8,16 +8,17 @@ import ipaddress
 import json
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from threading import Event
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from bridge.control.listener import Client, Listener
 from bridge.status import page
+from bridge.status.checks import Check, row
 from bridge.status.prometheus import render
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
@@ -44,20 +45,13 @@ HTML = "text/html; charset=utf-8"
 NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
 
-class Check(NamedTuple):
-    """Whether something is as it should be, and how it is, in a few words."""
-
-    ok: bool
-    detail: str
-
-
 class Facts(Protocol):
     """Whom the server asks. Each is asked on a thread of a request's and must not block."""
 
-    def livez(self) -> Mapping[str, Check]:
+    def livez(self) -> Sequence[Check]:
         """Whether the process itself moves; asks no peer."""
 
-    def readyz(self) -> Mapping[str, Check]:
+    def readyz(self) -> Sequence[Check]:
         """Whether tasks can be taken, handed on and answered."""
 
     def metrics(self) -> Metrics:
@@ -181,13 +175,10 @@ class _Request(BaseHTTPRequestHandler):
             answer = HTTPStatus.INTERNAL_SERVER_ERROR, TEXT, "this failed; the log tells why\n"
         self._send(*answer)
 
-    def _checks(self, checks: Mapping[str, Check]) -> tuple[HTTPStatus, str, str]:
+    def _checks(self, checks: Sequence[Check]) -> tuple[HTTPStatus, str, str]:
         told = {
-            "ok": all(check.ok for check in checks.values()),
-            "checks": {
-                name: {"ok": check.ok, "detail": redact(check.detail)}
-                for name, check in checks.items()
-            },
+            "ok": all(check.ok for check in checks),
+            "checks": {check.name: row(check, redact(check.detail)) for check in checks},
         }
         status = HTTPStatus.OK if told["ok"] else HTTPStatus.SERVICE_UNAVAILABLE
         return status, JSON, json.dumps(told, indent=2) + "\n"

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
+from bridge.status.checks import Kind
 from bridge.status.diagnosis import Finding, by_trouble, counted, findings
 
 Json = Mapping[str, Any]
@@ -108,7 +109,7 @@ def _glance(now: Json) -> str:
     lists, checks = now["lists"], now["checks"]
     polling = sum(each["pollerStates"].get("polling", 0) for each in lists)
     pollers = sum(each["pollers"] for each in lists)
-    polls_well = all(each["ok"] for name, each in checks.items() if name.startswith("polls "))
+    polls_well = all(each["ok"] for each in checks.values() if each.get("kind") == Kind.POLLS)
     away = [each for each in now["broker"] if not each["connected"]]
     blocked = any(each["blocked"] for each in now["broker"])
     held = now["replies"]["held"]

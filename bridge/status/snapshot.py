@@ -18,6 +18,7 @@ from bridge.journal.journal import Journal, Standing
 from bridge.journal.slots import Window
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
+from bridge.status.checks import Check, row
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry.logs import fields_of
@@ -61,7 +62,7 @@ def take(
     *,
     started: float,
     stopping: bool,
-    checks: Mapping[str, tuple[bool, str]],
+    checks: Sequence[Check],
     sources: Sequence[Source],
     pollers: Sequence[Poller],
     window: Window,
@@ -84,9 +85,7 @@ def take(
         "now": now,
         "startedAt": started,
         "state": "stopping" if stopping else "running",
-        "checks": {
-            name: {"ok": ok, "detail": redact(detail)} for name, (ok, detail) in checks.items()
-        },
+        "checks": {check.name: row(check, redact(check.detail)) for check in checks},
         "broker": [_connection(each) for each in connections],
         "journal": {
             "path": str(journal.path),

@@ -129,7 +129,7 @@ def test_what_is_wrong_stands_on_top_with_what_it_means_and_what_to_do(
     tab.look().open(scene.ill)
     assert tab.until(lambda tab: "Every slot of demo/full" in tab.text("#wrong"), SECONDS)
     for title in (
-        "✗ No poll of nowhere/lost succeeds",
+        "✗ SWF refuses the polls of nowhere/lost",
         "✗ No queue takes the tasks of nobody.1.0",
         "! Every slot of demo/full is taken",
         "! Nobody wants the tasks of demo/idle",
@@ -141,7 +141,7 @@ def test_what_is_wrong_stands_on_top_with_what_it_means_and_what_to_do(
     refused = tab.text("#wrong li")
     assert "UnknownResourceFault" in refused
     assert "SWF keeps these tasks" in refused
-    assert "Do: Mend domain, list" in refused
+    assert "Do: Mend the domain or the permission" in refused
     assert "SwfBridgePollsRefused" in refused
     assert "no: queue nobody" in tab.text("#lists")
     assert "1 dead letter since the start: 1 not-json" in tab.text("#replies")
@@ -221,7 +221,7 @@ def test_without_javascript_it_is_whole_and_says_that_it_is_not_live(
     tab.look().without_script().open(scene.ill)
     tree = tab.tree()
     names = [name for _, name in tree]
-    assert ("heading", "No poll of nowhere/lost succeeds") in tree
+    assert ("heading", "SWF refuses the polls of nowhere/lost") in tree
     assert ("heading", "Task lists") in tree
     assert "Without JavaScript this page does not renew itself." in names
     assert len(tab.asked) == 1

@@ -103,10 +103,10 @@ def test_no_line_is_wider_than_the_terminal_and_what_is_wrong_comes_first(
     assert until(terminal.ended, 20)
     lines = plain(terminal.told).splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[1].startswith("✗ No poll of nowhere/lost succeeds: UnknownResourceFault")
+    assert lines[1].startswith("✗ SWF refuses the polls of nowhere/lost: UnknownResourceFault")
     text = " ".join(" ".join(lines).split())
     assert "tasks: SWF keeps these tasks" in text
-    assert "do: Mend domain, list" in text
+    assert "do: Mend the domain or the permission" in text
     assert "SwfBridgePollsRefused in docs/alerts.md" in text
     (head,) = [line for line in lines if line.startswith("TASK LIST")]
     assert head.endswith("POLLED")
@@ -145,7 +145,7 @@ def test_on_a_small_terminal_the_gravest_stays_in_sight(terminal: Terminal) -> N
     assert until(lambda: len(terminal.screens) >= 2, 20)
     screen = terminal.screens[-1]
     assert len(screen) == 7
-    assert screen[1].startswith("✗ No poll of nowhere/lost succeeds")
+    assert screen[1].startswith("✗ SWF refuses the polls of nowhere/lost")
 
 
 def test_in_a_pipe_each_line_is_whole_and_without_colour(bridge: Bridge) -> None:

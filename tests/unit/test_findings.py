@@ -2,14 +2,13 @@ import re
 from pathlib import Path
 
 import pytest
-from snapshots import NOW, row, snapshot
+from snapshots import NOW, check, row, snapshot
 
 from bridge.rabbitmq.queue_watch import Gate, Wanted, _why_not
+from bridge.status.checks import Kind
 from bridge.status.diagnosis import _idle, by_trouble, findings
 
 ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()
-BAD = {"ok": False, "detail": "connection refused"}
-OK = {"ok": True, "detail": "fine"}
 KEY = {"key": "greet.1.0", "seconds": 75.0, "reason": "no queue is bound"}
 
 
@@ -18,14 +17,15 @@ def event(name, at=NOW - 9, **fields):
 
 
 WRONG = {
-    "threads": {"checks": {"threads": BAD}},
-    "publisher": {"checks": {"broker publisher": BAD}},
-    "consumer": {"checks": {"broker consumer": BAD}},
-    "demand": {"checks": {"broker demand": BAD}},
-    "blocked": {"checks": {"broker publisher": {"ok": False, "detail": "blocked by RabbitMQ"}}},
-    "journal": {"checks": {"journal": BAD}},
-    "answers": {"checks": {"answers": BAD}},
-    "polls": {"checks": {"polls dev/images": BAD}},
+    "threads": {"checks": check("threads", "stuck")},
+    "publisher": {"checks": check("broker publisher")},
+    "consumer": {"checks": check("broker consumer")},
+    "demand": {"checks": check("broker demand")},
+    "blocked": {"checks": check("broker publisher", "blocked")},
+    "journal": {"checks": check("journal", "not writable")},
+    "answers": {"checks": check("answers", "failing")},
+    "polls": {"checks": check("polls dev/images", "failing")},
+    "refused": {"checks": check("polls dev/images", "refused")},
     "unroutable": {"unroutable": [KEY]},
 }
 LOOK = {
@@ -60,24 +60,33 @@ def test_each_says_what_it_means_what_to_do_and_where_more_stands(case):
     assert finding.todo.count("`") % 2 == 0
 
 
-def test_every_check_of_the_daemon_is_known():
-    names = re.findall(r'checks\[f?"(\w+)|"(threads)": Check|f"(broker) ', REPORT)
-    known = {"threads", "broker", "journal", "answers", "polls"}
-    assert {name for match in names for name in match if name} == known
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_of_check_has_a_finding(kind):
+    (finding,) = found(checks=check(f"{kind} x", "failing"))
+    assert "is not as it should be" not in finding.title
 
 
-REPORT = (Path(__file__).parents[2] / "bridge" / "status" / "health.py").read_text()
+def test_polls_that_swf_refuses_and_polls_that_fail_are_told_apart_by_their_state_alone():
+    same = "the same text"
+    checks = check("polls dev/a", "refused", same) | check("polls dev/b", "failing", same)
+    refused, failing = found(checks=checks)
+    assert (refused.title, refused.alert) == (
+        "SWF refuses the polls of dev/a",
+        "SwfBridgePollsRefused",
+    )
+    assert (failing.title, failing.alert) == ("No poll of dev/b succeeds", "SwfBridgePollsFailing")
 
 
 def test_a_check_that_is_not_known_is_told_as_it_is():
-    (finding,) = found(checks={"moon phase": BAD})
+    (finding,) = found(checks={"moon phase": {"ok": False, "detail": "connection refused"}})
     assert (finding.grave, finding.detail) == (True, "connection refused")
     assert "moon phase" in finding.title
 
 
 def test_the_gravest_come_first_and_one_cause_is_one_finding():
-    checks = {"broker publisher": BAD, "broker consumer": BAD, "journal": OK}
-    checks |= {f"polls dev/{n}": {"ok": False, "detail": "no route"} for n in "abcde"}
+    checks = check("broker publisher") | check("broker consumer") | check("journal", "ok")
+    for name in "abcde":
+        checks |= check(f"polls dev/{name}", "failing", "no route")
     titles = [each.title for each in found(checks=checks, lists=[row(inFlight=100)])]
     assert titles == [
         "RabbitMQ is away",
@@ -87,13 +96,13 @@ def test_the_gravest_come_first_and_one_cause_is_one_finding():
 
 
 def test_connections_that_are_lost_for_different_reasons_are_told_apart():
-    other = {"ok": False, "detail": "access refused"}
-    (finding,) = found(checks={"broker publisher": BAD, "broker consumer": other})
+    other = check("broker consumer", detail="access refused")
+    (finding,) = found(checks=check("broker publisher") | other)
     assert finding.detail == "publisher: connection refused; consumer: access refused"
 
 
 def test_answers_that_swf_does_not_take_are_not_told_twice():
-    (finding,) = found(checks={"answers": BAD}, replies={"held": 1, "outcomes": {}})
+    (finding,) = found(checks=check("answers", "failing"), replies={"held": 1, "outcomes": {}})
     assert finding.detail == "connection refused (1 answer is kept)"
 
 

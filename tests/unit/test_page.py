@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from snapshots import NOW, row, snapshot
+from snapshots import NOW, check, row, snapshot
 
 from bridge.status import page
 
@@ -51,8 +51,7 @@ def test_a_daemon_that_does_well_says_so_first():
 
 
 def test_what_is_wrong_is_told_with_what_it_means_and_what_to_do():
-    refused = {"ok": False, "detail": "connection refused"}
-    document = shown(checks={"broker publisher": refused, "polls dev/images": refused})
+    document = shown(checks=check("broker publisher") | check("polls dev/images", "failing"))
     assert "RabbitMQ is away, and 1 more thing is wrong" in document.text
     assert "publisher: connection refused" in document.text
     assert "none is lost" in document.text
@@ -73,7 +72,7 @@ def test_a_drain_is_told_beside_what_is_wrong():
 
 
 def test_a_command_in_what_to_do_stands_out():
-    text = page.render(snapshot(checks={"broker publisher": {"ok": False, "detail": "`x`"}}))
+    text = page.render(snapshot(checks=check("broker publisher", detail="`x`")))
     assert "<code>swf-bridge check --connect</code>" in text
     assert "<code>x</code>" not in text
 

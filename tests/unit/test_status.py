@@ -14,7 +14,8 @@ from snapshots import snapshot
 
 from bridge.control import listener
 from bridge.status import http, page
-from bridge.status.http import CONNECTIONS, Check, StatusServer
+from bridge.status.checks import Check, Kind, State, row
+from bridge.status.http import CONNECTIONS, StatusServer
 from bridge.telemetry import metrics
 from bridge.telemetry.metrics import ALL, Metrics
 
@@ -23,8 +24,11 @@ class Daemon:
     """Facts as a test wants them."""
 
     def __init__(self):
-        self.alive = {"threads": Check(True, "moving")}
-        self.ready = {"broker": Check(True, "connected"), "journal": Check(True, "writable")}
+        self.alive = [Check(Kind.THREADS, State.OK, "moving")]
+        self.ready = [
+            Check(Kind.BROKER, State.OK, "connected", "publisher"),
+            Check(Kind.JOURNAL, State.OK, "writable"),
+        ]
         self.counts = Metrics()
 
     def livez(self):
@@ -37,8 +41,8 @@ class Daemon:
         return self.counts
 
     def snapshot(self):
-        checks = {**self.alive, **self.ready}
-        return snapshot(checks={name: each._asdict() for name, each in checks.items()})
+        checks = [*self.alive, *self.ready]
+        return snapshot(checks={each.name: row(each, each.detail) for each in checks})
 
 
 @pytest.fixture
@@ -90,23 +94,37 @@ def test_ready_names_every_check_with_its_detail(server, daemon):
     assert json.loads(text) == {
         "ok": True,
         "checks": {
-            "broker": {"ok": True, "detail": "connected"},
-            "journal": {"ok": True, "detail": "writable"},
+            "broker publisher": {
+                "ok": True,
+                "detail": "connected",
+                "kind": "broker",
+                "state": "ok",
+                "subject": "publisher",
+            },
+            "journal": {
+                "ok": True,
+                "detail": "writable",
+                "kind": "journal",
+                "state": "ok",
+                "subject": "",
+            },
         },
     }
 
 
 def test_one_check_that_fails_makes_it_503(server, daemon):
-    daemon.ready["broker"] = Check(False, "connection refused")
+    daemon.ready[0] = Check(Kind.BROKER, State.AWAY, "connection refused", "publisher")
     response, text = ask(server, "/readyz")
     assert response.status == 503
-    assert json.loads(text)["checks"]["broker"] == {"ok": False, "detail": "connection refused"}
+    told = json.loads(text)["checks"]["broker publisher"]
+    assert (told["ok"], told["state"]) == (False, "away")
+    assert told["detail"] == "connection refused"
 
 
 def test_alive_does_not_depend_on_peers(server, daemon):
-    daemon.ready["broker"] = Check(False, "away")
+    daemon.ready[0] = Check(Kind.BROKER, State.AWAY, "away", "publisher")
     assert ask(server, "/livez")[0].status == 200
-    daemon.alive["threads"] = Check(False, "stuck: poller-1")
+    daemon.alive[0] = Check(Kind.THREADS, State.STUCK, "stuck: poller-1")
     response, text = ask(server, "/livez")
     assert response.status == 503
     assert "poller-1" in text
@@ -224,7 +242,7 @@ def test_the_name_that_was_set_is_answered_to(daemon):
 
 
 def test_the_page_tells_what_is_wrong_and_allows_only_its_own_script(server, daemon):
-    daemon.ready["broker publisher"] = Check(False, "connection refused")
+    daemon.ready[0] = Check(Kind.BROKER, State.AWAY, "connection refused", "publisher")
     response, text = ask(server, "/")
     assert response.status == 200
     assert response.headers["Content-Security-Policy"] == page.POLICY
@@ -233,7 +251,7 @@ def test_the_page_tells_what_is_wrong_and_allows_only_its_own_script(server, dae
 
 
 def test_no_check_tells_a_password(server, daemon):
-    daemon.ready["broker"] = Check(False, "amqp://u:hunter2@h refused")
+    daemon.ready[0] = Check(Kind.BROKER, State.AWAY, "amqp://u:hunter2@h refused", "publisher")
     assert "hunter2" not in ask(server, "/readyz")[1]
 
 
