@@ -14,6 +14,9 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 Request = TypeVar("Request")
 
+Conversation = Coroutine[Any, Any, T]
+"""A conversation with any peer, and its result."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ended(Generic[T]):

@@ -16,9 +16,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from bridge import __version__
+from bridge.flow import keepalive
+from bridge.flow.poller import PollerState
 from bridge.settings.settings import Settings
 from bridge.telemetry import sentry
 from bridge.telemetry.logs import configure_logging
@@ -76,7 +79,7 @@ class Daemon:
         if parts.status is not None:
             self._start(parts.status)
         self._start(parts.control)
-        parts.timer.later(0.0, parts.resume)
+        parts.timer.later(0.0, self._resume)
         parts.timer.every(FLUSH, parts.journal.flush)
         for part in parts.all:
             self._start(part)
@@ -89,7 +92,7 @@ class Daemon:
             log.critical("part.ended", extra=extra, exc_info=reason.error)
         log.info("daemon.draining", extra={"seconds": self._drain_timeout})
         self._notifier.stopping()
-        parts.report.stopping = True
+        parts.draining.set()
         try:
             self._drain()
             log.info("daemon.stopped", extra={"left": len(parts.journal.labels())})
@@ -99,6 +102,15 @@ class Daemon:
             failed = True
         sentry.flush(SENTRY_FLUSH)
         return EXIT_FAILED if failed else EXIT_STOPPED
+
+    def _resume(self) -> None:
+        """Take up what an earlier life left; on the timer's thread."""
+        parts = self._parts
+        parts.forwarder.resume()
+        parts.peers.resume()
+        parts.keepalive.resume()
+        if parts.keepalive.wanted:
+            parts.timer.every(keepalive.LOOK, partial(parts.keepalive.look, parts.heartbeats))
 
     def _start(self, part: Part) -> None:
         thread = threading.Thread(target=self._live, args=(part,), name=part.name, daemon=True)
@@ -137,11 +149,11 @@ class Daemon:
     def _drain(self) -> None:
         """Source first, each step until it is through or its time is over."""
         parts, finish = self._parts, FINISH_TIMEOUT
-        parts.window.close()
+        parts.slots.close()
         self._stop(parts.polling)
         deadline = time.monotonic() + self._drain_timeout
         if not self._until(lambda: self._ended(parts.polling), deadline - time.monotonic()):
-            count = sum(poller.state == "polling" for poller in parts.pollers)
+            count = sum(each.state is PollerState.POLLING for each in parts.pollers)
             log.warning("poll.abandoned", extra={"count": count})
         self._until(self._handed_over, deadline - time.monotonic())
         self._stop([parts.reconciler, parts.demand])

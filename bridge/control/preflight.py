@@ -14,7 +14,13 @@ from urllib.parse import unquote, urlsplit
 
 from bridge.errors import BadReply, Refused, TaskClosed, Unavailable
 from bridge.rabbitmq.addresses import Address
-from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, cause, turned_away
+from bridge.rabbitmq.amqp import (
+    ChannelClosedByBroker,
+    Tls,
+    cause,
+    certificates_lack,
+    turned_away,
+)
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.permissions import Probe, probes
 from bridge.rabbitmq.setup import Missing, Step
@@ -168,7 +174,10 @@ class _Look(Connection):
         if not self._arrived:
             error = self._error or TimeoutError("no answer")
             mark = Mark.WRONG if turned_away(error) else Mark.UNAVAILABLE
-            return [Result(mark, f"RabbitMQ at {self._address.shown}: {cause(error)}")]
+            told = f"RabbitMQ at {self._address.shown}: {cause(error)}"
+            if lack := certificates_lack(error):
+                told += f"; {lack}"
+            return [Result(mark, told)]
         return self._found
 
     async def _setup(self) -> None:

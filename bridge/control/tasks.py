@@ -14,7 +14,7 @@ from typing import Protocol
 from bridge.backoff import Backoff
 from bridge.control.request import Json, Output, Request
 from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
-from bridge.journal.journal import Entry, InHand
+from bridge.journal.entry import Entry, InHand
 from bridge.rabbitmq.publisher import Fate
 from bridge.task import REASON_LIMIT, ActivityTask, Failed, Reply, cut, utf16_length
 from bridge.telemetry import metrics as m

@@ -7,16 +7,18 @@ when it is tried again. So a task without a queue, or one for a queue that is fu
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from bridge.backoff import delay
-from bridge.journal.journal import Entry
+from bridge.flow.responder import Responder
+from bridge.flow.timer import Timer
+from bridge.journal.journal import Journal
 from bridge.message import Message, RoutingKey, task_message
-from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut
 from bridge.telemetry import metrics as m
+from bridge.telemetry import sentry
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
 
@@ -24,33 +26,6 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST = 0.25
 RETRY_CAP = 5.0
-
-
-class Owed(Protocol):
-    """The journal, as far as the forwarder uses it."""
-
-    def get(self, task_id: str) -> Entry | None:
-        """The task, if it is in hand."""
-
-    def owed(self) -> Iterator[Entry]:
-        """The tasks that are not confirmed."""
-
-    def published(self, task_id: str) -> None:
-        """The task is confirmed."""
-
-
-class Publish(Protocol):
-    """The publisher, as far as the forwarder uses it."""
-
-    def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
-        """Publish, and tell what became of it."""
-
-
-FailBack = Callable[[Failed, Callable[[float], object]], object]
-"""Fail a task in SWF; the second is called with seconds where it has to be tried again."""
-
-Later = Callable[[float, Callable[[], object]], object]
-"""Call the second in so many seconds."""
 
 
 class Forwarder:
@@ -61,28 +36,26 @@ class Forwarder:
 
     def __init__(
         self,
-        journal: Owed,
-        publisher: Publish,
-        fail_back: FailBack,
-        later: Later,
+        journal: Journal,
+        publisher: Publisher,
+        responder: Responder,
+        timer: Timer,
         metrics: Metrics,
         *,
         exchange: str,
         routing_key: RoutingKey,
         reply_to: str,
         unroutable_timeout: float,
-        trace: Callable[[ActivityTask, Message], Message] = lambda task, message: message,
     ) -> None:
         self._journal = journal
         self._publisher = publisher
-        self._fail_back = fail_back
-        self._later = later
+        self._responder = responder
+        self._timer = timer
         self._metrics = metrics
         self._exchange = exchange
         self._routing_key = routing_key
         self._reply_to = reply_to
         self._unroutable_timeout = unroutable_timeout
-        self._trace = trace
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[Outage, set[str]]] = {}
         """By routing key: the tasks that no queue takes. The timer's thread changes it too."""
@@ -123,14 +96,19 @@ class Forwarder:
     @property
     def unroutable(self) -> dict[str, tuple[float, str]]:
         """Routing keys that no queue takes, with the seconds since, and why."""
-        waiting = list(self._waiting.items())
+        with self._lock:
+            waiting = list(self._waiting.items())
         return {key: (outage.seconds, outage.error) for key, (outage, _) in waiting}
 
     def _message(self, task: ActivityTask, body: bytes, key: str) -> Message:
         message = task_message(
             task, body, exchange=self._exchange, routing_key=key, reply_to=self._reply_to
         )
-        return self._trace(task, message)
+        with (
+            sentry.task_scope(task.domain, task.task_list, task.name),
+            sentry.publish_span(message.exchange, task.id, task.name) as headers,
+        ):
+            return message.with_headers(headers) if headers else message
 
     # --- what became of a publish; on the publisher's thread ---
 
@@ -198,7 +176,7 @@ class Forwarder:
         alone: bool = False,
     ) -> None:
         wait = min(delay(attempt, RETRY_FIRST, RETRY_CAP), at_most)
-        self._later(wait, partial(self._retry, task_id, key, attempt + 1, alone=alone))
+        self._timer.later(wait, partial(self._retry, task_id, key, attempt + 1, alone=alone))
 
     def _retry(self, task_id: str, key: str, attempt: int, *, alone: bool) -> None:
         entry = self._journal.get(task_id)
@@ -208,8 +186,8 @@ class Forwarder:
             self.forward(entry.task, entry.body, attempt=attempt, alone=alone)
 
     def _give_back(self, reply: Failed) -> None:
-        self._fail_back(
-            reply, lambda seconds: self._later(seconds, partial(self._give_back, reply))
+        self._responder.fail_back(
+            reply, lambda seconds: self._timer.later(seconds, partial(self._give_back, reply))
         )
 
 

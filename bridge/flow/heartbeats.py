@@ -1,78 +1,96 @@
 """The heartbeats of workers: merged where they come too fast, each answered where it asks for it.
 
-They have a line of their own, so that a service which answers heartbeats slowly, or not at all,
-delays no result; and they may fill but a part of the prefetch, so that they do not crowd it out.
+They have threads of their own, so that a service which answers heartbeats slowly, or not at all,
+delays no result. They may fill but a part of the prefetch, and a worker that beats in a tight loop
+is answered from SWF's last answer, so that they do not crowd out the replies.
 """
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TypeVar
 
+from bridge.conversation import Conversation
 from bridge.errors import BadReply, PartFailed, Rejected, TaskClosed, Unavailable
-from bridge.flow.peers import Instances, Publish, log_unsent
+from bridge.flow.keepalive import Keepalive
+from bridge.flow.peers import Peers, log_unsent
+from bridge.flow.settlement import Settlement
+from bridge.flow.timer import Timer
 from bridge.message import heartbeat_answer
-from bridge.rabbitmq.consumer import Ack, Delivery, Later, Outcome, put_off
+from bridge.rabbitmq.consumer import Ack, Delivery, Later, Outcome, Settled, put_off
+from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.topology import Topology
+from bridge.swf.client import Calls
 from bridge.swf.executor import Jobs
-from bridge.swf.runner import Conversation
 from bridge.task import Heartbeat
 from bridge.telemetry import metrics as m
+from bridge.telemetry import sentry
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
 MERGE = 1.0
-"""Seconds between two heartbeats of a task to SWF: its time-outs are counted in seconds."""
+"""Seconds between two heartbeats of a task to SWF: its time-outs are counted in seconds. SWF's
+answer to one holds for all that come within that time."""
 IN_HAND = 64
 """Heartbeats that wait here at most; more are held by the consumer, as replies are that SWF cannot
 take now."""
-NEWEST_KEPT = 1024
-"""Tasks whose newest heartbeat is known: more than may have one without an acknowledgement."""
+KEPT = 1024
+"""Tasks whose newest heartbeat and last answer are known: more than may have one without an
+acknowledgement."""
 
 Beats = list[tuple[Delivery, Heartbeat]]
 Place = tuple[int, int]
 """Where a delivery stands among all: the life of the channel, and its tag."""
 
 
-class Beat(Protocol):
-    """The one call of SWF that is made here."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What SWF has said to a heartbeat of a task."""
 
-    def heartbeat(self, token: str, details: str | None) -> Conversation[bool]:
-        """Whether SWF asks to cancel the task."""
+    at: float
+    """Monotonic seconds."""
+    is_open: bool = True
+    cancel: bool = False
+    refusal: BadReply | None = None
+    """SWF takes no heartbeat with this token."""
 
 
 class Heartbeats:
-    """What workers' heartbeats are answered by. ``take`` may be called from any thread.
+    """What workers' heartbeats are answered by. Safe to use from many threads.
 
-    ``work`` is for the threads that carry heartbeats to SWF; ``refuse`` is given each delivery that
-    SWF will never accept, with SWF's error.
+    ``work`` is for the threads that carry heartbeats to SWF; each conversation returns deliveries
+    with their outcomes.
     """
 
     def __init__(
         self,
-        swf: Beat,
-        instances: Instances,
-        publisher: Publish,
+        swf: Calls,
         metrics: Metrics,
         *,
+        peers: Peers,
+        settlement: Settlement,
+        keepalive: Keepalive,
+        publisher: Publisher,
+        timer: Timer,
         topology: Topology,
-        later: Callable[[float, Callable[[], object]], object],
-        refuse: Callable[[Delivery, BadReply], object],
     ) -> None:
-        self.work: Jobs[Callable[[], Conversation[None]]] = Jobs()
+        self.work: Jobs[Callable[[], Conversation[Settled]]] = Jobs()
         self.outage = Outage(log, "heartbeats.failing", "heartbeats.back")
         """Whether SWF takes heartbeats."""
         self._swf = swf
-        self._instances = instances
+        self._peers = peers
+        self._settlement = settlement
+        self._keepalive = keepalive
         self._publisher = publisher
         self._metrics = metrics
+        self._timer = timer
         self._topology = topology
-        self._later = later
-        self._refuse = refuse
         self._lock = threading.Lock()
         self._in_hand = 0
         self._waiting: dict[str, Beats] = {}
@@ -80,19 +98,36 @@ class Heartbeats:
         self._newest: OrderedDict[str, tuple[Place, str | None]] = OrderedDict()
         """By task: the details that are to be SWF's last, also where an older one is tried again
         after it."""
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Heartbeats {self._in_hand} in hand>"
 
-    def take(self, delivery: Delivery, beat: Heartbeat) -> None:
-        """Have the heartbeat carried to SWF, with others of its task where these come fast."""
+    async def take(self, delivery: Delivery, beat: Heartbeat) -> Settled:
+        """Have the heartbeat carried to SWF, with others of its task where these come fast.
+
+        Returns what is settled by that: where SWF has answered one of the task within MERGE
+        seconds, those that the newest overtakes; and those that cannot wait here.
+        """
         with self._lock:
-            overtaken = self._overtaken(delivery, beat)
-            outcome = self._admit(delivery, beat)
-        if outcome is not None:
-            delivery.settle(outcome)
-        self._done(overtaken, lambda delivery: Ack())
+            answer = self._last_answer(beat.task)
+            overtaken = self._overtaken(delivery, beat, answer)
+            refused = answer is not None and answer.refusal is not None
+            outcome = None if refused else self._admit(delivery, beat)
+            self._in_hand -= len(overtaken)
+        if answer is not None and answer.refusal is not None:
+            return await self._refuse([*overtaken, (delivery, beat)], answer.refusal)
+        if answer is not None:
+            for each in overtaken:
+                self._publish_answer(*each, answer)
         self._metrics.count(m.REPLIES, "heartbeat", by=len(overtaken))
+        settled: Settled = [(each, Ack()) for each, _ in overtaken]
+        return settled if outcome is None else [*settled, (delivery, outcome)]
+
+    async def carry_out(self, work: Callable[[], Conversation[Settled]]) -> Settled:
+        """One conversation of ``work``, in a scope of its own for Sentry."""
+        with sentry.work_scope():
+            return await work()
 
     async def own(self, task: str, beat: Callable[[], Conversation[None]]) -> None:
         """Have ``beat``, a heartbeat of the bridge's own, unless a worker's is under way."""
@@ -112,24 +147,30 @@ class Heartbeats:
         """Whether heartbeats come faster than SWF takes them."""
         return self._in_hand >= IN_HAND or bool(self.outage.error)
 
-    def _overtaken(self, delivery: Delivery, beat: Heartbeat) -> Beats:
-        """Note the newest of the task; what it overtakes, where SWF takes none or too many wait.
+    def _last_answer(self, task: str) -> Answer | None:
+        """What SWF has said within MERGE seconds."""
+        answer = self._answers.get(task)
+        if answer is not None and time.monotonic() - answer.at < MERGE:
+            return answer
+        return None
 
-        Of those that want no answer nothing is left to be told to SWF.
+    def _overtaken(self, delivery: Delivery, beat: Heartbeat, answer: Answer | None) -> Beats:
+        """Note the newest of the task; those that need not wait any longer because of it.
+
+        That is all, where they can be answered now. Where SWF takes none, or too many wait, it is
+        those that want no answer: nothing of them is left to be told to SWF.
         """
         place = (delivery.life, delivery.tag)
         known = self._newest.get(beat.task)
         if known is not None and known[0] > place:
             return []
-        self._newest[beat.task] = (place, beat.details)
-        self._newest.move_to_end(beat.task)
-        if len(self._newest) > NEWEST_KEPT:
-            self._newest.popitem(last=False)
-        if not self._crowded:
+        _keep(self._newest, beat.task, (place, beat.details))
+        if answer is None and not self._crowded:
             return []
         waiting = self._waiting.get(beat.task, [])
-        overtaken = [each for each in waiting if not _reply_to(each[0])]
-        waiting[:] = [each for each in waiting if _reply_to(each[0])]
+        stay = [] if answer is not None else [each for each in waiting if _reply_to(each[0])]
+        overtaken = [each for each in waiting if each not in stay]
+        waiting[:] = stay
         return overtaken
 
     def _admit(self, delivery: Delivery, beat: Heartbeat) -> Outcome | None:
@@ -149,57 +190,70 @@ class Heartbeats:
 
     # --- conversations with SWF ---
 
-    async def _carry(self, beats: Beats) -> None:
+    async def _carry(self, beats: Beats) -> Settled:
         """One heartbeat to SWF for all of ``beats``; the newest details go with it."""
         _, last = beats[-1]
         try:
-            await self._beat(beats, last)
+            return await self._beat(beats, last)
         except BadReply as error:
-            self._refused(beats, error)
+            return await self._refused(beats, last, error)
         except Unavailable as error:
             self.outage.begin(error)
-            self._put_off(beats, error)
+            return self._put_off(beats, error)
         except PartFailed:
             raise
         except Exception as error:
-            of = self._instances.what_is(last.task)
+            of = self._peers.what_is(last.task)
             log.exception("reply.unexpected", extra={"error": type(error).__name__, **of})
-            self._put_off(beats, Unavailable(type(error).__name__))
+            return self._put_off(beats, Unavailable(type(error).__name__))
         finally:
-            self._later(MERGE, partial(self._next, last.task))
+            self._timer.later(MERGE, partial(self._next, last.task))
 
-    async def _beat(self, beats: Beats, last: Heartbeat) -> None:
+    async def _beat(self, beats: Beats, last: Heartbeat) -> Settled:
         is_open, cancel = True, False
         _, details = self._newest.get(last.task, ((), last.details))
         try:
             cancel = await self._swf.heartbeat(last.token, details)
         except TaskClosed:
             is_open = False
-            if not self._instances.settled_before(last.task):
-                self._instances.released(last.task, "closed in SWF")
+            if not self._peers.settled_before(last.task):
+                self._peers.released(last.task, "closed in SWF")
         self.outage.end()
+        if is_open:
+            self._keepalive.heard(last.task)
+        answer = Answer(time.monotonic(), is_open, cancel)
+        with self._lock:
+            _keep(self._answers, last.task, answer)
         for delivery, beat in beats:
-            self._answer(delivery, beat, is_open=is_open, cancel=cancel)
+            self._publish_answer(delivery, beat, answer)
         if cancel:
-            self._instances.cancel_requested(last.task)
-        self._done(beats, lambda delivery: Ack())
+            self._peers.cancel_requested(last.task)
         self._metrics.count(m.REPLIES, "heartbeat", by=len(beats))
+        return self._done(beats, lambda delivery: Ack())
 
-    def _refused(self, beats: Beats, error: BadReply) -> None:
-        """All name the same token; where it is good, the details of one were SWF's to refuse.
+    async def _refused(self, beats: Beats, last: Heartbeat, error: BadReply) -> Settled:
+        """SWF refuses the token, and with it all that wait for it; or the details of the last.
 
         Then its task is failed, and the others will be told that it is not open.
         """
-        guilty = beats[-1:] if isinstance(error, Rejected) else beats
-        self._done(beats[: len(beats) - len(guilty)], lambda delivery: Later(MERGE, str(error)))
+        if not isinstance(error, Rejected):
+            with self._lock:
+                _keep(self._answers, last.task, Answer(time.monotonic(), refusal=error))
+                beats = [*beats, *self._waiting[last.task]]
+                self._waiting[last.task] = []
+                self._in_hand -= len(beats)
+            return await self._refuse(beats, error)
+        settled = self._done(beats[:-1], lambda delivery: Later(MERGE, str(error)))
         with self._lock:
-            self._in_hand -= len(guilty)
-        for delivery, _ in guilty:
-            self._refuse(delivery, error)
+            self._in_hand -= 1
+        return [*settled, *await self._refuse(beats[-1:], error)]
 
-    def _put_off(self, beats: Beats, error: Unavailable) -> None:
-        self._done(beats, partial(put_off, error=error))
+    async def _refuse(self, beats: Beats, error: BadReply) -> Settled:
+        return [(each, await self._settlement.refuse(each, error)) for each, _ in beats]
+
+    def _put_off(self, beats: Beats, error: Unavailable) -> Settled:
         self._metrics.count(m.REPLIES, "later", by=len(beats))
+        return self._done(beats, partial(put_off, error=error))
 
     def _next(self, task: str) -> None:
         """Time for the next heartbeat of the task, if any came meanwhile."""
@@ -211,24 +265,37 @@ class Heartbeats:
             self._waiting[task] = []
         self.work.put(partial(self._carry, beats))
 
-    def _done(self, beats: Beats, outcome: Callable[[Delivery], Outcome]) -> None:
+    def _done(self, beats: Beats, outcome: Callable[[Delivery], Outcome]) -> Settled:
         with self._lock:
             self._in_hand -= len(beats)
-        for delivery, _ in beats:
-            delivery.settle(outcome(delivery))
+        return [(delivery, outcome(delivery)) for delivery, _ in beats]
 
-    def _answer(self, delivery: Delivery, beat: Heartbeat, *, is_open: bool, cancel: bool) -> None:
+    def _publish_answer(self, delivery: Delivery, beat: Heartbeat, answer: Answer) -> None:
         reply_to = _reply_to(delivery)
         if not reply_to:
             return
         if self._topology.is_ours(reply_to):
             log.warning("heartbeat.not_answered", extra={"task": beat.task, "queue": reply_to})
             return
-        correlation_id = delivery.properties.get("correlation_id")
         message = heartbeat_answer(
-            beat.token, reply_to, correlation_id, is_open=is_open, cancel_requested=cancel
+            beat.token,
+            reply_to,
+            delivery.properties.get("correlation_id"),
+            is_open=answer.is_open,
+            cancel_requested=answer.cancel,
         )
         self._publisher.publish(message, log_unsent)
+
+
+Kept = TypeVar("Kept")
+
+
+def _keep(kept: OrderedDict[str, Kept], task: str, value: Kept) -> None:
+    """Remember the value as the newest, and forget the oldest of too many."""
+    kept[task] = value
+    kept.move_to_end(task)
+    if len(kept) > KEPT:
+        kept.popitem(last=False)
 
 
 def _reply_to(delivery: Delivery) -> str:

@@ -7,16 +7,20 @@ says on the way, that the task is closed or to be cancelled, is passed on at onc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from bridge.errors import BadReply, TaskClosed, Unavailable
-from bridge.flow.peers import Instances
-from bridge.journal.journal import Entry
-from bridge.swf.runner import Conversation
+from bridge.flow.peers import Peers
+from bridge.journal.journal import Journal
+from bridge.rabbitmq.consumer import Settled
+from bridge.swf.client import Calls
 from bridge.task import ActivityTask, TaskListId
+
+if TYPE_CHECKING:
+    from bridge.flow.heartbeats import Heartbeats
 
 log = logging.getLogger(__name__)
 
@@ -24,63 +28,46 @@ LOOK = 0.5
 """Seconds between two looks at what is due. A heartbeat may be early by so much, never late."""
 LANES = 2
 """Heartbeats of the bridge's own on their way at once: those of workers do not wait for many."""
+HEARD_KEPT = 10_000
+"""Tasks of which is remembered that their worker has spoken."""
 RETRY = 5.0
 """Seconds until one that SWF could not take is tried again, where the interval is longer."""
-
-
-class Beat(Protocol):
-    """The one call of SWF that is made here."""
-
-    def heartbeat(self, token: str, details: str | None) -> Conversation[bool]:
-        """Whether SWF asks to cancel the task."""
-
-
-class Waiting(Protocol):
-    """The journal, as far as it is used here."""
-
-    def get(self, task_id: str) -> Entry | None:
-        """The task, if it is in hand."""
-
-    def tasks(self, where: str = "TRUE") -> Iterator[Entry]:
-        """Every task in hand, the oldest first."""
-
-    def first_word(self, task_id: str) -> None:
-        """A worker has spoken of the task."""
 
 
 class Keepalive:
     """Beats for the tasks of the lists that ask for it. Safe to use from many threads.
 
-    ``look`` is to be called every LOOK seconds; ``work`` has a conversation carried
-    on beside those of workers' heartbeats, and ``own`` its second argument, unless one of a
-    worker's is on its way.
-    ``intervals`` has seconds between two heartbeats by task list, 0 for none.
+    ``look`` is to be called every LOOK seconds. ``intervals`` has seconds between two heartbeats by
+    task list, 0 for none; after ``limit`` seconds a task is kept alive no longer.
     """
 
     def __init__(
         self,
-        swf: Beat,
-        journal: Waiting,
-        instances: Instances,
+        swf: Calls,
+        journal: Journal,
+        peers: Peers,
         *,
-        work: Callable[[Callable[[], Conversation[None]]], object],
-        own: Callable[[str, Callable[[], Conversation[None]]], Conversation[None]],
         intervals: Mapping[TaskListId, float],
         limit: float,
     ) -> None:
         self._swf = swf
         self._journal = journal
-        self._instances = instances
-        self._work = work
-        self._own = own
-        self._intervals = {label: seconds for label, seconds in intervals.items() if seconds}
+        self._peers = peers
+        self._intervals = {name: seconds for name, seconds in intervals.items() if seconds}
         self._limit = limit
+        self._lock = Lock()
         self._due: dict[str, float] = {}
         """The tasks whose worker has not spoken yet, and when the next heartbeat is due."""
-        self._lock = Lock()
+        self._heard: dict[str, None] = {}
+        """The tasks whose worker has spoken, the oldest first."""
         self._next: deque[str] = deque()
         """Those that are due, in order."""
         self._lanes = 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any task list asks for it."""
+        return bool(self._intervals)
 
     def __repr__(self) -> str:
         return f"<Keepalive {len(self._due)} tasks>"
@@ -98,74 +85,91 @@ class Keepalive:
 
     def heard(self, task_id: str) -> None:
         """A worker has spoken of the task: from now on keeping it alive is the worker's."""
-        self._due.pop(task_id, None)
-        entry = self._journal.get(task_id)
-        if entry is None:
-            self._instances.spoke(task_id)
-        elif not entry.first_word:
+        if not self._journal.holds(task_id):
+            self._peers.spoke(task_id)
+        elif self.wanted and self._is_first(task_id):
             self._journal.first_word(task_id)
 
-    def forget(self, task_id: str) -> None:
-        """The task is settled."""
-        self._due.pop(task_id, None)
-
-    def look(self) -> None:
-        """See which tasks are due, and have heartbeats made for them."""
+    def look(self, heartbeats: "Heartbeats") -> None:
+        """See which tasks are due, and have heartbeats made for them beside those of workers."""
         until = time.monotonic() + LOOK
-        due = [task_id for task_id, when in list(self._due.items()) if when <= until]
         with self._lock:
+            due = [task_id for task_id, when in self._due.items() if when <= until]
             known = set(self._next)
             self._next.extend(task_id for task_id in due if task_id not in known)
             idle = min(LANES - self._lanes, len(self._next))
             self._lanes += idle
         for _ in range(idle):
-            self._work(self._go_on)
+            heartbeats.work.put(partial(self._go_on, heartbeats))
+
+    def _is_first(self, task_id: str) -> bool:
+        """Whether it is the worker's first word, as far as is remembered; no heartbeat any more."""
+        with self._lock:
+            self._due.pop(task_id, None)
+            if task_id in self._heard:
+                return False
+            self._heard[task_id] = None
+            if len(self._heard) > HEARD_KEPT:
+                del self._heard[next(iter(self._heard))]
+            return True
+
+    def _forget(self, task_id: str) -> None:
+        with self._lock:
+            self._due.pop(task_id, None)
+
+    def _put_off(self, task_id: str, seconds: float) -> None:
+        """Let the next heartbeat be due in so many seconds, unless the worker has spoken."""
+        with self._lock:
+            if task_id in self._due:
+                self._due[task_id] = time.monotonic() + seconds
 
     def _interval(self, task: ActivityTask) -> float:
         return self._intervals.get((task.domain, task.task_list), 0.0)
 
     def _watch(self, task: ActivityTask, seconds: float) -> None:
         if self._interval(task):
-            self._due[task.id] = time.monotonic() + seconds
+            with self._lock:
+                if task.id not in self._heard:
+                    self._due[task.id] = time.monotonic() + seconds
 
     # --- conversations with SWF ---
 
-    async def _go_on(self) -> None:
+    async def _go_on(self, heartbeats: "Heartbeats") -> Settled:
         """One heartbeat; then the next, behind what workers have sent meanwhile."""
         with self._lock:
             if not self._next:
                 self._lanes -= 1
-                return
+                return []
             task_id = self._next.popleft()
         try:
-            await self._beat(task_id)
+            await self._beat(task_id, heartbeats)
         finally:
-            self._work(self._go_on)
+            heartbeats.work.put(partial(self._go_on, heartbeats))
+        return []
 
-    async def _beat(self, task_id: str) -> None:
+    async def _beat(self, task_id: str, heartbeats: "Heartbeats") -> None:
         entry = self._journal.get(task_id)
-        if entry is None or entry.first_word or task_id not in self._due:
-            self._due.pop(task_id, None)
+        if entry is None or entry.first_word:
+            self._forget(task_id)
             return
         task = entry.task
-        self._due[task_id] = time.monotonic() + self._interval(task)
+        self._put_off(task_id, self._interval(task))
         if time.time() - task.polled_at > self._limit:
             log.warning("keepalive.ended", extra={"task": task_id, "seconds": self._limit})
-            self._due.pop(task_id, None)
+            self._forget(task_id)
         else:
-            await self._own(task_id, partial(self._beat_for, task))
+            await heartbeats.own(task_id, partial(self._beat_for, task))
 
     async def _beat_for(self, task: ActivityTask) -> None:
         try:
             if await self._swf.heartbeat(task.token, None):
-                self._instances.cancel_requested(task.id)
+                self._peers.cancel_requested(task.id)
         except TaskClosed:
-            self._due.pop(task.id, None)
-            self._instances.released(task.id, "closed in SWF")
+            self._forget(task.id)
+            self._peers.released(task.id, "closed in SWF")
         except BadReply as error:
-            self._due.pop(task.id, None)
+            self._forget(task.id)
             log.warning("keepalive.refused", extra={"task": task.id, "error": error.detail})
         except Unavailable as error:
-            soon = time.monotonic() + min(RETRY, self._interval(task))
-            self._due[task.id] = soon
+            self._put_off(task.id, min(RETRY, self._interval(task)))
             log.info("keepalive.put_off", extra={"task": task.id, "error": str(error)})

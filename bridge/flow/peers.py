@@ -1,22 +1,24 @@
-"""Tasks in hand, here or at another instance: who holds a task hears what becomes of it.
+"""The other instances: the one that holds a task hears what becomes of it.
 
-Competing instances share the reply queue, so a reply may arrive where its task is not held. Whoever
-learns that SWF has closed a task, or asks to cancel it, tells the others; the holder gives its slot
-and its journal row back, or tells the worker. Each instance has a durable queue for such notices.
+Competing instances share the reply queue, so a reply may arrive where its task is not held. The
+instance that learns that SWF has closed a task, or asks to cancel it, sends a notice to the others.
+The holder then gives back its slot and its row of the journal, or tells the worker. Each instance
+has a durable queue for such notices.
 """
 
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
 
 from bridge.bounds import decode_json
-from bridge.journal.journal import Entry, InHand
+from bridge.flow.timer import Timer
+from bridge.journal.entry import InHand
+from bridge.journal.journal import Journal
 from bridge.message import Message, RoutingKey, cancellation, encode_json, properties_of
-from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
 from bridge.task import ActivityTask
 from bridge.telemetry import metrics as m
@@ -33,67 +35,30 @@ SETTLED_ELSEWHERE = "settled by another instance"
 NOTICE_RETRY = 5.0
 """Seconds until a notice is published again that a queue did not take."""
 
-Later = Callable[[float, Callable[[], object]], object]
-"""Call the second in so many seconds, on a thread that may write to the journal."""
 
-
-class TasksInHand(Protocol):
-    """The journal, as far as it is asked here."""
-
-    def get(self, task_id: str) -> Entry | None:
-        """The task, if it is in hand."""
-
-    def holds(self, task_id: str) -> bool:
-        """Whether the task is in hand; cheap, for every notice of others asks it."""
-
-    def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
-        """The task is closed: it is no longer in hand."""
-
-    def was_settled(self, task_id: str) -> bool:
-        """Whether it was settled here before."""
-
-    def cancels_owed(self) -> Iterator[Entry]:
-        """The tasks of whose cancel RabbitMQ has not confirmed a notice."""
-
-    def cancel_told(self, task_id: str) -> None:
-        """RabbitMQ has confirmed it."""
-
-    def cancel_noticed(self, task_id: str) -> bool:
-        """Remember that the worker is told of the cancel; True the first time."""
-
-
-class Publish(Protocol):
-    """The publisher, as far as it is used here."""
-
-    def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
-        """Publish, and tell what became of it."""
-
-
-class Instances:
-    """One instance among those that share its reply queue. Safe to use from many threads."""
+class Peers:
+    """The other instances that share this one's reply queue. Safe to use from many threads."""
 
     def __init__(
         self,
-        journal: TasksInHand,
-        publisher: Publish,
+        journal: Journal,
+        publisher: Publisher,
         metrics: Metrics,
         *,
         topology: Topology,
         routing_key: RoutingKey,
-        later: Later,
+        timer: Timer,
     ) -> None:
         self._journal = journal
         self._publisher = publisher
         self._metrics = metrics
         self._topology = topology
         self._routing_key = routing_key
-        self._later = later
+        self._timer = timer
         self._lock = threading.Lock()
         self._own = threading.local()
         self._spoken: dict[str, None] = {}
         """Tasks of others of whose worker their holder has been told, the oldest first."""
-        self.worker_spoke: Callable[[str], object] = lambda task_id: None
-        """Told of each task in hand of which a worker has spoken at another instance."""
 
     def settled_before(self, task_id: str) -> bool:
         """Whether this instance settled the task before."""
@@ -153,32 +118,36 @@ class Instances:
                 del self._spoken[next(iter(self._spoken))]
         self._tell("spoke", [task_id])
 
-    def heard(self, body: bytes) -> None:
-        """Another instance speaks of tasks; those concern us that we hold."""
+    def heard(self, body: bytes) -> list[str]:
+        """Take note of what another instance says of tasks that are in hand here.
+
+        Returns those of which it says that their worker has spoken.
+        """
         what, task_ids, sender = decode_notice(body)
-        if sender != self._topology.instance:
-            for task_id in filter(self._journal.holds, task_ids):
-                self._heard(what, task_id)
+        if sender == self._topology.instance:
+            return []
+        held = list(filter(self._journal.holds, task_ids))
+        if what == "spoke":
+            return held
+        for task_id in held:
+            if what == "settled" and (closed := self._journal.settle(task_id)):
+                self._count_release(task_id, closed, SETTLED_ELSEWHERE)
+            elif what == "cancel":
+                self.cancel_requested(task_id)
+        return []
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """One notice, at the end, of all tasks that this thread settles inside."""
+        """One commit, then one notice, of all tasks that this thread settles inside."""
         settled: list[str] = []
         self._own.settled = settled
         try:
-            yield
+            with self._journal.together():
+                yield
         finally:
             self._own.settled = None
             if settled:
                 self._tell("settled", settled)
-
-    def _heard(self, what: str, task_id: str) -> None:
-        if what == "settled" and (held := self._journal.settle(task_id)):
-            self._count_release(task_id, held, SETTLED_ELSEWHERE)
-        elif what == "cancel":
-            self.cancel_requested(task_id)
-        elif what == "spoke":
-            self.worker_spoke(task_id)
 
     def _tell_worker(self, task: ActivityTask) -> None:
         message = cancellation(
@@ -193,9 +162,9 @@ class Instances:
         """On the publisher's thread: until RabbitMQ has the notice, it is owed."""
         match receipt.fate:
             case Fate.CONFIRMED:
-                self._later(0.0, partial(self._owe_no_more, task.id))
+                self._timer.later(0.0, partial(self._owe_no_more, task.id))
             case Fate.NACKED:
-                self._later(NOTICE_RETRY, partial(self._tell_worker, task))
+                self._timer.later(NOTICE_RETRY, partial(self._tell_worker, task))
             case _:
                 extra = {"task": task.id, "reason": receipt.detail}
                 log.warning("cancel.not_told", extra=extra)

@@ -8,17 +8,22 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from enum import Enum
+from typing import NamedTuple
 
 from bridge.backoff import Backoff
 from bridge.errors import Refused, Unavailable
-from bridge.journal.slots import Window
+from bridge.flow.forwarder import Forwarder
+from bridge.flow.keepalive import Keepalive
+from bridge.journal.journal import Journal
+from bridge.journal.slots import Slots
 from bridge.message import encode_task
-from bridge.swf.runner import Conversation, Line
+from bridge.rabbitmq.publisher import Publisher
+from bridge.rabbitmq.queue_watch import Gate
+from bridge.swf.client import Calls, Swf
 from bridge.task import ActivityTask, TaskListId
 from bridge.telemetry import metrics as m
+from bridge.telemetry import sentry
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
 
@@ -33,34 +38,39 @@ PATIENCE = 20.0
 """Seconds that the thread may take beyond a poll before it counts as stuck."""
 
 
-Polled = tuple[ActivityTask, bytes]
-"""A task that is recorded, with the body of its message: to be handed over."""
+class Recorded(NamedTuple):
+    """A task that is recorded, with the body of its message."""
+
+    task: ActivityTask
+    body: bytes
 
 
-class Polls(Protocol):
-    """The one call of SWF that a poller makes."""
+class PollerState(Enum):
+    """What a poller is at; a label of metrics, and what page and findings go by."""
 
-    def poll(self, domain: str, task_list: str) -> Conversation[ActivityTask | None]:
-        """One long poll."""
-
-
-class Record(Protocol):
-    """Where a task is written down before anything else."""
-
-    writable: threading.Event
-
-    def record(self, task: ActivityTask, body: bytes) -> None:
-        """From now on the task is owed."""
+    STARTING = "starting"
+    POLLING = "polling"
+    WINDOW_FULL = "window full"
+    BROKER_AWAY = "broker away"
+    JOURNAL = "journal not writable"
+    NO_DEMAND = "no demand"
+    REFUSED = "refused by SWF"
+    FAILING = "failing"
+    STOPPED = "stopped"
 
 
-class Gate(Protocol):
-    """Whether the list's workers want tasks."""
+class Obstacle(NamedTuple):
+    """Why no poll may begin."""
 
-    why: str
-    """Why they do not; nothing where they do."""
+    state: PollerState
+    text: str
+    """The same in a sentence for an operator."""
 
-    def wait(self, timeout: float) -> bool:
-        """Whether they do, after waiting so many seconds for it."""
+
+_SLOTS_TAKEN = Obstacle(PollerState.WINDOW_FULL, "every slot is taken")
+_BROKER_AWAY = Obstacle(PollerState.BROKER_AWAY, "RabbitMQ is away or blocked")
+_JOURNAL = Obstacle(PollerState.JOURNAL, "the journal cannot be written")
+_STOPPING = Obstacle(PollerState.STOPPED, "stopping")
 
 
 class Source:
@@ -68,38 +78,35 @@ class Source:
 
     def __init__(
         self,
-        label: TaskListId,
+        name: TaskListId,
         *,
-        broker_ready: threading.Event,
-        journal: Record,
+        publisher: Publisher,
+        journal: Journal,
         demand: Gate | None = None,
     ) -> None:
-        self.label = label
+        self.label = name
         self.last_poll = 0.0
         """Seconds since the epoch when SWF last answered a poll."""
-        self.refused = _outage(label, "poll.refused", "poll.accepted")
-        self.failing = _outage(label, "poll.failing", "poll.back")
-        self._gates = (
-            ("RabbitMQ is away or blocked", broker_ready),
-            ("the journal cannot be written", journal.writable),
-        )
+        self.refused = _outage(name, "poll.refused", "poll.accepted")
+        self.failing = _outage(name, "poll.failing", "poll.back")
+        self._gates = ((_BROKER_AWAY, publisher.ready), (_JOURNAL, journal.writable))
         self._demand = demand
 
     def __repr__(self) -> str:
         return f"<Source {'/'.join(self.label)}>"
 
-    def closed_gate(self, timeout: float = 0.0) -> str:
-        """Why no task may be taken now, after waiting so long for it to pass; else nothing."""
+    def obstacle(self, timeout: float = 0.0) -> Obstacle | None:
+        """Why no task may be taken now, after waiting ``timeout`` seconds for it to pass."""
         for why, gate in self._gates:
             if not gate.is_set() and not gate.wait(timeout):
                 return why
         if self._demand is not None and not self._demand.wait(timeout):
-            return self._demand.why
-        return ""
+            return Obstacle(PollerState.NO_DEMAND, self._demand.why)
+        return None
 
 
-def _outage(label: TaskListId, lost: str, back: str) -> Outage:
-    domain, task_list = label
+def _outage(name: TaskListId, lost: str, back: str) -> Outage:
+    domain, task_list = name
     action = "swf:PollForActivityTask"
     return Outage(log, lost, back, domain=domain, task_list=task_list, action=action)
 
@@ -107,9 +114,10 @@ def _outage(label: TaskListId, lost: str, back: str) -> Outage:
 class Poller:
     """One of the pollers of a task list: one poll at a time."""
 
-    def __init__(self, source: Source, swf: Polls, metrics: Metrics) -> None:
+    def __init__(self, source: Source, swf: Calls, metrics: Metrics) -> None:
         self.label = source.label
-        self.state = "starting"
+        self.state = PollerState.STARTING
+        self.text = PollerState.STARTING.value
         """What it is at, in words for an operator."""
         self.due = 0.0
         """Monotonic seconds before which it does not poll again."""
@@ -120,11 +128,15 @@ class Poller:
         self._seldom = Backoff(first=1.0, cap=REFUSED_CAP)
 
     def __repr__(self) -> str:
-        return f"<Poller of {'/'.join(self.label)} {self.state}>"
+        return f"<Poller of {'/'.join(self.label)} {self.text}>"
+
+    def be(self, state: PollerState, text: str = "") -> None:
+        """Note what it is at."""
+        self.state, self.text = state, text or state.value
 
     async def poll_once(self) -> ActivityTask | None:
         """One poll: the task that it brought, if any. Says when the next is due."""
-        self.state = "polling"
+        self.be(PollerState.POLLING)
         started = time.monotonic()
         try:
             task = await self._swf.poll(*self.label)
@@ -149,53 +161,91 @@ class Poller:
         source = self._source
         self._metrics.count(m.POLLS, *source.label, "error")
         if isinstance(error, Refused):
-            self.state = f"refused by SWF: {error}"
+            self.be(PollerState.REFUSED, f"refused by SWF: {error}")
             source.refused.begin(error)
             return self._seldom.next()
-        self.state = f"failing: {error}"
+        self.be(PollerState.FAILING, f"failing: {error}")
         source.failing.begin(error)
         return self._backoff.next()
 
 
 class Pollers:
-    """A part: a thread with those pollers of one task list that its line has room for.
-
-    ``hand_over`` is given each task with its body once it is recorded, and must not block.
-    """
+    """A part: a thread with ``room`` pollers of one task list."""
 
     def __init__(
         self,
         name: str,
         source: Source,
-        pollers: Sequence[Poller],
+        room: int,
         *,
-        line: Callable[[Callable[[Polled | None], object]], Line[Polled | None]],
-        window: Window,
-        journal: Record,
-        hand_over: Callable[[ActivityTask, bytes], object],
+        swf: Swf,
+        slots: Slots,
+        journal: Journal,
+        keepalive: Keepalive,
+        forwarder: Forwarder,
         metrics: Metrics,
         read_timeout: float,
-        scope: Callable[[ActivityTask], AbstractContextManager[None]] = lambda task: nullcontext(),
     ) -> None:
         self.name = name
-        self.pollers = pollers
+        self.pollers = [Poller(source, swf.calls, metrics) for _ in range(room)]
         self.moved = time.monotonic()
         self.patience = read_timeout + PATIENCE
         self._source = source
         self._label = source.label
-        self._line = line(self._taken)
-        self._window = window
+        self._slots = slots
         self._journal = journal
-        self._hand_over = hand_over
+        self._keepalive = keepalive
+        self._forwarder = forwarder
         self._metrics = metrics
-        self._scope = scope
-        self._idle = deque(pollers)
+        self._line = swf.line(room, self._hand_over, journal.together, held=True)
+        self._idle = deque(self.pollers)
         self._stopping = threading.Event()
         self._wants_slot = False
-        window.watch(self._label, self._slot_freed)
+        slots.watch(self._label, self._slot_freed)
 
     def __repr__(self) -> str:
         return f"<Pollers {self.name}, {self._line.open} polls>"
+
+    # --- the first law: slot, poll, record, hand over ---
+
+    async def _poll(self, poller: Poller) -> Recorded | None:
+        """Poll with a slot in hand, and record the task that the poll brings, first of all.
+
+        The slot goes to the task, or back. The answers that come in one turn are taken inside of
+        one ``journal.together()``: when that block ends, their records are committed, and only then
+        is ``_hand_over`` called with what is returned here. Until the commit a task is nowhere but
+        in this process, so nothing may come before it.
+        """
+        task = None
+        try:
+            task = await poller.poll_once()
+        finally:
+            self._idle.append(poller)
+            if task is None:
+                self._slots.give_back(self._label)
+        if task is None:
+            return None
+        self._slots.fill(self._label, task.id)
+        recorded = Recorded(task, encode_task(task))
+        try:
+            self._journal.record(*recorded)
+        except BaseException:  # it cannot be recorded: better handed over than lost
+            self._hand_over(recorded)
+            raise
+        return recorded
+
+    def _hand_over(self, recorded: Recorded | None) -> None:
+        """The task is durable: have it kept alive, if its list asks for that, and published."""
+        if recorded is None:
+            return
+        task, body = recorded
+        with sentry.task_scope(task.domain, task.task_list, task.name):
+            self._keepalive.watch(task)
+            self._forwarder.forward(task, body)
+        self._metrics.count(m.TASKS_POLLED, *self._label)
+        log.debug("task.polled", extra={"task": task.id, "activity": task.name})
+
+    # --- when a poll may begin ---
 
     def run(self) -> None:
         """Poll until asked to stop; open polls end by themselves, their tasks are handed over.
@@ -210,7 +260,7 @@ class Pollers:
             while self._line.open:
                 self.turn()
             for poller in self.pollers:
-                poller.state = "stopped"
+                poller.be(PollerState.STOPPED)
 
     def stop(self) -> None:
         """Let no new poll begin."""
@@ -234,64 +284,30 @@ class Pollers:
             if poller.due > now:
                 pause = min(pause, poller.due - now)
                 self._idle.append(poller)
-            elif why := self._obstacle(0.0 if self._line.open else TICK):
+            elif obstacle := self._take_slot(0.0 if self._line.open else TICK):
                 self._idle.appendleft(poller)
-                self._tell(why, now)
+                for each in self._idle:
+                    if each.due <= now:
+                        each.be(*obstacle)
                 return TICK if self._line.open else 0.0
             else:
                 self._line.begin(self._poll(poller))
         return pause
 
-    def _obstacle(self, patience: float) -> str:
-        """Why no poll may begin, after waiting so long for it to pass; else a slot is taken."""
+    def _take_slot(self, patience: float) -> Obstacle | None:
+        """Take a slot for a poll; or why none may begin, after waiting so long for it to pass."""
         if self._stopping.is_set():
-            return "stopping"
-        if why := self._source.closed_gate(patience):
-            return why
+            return _STOPPING
+        if obstacle := self._source.obstacle(patience):
+            return obstacle
         self._wants_slot = True  # before the try: what comes free after it wakes us
-        if not self._window.acquire(self._label, patience):
-            return "every slot is taken"
+        if not self._slots.acquire(self._label, patience):
+            return _SLOTS_TAKEN
         self._wants_slot = False
-        if why := self._source.closed_gate():  # closed while the slot was waited for
-            self._window.give_back(self._label)
-        return why
-
-    def _tell(self, why: str, now: float) -> None:
-        for poller in self._idle:
-            if poller.due <= now:
-                poller.state = why
+        if obstacle := self._source.obstacle():  # it came up while the slot was waited for
+            self._slots.give_back(self._label)
+        return obstacle
 
     def _slot_freed(self) -> None:
         if self._wants_slot:
             self._line.wake()
-
-    async def _poll(self, poller: Poller) -> Polled | None:
-        """A poll with a slot in hand: it goes to the task, or back."""
-        task = None
-        try:
-            task = await poller.poll_once()
-        finally:
-            self._idle.append(poller)
-            if task is None:
-                self._window.give_back(self._label)
-        return None if task is None else self._recorded(task)
-
-    def _recorded(self, task: ActivityTask) -> Polled:
-        """First of all: until the task is recorded, it is nowhere."""
-        self._window.fill(self._label, task.id)
-        polled = task, encode_task(task)
-        try:
-            self._journal.record(*polled)
-        except BaseException:
-            self._taken(polled)
-            raise
-        return polled
-
-    def _taken(self, polled: Polled | None) -> None:
-        if polled is None:
-            return
-        task, body = polled
-        with self._scope(task):
-            self._hand_over(task, body)
-        self._metrics.count(m.TASKS_POLLED, *self._label)
-        log.debug("task.polled", extra={"task": task.id, "activity": task.name})

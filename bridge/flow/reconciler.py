@@ -8,12 +8,13 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 from bridge.errors import Unavailable
-from bridge.flow.peers import Instances
-from bridge.journal.journal import Entry
-from bridge.journal.slots import Window
+from bridge.flow.peers import Peers
+from bridge.journal.entry import Entry
+from bridge.journal.journal import Journal
+from bridge.journal.slots import Slots
+from bridge.swf.client import Swf
 from bridge.task import TaskListId
 
 log = logging.getLogger(__name__)
@@ -33,33 +34,15 @@ YOUNG_WHEN_FULL = 2.0
 PATIENCE = 120.0
 
 
-class Histories(Protocol):
-    """The one call of SWF that reconciling makes."""
-
-    def closed(
-        self, domain: str, workflow_id: str, run_id: str, started_event_id: int
-    ) -> str | None:
-        """How the task was closed; None while it is open."""
-
-
-class Handed(Protocol):
-    """The journal, as far as reconciling uses it."""
-
-    def handed_over(
-        self, *, before: float, after: int = 0, label: TaskListId | None = None, limit: int
-    ) -> list[tuple[int, Entry]]:
-        """Tasks that a worker may have, the oldest first."""
-
-
 class Reconciler:
     """A part: asks SWF about the tasks that nobody has answered."""
 
     def __init__(
         self,
-        swf: Histories,
-        journal: Handed,
-        window: Window,
-        instances: Instances,
+        swf: Swf,
+        journal: Journal,
+        slots: Slots,
+        peers: Peers,
         labels: Sequence[TaskListId],
         *,
         in_flight_timeout: float,
@@ -69,8 +52,8 @@ class Reconciler:
         self.moved = time.monotonic()
         self._swf = swf
         self._journal = journal
-        self._window = window
-        self._instances = instances
+        self._slots = slots
+        self._peers = peers
         self._labels = labels
         self._in_flight_timeout = in_flight_timeout
         self._asked: dict[TaskListId | None, int] = {}
@@ -99,7 +82,7 @@ class Reconciler:
 
     def _next_full(self) -> TaskListId | None:
         """A list whose window is full; each in its turn, however many are."""
-        full = list(filter(self._window.full, self._labels))
+        full = list(filter(self._slots.full, self._labels))
         return full[self._rounds % len(full)] if full else None
 
     def stop(self) -> None:
@@ -143,7 +126,7 @@ class Reconciler:
     def _ask_about(self, entry: Entry) -> bool:
         task = entry.task
         how = self._swf.closed(task.domain, task.workflow_id, task.run_id, task.started_event_id)
-        return how is not None and self._instances.released(task.id, how) is not None
+        return how is not None and self._peers.released(task.id, how) is not None
 
     def expire(self) -> None:
         """Give up waiting for tasks that are in flight for too long, whatever SWF says of them."""
@@ -152,4 +135,4 @@ class Reconciler:
         )
         for _, entry in too_old:
             log.warning("task.unanswered", extra={"task": entry.task.id})
-            self._instances.released(entry.task.id, "unanswered beyond IN_FLIGHT_TIMEOUT")
+            self._peers.released(entry.task.id, "unanswered beyond IN_FLIGHT_TIMEOUT")

@@ -14,13 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from bridge.errors import PartFailed
+from bridge.journal.entry import Entry, InHand, Standing, entry_of
 from bridge.journal.file import FORGET_SETTLED, SETTLED_KEPT, JournalFile
-from bridge.message import decode_task
+from bridge.journal.slots import Slots
 from bridge.task import ActivityTask, TaskListId
 
 log = logging.getLogger(__name__)
@@ -29,35 +30,6 @@ PAGE = 500
 FORGET_EVERY = 1000
 """Settlements between two clearings of those that are too old to remember."""
 LOCK_TIMEOUT = 30.0
-
-
-class InHand(NamedTuple):
-    """What a settled task was: where it was polled, and when (seconds since the epoch)."""
-
-    domain: str
-    task_list: str
-    polled_at: float
-
-
-class Standing(NamedTuple):
-    """How the tasks in hand of one list stand."""
-
-    tasks: int
-    owed: int
-    """Those of them that RabbitMQ has not confirmed."""
-    oldest: float
-    """When the oldest of them was polled, in seconds since the epoch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A task in hand, and how far it has come."""
-
-    task: ActivityTask
-    body: bytes
-    published: bool
-    first_word: bool
-    cancel_noticed: bool
 
 
 _RECORD = (
@@ -70,11 +42,6 @@ _IN_HAND = "SELECT id, domain, task_list, polled_at FROM task ORDER BY seq"
 _TOLD, _OWED = 1, 2
 """What ``cancel_noticed`` holds once SWF has asked to cancel the task."""
 _ENTRY = "body, polled_at, published, first_word, cancel_noticed"
-
-
-def _entry(row: tuple[bytes, float, int, int, int]) -> Entry:
-    body, polled_at, *flags = row
-    return Entry(decode_task(body, polled_at), body, *map(bool, flags))
 
 
 class _Write:
@@ -95,7 +62,7 @@ class Journal:
     A change is committed when its method returns, or with all others that a thread makes
     ``together``. Where the disk does not take it, it is kept in memory and in order, ``writable``
     is cleared, and ``flush`` writes it as soon as it can: the way back to SWF stays open without
-    the disk.
+    the disk. Tasks in hand hold their ``slots``, from an earlier life too, until they are settled.
 
     Raises ConfigError for a path that cannot work or a journal of a newer version, PartFailed
     where another process holds it for over ``lock_timeout`` seconds. A corrupt file is renamed
@@ -106,14 +73,14 @@ class Journal:
         self,
         path: Path,
         *,
-        settled: Callable[[str], object] = lambda task_id: None,
+        slots: Slots | None = None,
         lock_timeout: float = LOCK_TIMEOUT,
         observe: Callable[[float], object] = lambda seconds: None,
     ) -> None:
         self._observe = observe
         self.path = path
         self.writable = threading.Event()
-        self._settled = settled
+        self._slots = slots
         self._waiting: deque[_Write] = deque()
         self._unwritten: dict[str, Entry] = {}
         """Tasks whose record waits for the disk."""
@@ -129,7 +96,9 @@ class Journal:
         ((self.instance,),) = self._file.read("SELECT id FROM instance")
         ((self._inherited,),) = self._file.read("SELECT ifnull(max(seq), 0) FROM task")
         for task_id, *what in self._file.read(_IN_HAND):
-            self._in_hand[task_id] = InHand(*what)
+            self._in_hand[task_id] = held = InHand(*what)
+            if slots is not None:
+                slots.hold((held.domain, held.task_list), task_id)
         self._remembered.update(self._file.read("SELECT id, NULL FROM settled ORDER BY seq"))
         self.writable.set()
 
@@ -165,7 +134,8 @@ class Journal:
             self._commit(_Write(settle, (task_id,), task_id=task_id))
         self._unwritten.pop(task_id, None)
         self._confirmed.pop(task_id, None)
-        self._settled(task_id)
+        if self._slots is not None:
+            self._slots.release(task_id)
         return held
 
     def first_word(self, task_id: str) -> None:
@@ -193,7 +163,7 @@ class Journal:
         if task_id not in self._in_hand:
             return None
         rows = self._read(f"SELECT {_ENTRY} FROM task WHERE id = ?", task_id)  # noqa: S608
-        return self._as_confirmed(_entry(rows[0])) if rows else None
+        return self._as_confirmed(entry_of(rows[0])) if rows else None
 
     def holds(self, task_id: str) -> bool:
         """Whether the task is in hand; reads nothing from the disk."""
@@ -214,7 +184,7 @@ class Journal:
             )
             for seq, *row in rows:
                 last = seq
-                entry = self._as_confirmed(_entry(tuple(row)))
+                entry = self._as_confirmed(entry_of(tuple(row)))
                 if entry.task.id in self._in_hand:
                     yield entry
             if len(rows) < PAGE:
@@ -244,7 +214,7 @@ class Journal:
             task_list,
             limit,
         )
-        entries = ((seq, _entry(tuple(row))) for seq, *row in rows)
+        entries = ((seq, entry_of(tuple(row))) for seq, *row in rows)
         return [each for each in entries if each[1].task.polled_at < before]
 
     def labels(self) -> list[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from bridge.task import TaskListId
 
 
-class Window:
+class Slots:
     """The slots of every task list. Safe to use from many threads; ``acquire`` alone blocks."""
 
     def __init__(self, limits: Mapping[TaskListId, int]) -> None:
@@ -27,7 +27,7 @@ class Window:
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"<Window {len(self._held)} in flight, {self._polls.total()} polls>"
+        return f"<Slots {len(self._held)} in flight, {self._polls.total()} polls>"
 
     def acquire(self, label: TaskListId, timeout: float) -> bool:
         """Take a slot for a poll; False where none came free within ``timeout`` seconds."""

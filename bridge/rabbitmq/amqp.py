@@ -133,6 +133,33 @@ def turned_away(error: BaseException) -> bool:
     )
 
 
+_STRICT = (
+    "Missing Authority Key",
+    "Missing Subject Key",
+    "Basic Constraints",
+    "key usage",
+    "keyCertSign",
+)
+
+
+def certificates_lack(error: BaseException) -> str:
+    """What to do about certificates that Python from 3.13 on refuses; nothing for other errors.
+
+    It asks for what RFC 5280 demands (VERIFY_X509_STRICT), which authorities made by hand lack.
+    """
+    for each in _layers(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            lack = each.verify_message
+            if any(word in lack for word in _STRICT):
+                return (
+                    f"the certificates lack what RFC 5280 demands, and Python from 3.13 on with it"
+                    f" ({lack}): issue them anew, the authority's with subjectKeyIdentifier,"
+                    " critical basicConstraints and keyUsage keyCertSign, the server's with"
+                    " authorityKeyIdentifier"
+                )
+    return ""
+
+
 def _layers(error: BaseException | None) -> Iterator[BaseException]:
     """The error, and what pika has wrapped it around, down to the bottom."""
     while error is not None:

@@ -91,6 +91,16 @@ class Delivery:
         self.consumer.settle(self, outcome)
 
 
+Settled = list[tuple[Delivery, Outcome]]
+"""Deliveries with their outcomes, for their consumers to carry out."""
+
+
+def settle_all(settled: Settled) -> None:
+    """Have each outcome carried out by the consumer that the delivery came from."""
+    for delivery, outcome in settled:
+        delivery.settle(outcome)
+
+
 def put_off(delivery: Delivery, error: Unavailable) -> Later:
     """Wait about as long as the delivery has waited already: capped, exponential, jittered."""
     waited = time.monotonic() - delivery.since

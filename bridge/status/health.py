@@ -6,14 +6,18 @@ Nothing here asks a peer: it is read off the parts as they stand.
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from threading import Event
 from typing import Any, Protocol
 
 from bridge import __version__
-from bridge.flow.poller import Poller, Source
-from bridge.journal.journal import Journal, Standing
-from bridge.journal.slots import Window
+from bridge.control.request import Output, Request
+from bridge.flow.forwarder import Forwarder
+from bridge.flow.poller import Poller, PollerState, Source
+from bridge.journal.entry import Standing
+from bridge.journal.journal import Journal
+from bridge.journal.slots import Slots
 from bridge.message import DEAD_LETTER_CODES
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
@@ -45,19 +49,19 @@ class Report:
         parts: Sequence[Moving],
         sources: Sequence[Source],
         pollers: Sequence[Poller],
-        window: Window,
+        window: Slots,
         journal: Journal,
         consumer: Consumer,
         connections: Sequence[Connection],
         beside: Sequence[Connection] = (),
         answers: Outage,
-        unroutable: Callable[[], Mapping[str, tuple[float, str]]] = dict,
+        forwarder: Forwarder,
+        draining: Event,
     ) -> None:
-        self.stopping = False
-        """Whether the daemon drains."""
         self.last_errors = snapshot.LastErrors()
         self._started = time.time()
-        self._unroutable = unroutable
+        self._forwarder = forwarder
+        self._draining = draining
         self._answers = answers
         self._metrics = metrics
         self._parts = parts
@@ -78,7 +82,7 @@ class Report:
 
     def summary(self) -> str:
         """One line for the service manager."""
-        polling = sum(poller.state == "polling" for poller in self._pollers)
+        polling = sum(poller.state is PollerState.POLLING for poller in self._pollers)
         in_flight = sum(self._window.in_flight(source.label) for source in self._sources)
         told = [f"{polling}/{len(self._pollers)} pollers polling, {in_flight} tasks in flight"]
         told += [f"{check.name}: {check.detail}" for check in self.readyz() if not check.ok]
@@ -121,7 +125,7 @@ class Report:
         return snapshot.take(
             self._metrics,
             started=self._started,
-            stopping=self.stopping,
+            stopping=self._draining.is_set(),
             checks=[*self.livez(), *self.readyz(), *self.lacks()],
             sources=self._sources,
             pollers=self._pollers,
@@ -129,9 +133,13 @@ class Report:
             journal=self._journal,
             consumer=self._consumer,
             connections=[*self._connections, *self._beside],
-            unroutable=self._unroutable(),
+            unroutable=self._forwarder.unroutable,
             last_errors=self.last_errors,
         )
+
+    def tell_status(self, _request: Request) -> Output:
+        """The command `status` of the control socket."""
+        yield {"result": self.snapshot()}
 
     def _read_gauges(self) -> None:
         gauge, sources = self._metrics.gauge, self._sources
@@ -148,7 +156,7 @@ class Report:
         gauge(m.BROKER_RECONNECTS, lambda: {(c.name,): c.reconnects for c in connections})
         gauge(m.TASKS_UNCONFIRMED, lambda: self._standing(lambda stands: stands.owed))
         gauge(m.OLDEST_TASK, lambda: self._standing(lambda stands: time.time() - stands.oldest))
-        gauge(m.ROUTING_KEYS_WAITING, lambda: len(self._unroutable()))
+        gauge(m.ROUTING_KEYS_WAITING, lambda: len(self._forwarder.unroutable))
         gauge(m.JOURNAL_WRITABLE, journal.writable.is_set)
         gauge(m.JOURNAL_SIZE, journal.size)
         gauge(m.THREAD_PROGRESS, self._progress)
@@ -174,7 +182,7 @@ class Report:
         return told
 
     def _pollers_by_state(self) -> dict[tuple[str, ...], float]:
-        states = Counter((*poller.label, _word(poller.state)) for poller in self._pollers)
+        states = Counter((*poller.label, poller.state.value) for poller in self._pollers)
         return {labels: float(count) for labels, count in states.items()}
 
     def _progress(self) -> dict[tuple[str, ...], float]:
@@ -198,20 +206,3 @@ def _polls(source: Source) -> Check:
     elif error := source.failing.error:
         state, detail = State.FAILING, error
     return Check(Kind.POLLS, state, detail, subject="/".join(source.label))
-
-
-def _word(state: str) -> str:
-    """A poller's state as a label: few values, whatever the error or the queue is."""
-    for begin, word in _WORDS.items():
-        if state.startswith(begin):
-            return word
-    return "waiting"
-
-
-_WORDS = {
-    **{each: each for each in ("starting", "polling", "stopped", "failing", "refused by SWF")},
-    "every slot": "window full",
-    "queue ": "no demand",
-    "RabbitMQ": "broker away",
-    "the journal": "journal not writable",
-}

@@ -14,8 +14,9 @@ from typing import Any
 
 from bridge import __version__
 from bridge.flow.poller import Poller, Source
-from bridge.journal.journal import Journal, Standing
-from bridge.journal.slots import Window
+from bridge.journal.entry import Standing
+from bridge.journal.journal import Journal
+from bridge.journal.slots import Slots
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
 from bridge.status.checks import Check, row
@@ -65,7 +66,7 @@ def take(
     checks: Sequence[Check],
     sources: Sequence[Source],
     pollers: Sequence[Poller],
-    window: Window,
+    window: Slots,
     journal: Journal,
     consumer: Consumer,
     connections: Sequence[Connection],
@@ -144,12 +145,12 @@ def _connection(connection: Connection) -> Json:
 def _list(
     source: Source,
     pollers: Sequence[Poller],
-    window: Window,
+    window: Slots,
     standing: Mapping[TaskListId, Standing],
     counts: _Counts,
 ) -> Json:
     label = source.label
-    states = Counter(redact(each.state) for each in pollers if each.label == label)
+    states = Counter(redact(each.text) for each in pollers if each.label == label)
     return {
         **_stands(label, standing.get(label, _NOTHING)),
         "pollers": states.total(),
@@ -168,8 +169,8 @@ def _why_not(source: Source, states: Counter[str]) -> str:
 
     Where workers or RabbitMQ want no tasks, polls that are open already may go on for a minute.
     """
-    if closed := source.closed_gate():
-        return closed
+    if obstacle := source.obstacle():
+        return obstacle.text
     if states["polling"]:
         return ""
     known = source.refused.error or source.failing.error

@@ -7,7 +7,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from bridge.swf.runner import Conversation, Line
+from bridge.conversation import Conversation
+from bridge.swf.runner import Line
 
 TICK = 1.0
 PATIENCE = 60.0

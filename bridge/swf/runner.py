@@ -6,13 +6,13 @@ whose calls are made in place; with libcurl as many as there is room for, none o
 others waiting. There is no event loop but the thread's own.
 """
 
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from bridge.conversation import Ended, advance
+from bridge.conversation import Conversation, Ended, advance
 
 Answer = Mapping[str, Any]
 
@@ -35,9 +35,6 @@ class Call:
 
     def __await__(self) -> Generator["Call", Answer, Answer]:
         return (yield self)
-
-
-Conversation = Coroutine[Call, Answer, T]
 
 
 class Wire(Protocol):

@@ -277,6 +277,11 @@ class Metrics:
         with self._lock:
             self._numbers[metric][labels] = value
 
+    def observe_call(self, operation: str, code: str, seconds: float) -> None:
+        """A call of SWF: its operation, `ok` or the error's code, and the seconds it took."""
+        self.count(SWF_REQUESTS, operation, code)
+        self.observe(SWF_REQUEST_DURATION, seconds, operation)
+
     def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
         """Add one observation to a histogram."""
         series = self._spreads[metric]

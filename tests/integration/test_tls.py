@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from authority import Authority, Certificate
 from running import Running, await_that
 
+from bridge.control import preflight
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Publisher
@@ -158,6 +160,32 @@ def test_a_certificate_for_another_host_is_refused(
     url = site.url(host="127.0.0.1")
     told = told_of_refusal(url, Tls(ca=site.authority.ca), running, caplog)
     assert "IP address mismatch, certificate is not valid for '127.0.0.1'" in str(told["error"])
+
+
+def test_a_check_says_what_certificates_lack_that_newer_pythons_refuse(
+    tmp_path: Path, running: Running
+) -> None:
+    loose = Authority(tmp_path, "Loose", strict=False)
+    server = loose.issue("server")
+    (port,) = free_ports(1)
+    config = CONFIG.format(port=port, ca=loose.ca, server=server)
+    with RabbitNode(config=config, plugins=["rabbitmq_auth_mechanism_ssl"]):
+        part = publisher(f"amqps://localhost:{port}/%2F", Tls(ca=loose.ca))
+        running.start(part, await_ready=False)
+        if sys.version_info < (3, 13):  # they are taken
+            await_that(part.ready.is_set)
+            return
+        await_that(lambda: "certificate verify failed" in part.outage.error)
+        settings = Settings.load(
+            {
+                "SWF_BRIDGE_AMQP_URL": f"amqps://localhost:{port}/%2F",
+                "SWF_BRIDGE_AMQP_CA_FILE": str(loose.ca),
+                "SWF_BRIDGE_TASK_LISTS": "demo",
+                "SWF_BRIDGE_DOMAIN": "demo",
+            }
+        )
+        told = [each.text for each in preflight.declare(settings)]
+    assert any("authorityKeyIdentifier" in text for text in told), told
 
 
 def test_an_expired_certificate_is_refused(

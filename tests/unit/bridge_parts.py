@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from bridge.flow.peers import NOTICE_TYPE, Instances, decode_notice
+from bridge.flow.keepalive import Keepalive
+from bridge.flow.peers import NOTICE_TYPE, Peers, decode_notice
+from bridge.flow.settlement import Settlement
+from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
-from bridge.journal.slots import Window
+from bridge.journal.slots import Slots
 from bridge.message import ATTEMPT_HEADER, Message, RoutingKey, encode_task
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import to_pika
@@ -195,24 +198,53 @@ class Awaited:
         return bool(await Call("heartbeat", (token, details)))
 
 
+class TestTimer(Timer):
+    """A timer whose clock is the test: what is due at once is done at once, the rest waits."""
+
+    __test__ = False
+
+    def __init__(self, waiting: list[Callable[[], object]]) -> None:
+        super().__init__()
+        self.waiting = waiting
+        self.waits: list[float] = []
+
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
+        self.waits.append(seconds)
+        if seconds:
+            self.waiting.append(action)
+        else:
+            action()
+
+    def happen(self) -> None:
+        """Let the time pass for all that waits now."""
+        due, self.waiting[:] = list(self.waiting), []
+        for action in due:
+            action()
+
+
 class Bench:
     """A journal, a window, metrics and instances as the daemon joins them, over a recorder."""
 
     def __init__(self, path: Path, *, limit: int = 4) -> None:
-        self.window = Window({LABEL: limit})
-        self.journal = Journal(path, settled=self.window.release, lock_timeout=0)
+        self.window = Slots({LABEL: limit})
+        self.journal = Journal(path, slots=self.window, lock_timeout=0)
         self.publisher = Recorder()
         self.metrics = Metrics()
         self.swf = ScriptedSwf()
         self.later: list[Callable[[], object]] = []
         """What is to be done in some seconds."""
-        self.instances = Instances(
+        self.timer = TestTimer(self.later)
+        self.peers = Peers(
             self.journal,
             self.publisher,
             self.metrics,
             topology=TOPOLOGY,
             routing_key=RoutingKey("{name}.{version}"),
-            later=lambda seconds, action: action() if not seconds else self.later.append(action),
+            timer=self.timer,
+        )
+        self.settlement = Settlement(Awaited(), self.peers, self.metrics)
+        self.keepalive = Keepalive(
+            Awaited(), self.journal, self.peers, intervals={LABEL: 0.0}, limit=3600.0
         )
 
     def hold(self, token: str = "token-1", *, published: bool = True, **fields: Any) -> Any:

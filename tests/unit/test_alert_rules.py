@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge.status.health import _WORDS
+from bridge.flow.poller import PollerState
 from bridge.telemetry.metrics import ALL
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ PARTS = ("", "_bucket", "_sum", "_count")
 TARGET = {"job", "instance"}
 """Labels that Prometheus gives every series."""
 VALUES = {
-    "state": {*_WORDS.values(), "waiting"},
+    "state": {each.value for each in PollerState},
     "outcome": {"task", "empty", "error"} | {v for each in ALL for v in each.values},
 }
 

@@ -4,7 +4,7 @@ import logging
 import time
 
 import pytest
-from bridge_parts import LABEL, Bench, a_task
+from bridge_parts import LABEL, Bench, TestTimer
 
 from bridge.flow.forwarder import RETRY_CAP, Forwarder
 from bridge.message import TASK_TYPE, RoutingKey
@@ -12,29 +12,22 @@ from bridge.rabbitmq.publisher import Fate
 from bridge.telemetry import metrics as m
 
 
-class Later:
-    """The clock: what is put off waits here until the test lets it happen."""
+class FailsBack:
+    """A responder that only notes what is to be failed in SWF."""
 
-    def __init__(self):
-        self.waits = []
-        self._actions = []
+    def __init__(self, noted):
+        self.noted = noted
 
-    def __call__(self, seconds, action):
-        self.waits.append(seconds)
-        self._actions.append(action)
-
-    def happen(self):
-        actions, self._actions = self._actions, []
-        for action in actions:
-            action()
+    def fail_back(self, reply, again):
+        self.noted.append((reply, again))
 
 
 def a_forwarder(bench, *, unroutable_timeout=60.0):
-    bench.later, bench.failed_back = Later(), []
+    bench.later, bench.failed_back = TestTimer([]), []
     return Forwarder(
         bench.journal,
         bench.publisher,
-        lambda reply, again: bench.failed_back.append((reply, again)),
+        FailsBack(bench.failed_back),
         bench.later,
         bench.metrics,
         exchange="swf.activities",
@@ -187,12 +180,3 @@ def test_every_publish_is_counted_by_its_fate(bench, forwarder):
         forward(bench, forwarder, f"token-{number}")
         bench.publisher.receipt(fate)
     assert [published(bench, fate) for fate in Fate] == [1] * 4
-
-
-def test_a_task_bears_the_trace_that_it_is_given(bench):
-    forwarder = a_forwarder(bench)
-    forwarder._trace = lambda task, message: message.with_headers({"sentry-trace": task.id})
-    task = a_task()
-    forwarder.forward(task, b"{}")
-    (sent,) = bench.publisher.sent
-    assert sent.message.properties["headers"]["sentry-trace"] == task.id

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from bridge.journal.journal import Journal
-from bridge.journal.slots import Window
+from bridge.journal.slots import Slots
 from bridge.message import encode_task
 from bridge.task import task_id
 
@@ -30,6 +30,20 @@ WHICH = st.integers(0, LIMIT)
 
 def pick(tasks, which):
     return list(tasks.values())[which % len(tasks)]
+
+
+class NotedSlots(Slots):
+    """Slots that note, in order, which tasks gave theirs back."""
+
+    def __init__(self, released):
+        super().__init__({LABEL: LIMIT})
+        self.noted = released
+
+    def release(self, task_id):
+        held = super().release(task_id)
+        if held:
+            self.noted.append(task_id)
+        return held
 
 
 class HandOver(RuleBasedStateMachine):
@@ -65,18 +79,12 @@ class HandOver(RuleBasedStateMachine):
     def begin_life(self):
         self.life += 1
         self.in_air, self.unrecorded, self.released = 0, [], []
-        self.window = Window({LABEL: LIMIT})
-        self.journal = Journal(self.path, settled=self.release, lock_timeout=0)
-        for each, *label in self.journal.labels():
-            self.window.hold(tuple(label), each)
+        self.window = NotedSlots(self.released)
+        self.journal = Journal(self.path, slots=self.window, lock_timeout=0)
 
     @property
     def path(self):
         return self.folder / f"life-{self.life}" / "journal.db"
-
-    def release(self, each):
-        if self.window.release(each):
-            self.released.append(each)
 
     # --- forward ---
 

@@ -1,15 +1,17 @@
 """Heartbeats: merged by task, bounded, put off or parked one by one; none of them is forgotten."""
 
 import itertools
+import json
 from queue import Empty
 
 import pytest
-from bridge_parts import TOPOLOGY, Awaited, Settled, a_delivery
+from bridge_parts import TOPOLOGY, Awaited, Settled, TestTimer, a_delivery
 
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
+from bridge.flow import heartbeats
 from bridge.flow.heartbeats import IN_HAND, Heartbeats
 from bridge.message import HEARTBEAT_TYPE
-from bridge.rabbitmq.consumer import Ack, Later
+from bridge.rabbitmq.consumer import Ack, Later, Park, settle_all
 from bridge.swf.runner import complete
 from bridge.task import Heartbeat
 
@@ -21,22 +23,25 @@ class Beating:
         self.swf = bench.swf
         self.consumer = Settled()
         self.settled = self.consumer.outcomes
-        self.refused = []
         self.due = []
         self.heartbeats = Heartbeats(
             Awaited(),
-            bench.instances,
-            bench.publisher,
             bench.metrics,
+            peers=bench.peers,
+            settlement=bench.settlement,
+            keepalive=bench.keepalive,
+            publisher=bench.publisher,
+            timer=TestTimer(self.due),
             topology=TOPOLOGY,
-            later=lambda seconds, action: self.due.append(action),
-            refuse=lambda *refused: self.refused.append(refused),
         )
 
     def take(self, details, token="token-1", **properties):
         delivery = a_delivery(b"", consumer=self.consumer, **properties)
-        self.heartbeats.take(delivery, Heartbeat(token, details))
+        self.settle(self.heartbeats.take(delivery, Heartbeat(token, details)))
         return delivery
+
+    def settle(self, conversation):
+        settle_all(complete(conversation, self.swf.make))
 
     def work(self):
         """Do what the threads are given."""
@@ -45,11 +50,11 @@ class Beating:
                 job = self.heartbeats.work.get()
             except Empty:
                 return
-            complete(job(), self.swf.make)
+            self.settle(job())
 
     def wait(self):
         """Let a second pass."""
-        due, self.due = self.due, []
+        due, self.due[:] = list(self.due), []
         for action in due:
             action()
         self.work()
@@ -81,6 +86,31 @@ def test_those_that_come_within_a_second_are_sent_as_one_with_the_last_details(b
     assert len(beating.sent) == 2
 
 
+def test_a_tight_loop_is_answered_from_swfs_last_answer_and_crowds_out_nobody(bench, beating):
+    beating.swf.will("heartbeat", True, False, True)
+    beating.take("first", reply_to="answers")
+    beating.work()
+    taken = [beating.take(f"{n}", reply_to="answers") for n in range(5 * IN_HAND)]
+    waits = [each for each in taken if each.tag not in beating.outcomes]
+    assert waits == taken[-1:], "only the newest is still to be told to SWF"
+    other = beating.take("d", token="token-2", reply_to="answers")
+    beating.work()
+    assert beating.outcomes[other.tag] == Ack()
+    beating.wait()
+    assert beating.sent == ["first", "d", f"{5 * IN_HAND - 1}"]
+    told = [json.loads(each.body) for each in bench.publisher.of(HEARTBEAT_TYPE)]
+    assert len(told) == 5 * IN_HAND + 2
+    assert all(each["cancelRequested"] for each in told if each["taskToken"] == "token-1")
+
+
+def test_an_answer_of_swf_holds_for_a_second_alone(beating, monkeypatch):
+    beating.take("first", reply_to="answers")
+    beating.work()
+    monkeypatch.setattr(heartbeats, "MERGE", -1.0)
+    taken = [beating.take("d", reply_to="answers") for _ in range(3)]
+    assert not any(each.tag in beating.outcomes for each in taken)
+
+
 def test_an_older_one_that_is_tried_again_takes_the_newer_details_with_it(beating):
     beating.swf.will("heartbeat", Unavailable("ThrottlingException"))
     old = beating.take("old", reply_to="answers")
@@ -88,7 +118,7 @@ def test_an_older_one_that_is_tried_again_takes_the_newer_details_with_it(beatin
     assert isinstance(beating.outcomes[old.tag], Later)
     beating.take("new", reply_to="answers")
     beating.wait()
-    beating.heartbeats.take(old, Heartbeat("token-1", "old"))
+    beating.settle(beating.heartbeats.take(old, Heartbeat("token-1", "old")))
     beating.wait()
     assert beating.sent == ["old", "new", "new"]
     assert beating.outcomes[old.tag] == Ack()
@@ -124,8 +154,8 @@ def test_a_token_that_swf_calls_invalid_parks_them_all(beating):
     beating.swf.will("heartbeat", error, error)
     beating.work()
     beating.wait()
-    assert beating.refused == [(each, error) for each in taken]
-    assert not beating.settled
+    assert beating.settled == [(each, Park("token-invalid", "Invalid token")) for each in taken]
+    assert beating.sent == ["d"], "one refusal holds for all that wait"
 
 
 def test_of_those_that_swf_refuses_only_the_last_is_to_blame(beating):
@@ -136,8 +166,8 @@ def test_of_those_that_swf_refuses_only_the_last_is_to_blame(beating):
     error = Rejected("refused-by-swf", "no", token="token-1", reason="no")
     beating.swf.will("heartbeat", error)
     beating.wait()
-    assert beating.refused == [(taken[-1], error)]
-    assert all(isinstance(beating.outcomes[each.tag], Later) for each in taken[:-1])
+    assert beating.outcomes[taken[-1].tag] == Park("refused-by-swf", "no")
+    assert beating.outcomes[taken[0].tag] == beating.outcomes[taken[1].tag] == Ack()
 
 
 def test_a_fault_of_ours_loses_none(beating):

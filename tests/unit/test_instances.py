@@ -17,40 +17,40 @@ THEIRS = task_id("theirs")
 
 
 def hear(bench, what, task, sender="another"):
-    bench.instances.heard(notice(what, [task], sender, exchange="x").body)
+    return bench.peers.heard(notice(what, [task], sender, exchange="x").body)
 
 
 def test_a_task_in_hand_that_is_settled_is_told_to_nobody(bench):
     task = bench.hold(polled_at=5.0)
-    assert bench.instances.settled(task.id).polled_at == 5.0
-    assert bench.instances.settled_before(task.id)
+    assert bench.peers.settled(task.id).polled_at == 5.0
+    assert bench.peers.settled_before(task.id)
     assert bench.in_flight == 0
     assert bench.notices() == []
 
 
 def test_a_task_that_another_holds_is_told_to_all(bench):
-    assert bench.instances.settled(THEIRS) is None
-    assert bench.instances.released(THEIRS, "closed") is None
+    assert bench.peers.settled(THEIRS) is None
+    assert bench.peers.released(THEIRS, "closed") is None
     assert bench.notices() == [("settled", THEIRS)] * 2
     assert {each.exchange for each in bench.publisher.messages} == {TOPOLOGY.notice_exchange}
-    assert bench.instances.settled_before(THEIRS)
+    assert bench.peers.settled_before(THEIRS)
 
 
 def test_tasks_that_are_settled_together_are_told_in_one_notice(bench):
-    with bench.instances.together():
+    with bench.peers.together():
         for token in ("a", "b", "c"):
-            bench.instances.settled(task_id(token))
+            bench.peers.settled(task_id(token))
         assert bench.notices() == []
     assert bench.notices() == [("settled", task_id(token)) for token in ("a", "b", "c")]
     assert len(bench.publisher.messages) == 1
-    bench.instances.settled(task_id("d"))
+    bench.peers.settled(task_id("d"))
     assert len(bench.publisher.messages) == 2
 
 
 def test_what_was_settled_before_an_error_is_told_all_the_same(bench):
     def settle_and_break():
-        with bench.instances.together():
-            bench.instances.settled(THEIRS)
+        with bench.peers.together():
+            bench.peers.settled(THEIRS)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -60,16 +60,16 @@ def test_what_was_settled_before_an_error_is_told_all_the_same(bench):
 
 def test_a_release_is_counted_by_its_reason_and_not_taken_for_a_settlement(bench):
     task = bench.hold()
-    assert bench.instances.released(task.id, "timed out")
+    assert bench.peers.released(task.id, "timed out")
     assert bench.metrics.value(m.SLOTS_RELEASED, *LABEL, "timed out") == 1
-    assert not bench.instances.settled_before(task.id)
+    assert not bench.peers.settled_before(task.id)
     assert bench.in_flight == 0
 
 
 def test_a_settlement_elsewhere_is_no_news_for_the_log_and_a_release_is(bench, caplog):
     caplog.set_level("INFO")
     hear(bench, "settled", bench.hold("one").id)
-    bench.instances.released(bench.hold("two").id, "timed out")
+    bench.peers.released(bench.hold("two").id, "timed out")
     assert [each.reason for each in caplog.records] == ["timed out"]
 
 
@@ -80,7 +80,7 @@ def test_a_notice_of_another_frees_the_slot_once(bench):
     assert bench.in_flight == 0
     reason = "settled by another instance"
     assert bench.metrics.value(m.SLOTS_RELEASED, *LABEL, reason) == 1
-    assert bench.instances.settled_before(task.id)
+    assert bench.peers.settled_before(task.id)
     assert bench.notices() == []
 
 
@@ -95,7 +95,7 @@ def test_a_notice_of_its_own_or_of_a_task_elsewhere_changes_nothing(bench, what)
 
 def test_a_cancel_request_is_told_to_the_worker_once_under_the_tasks_key(bench):
     task = bench.hold()
-    bench.instances.cancel_requested(task.id)
+    bench.peers.cancel_requested(task.id)
     hear(bench, "cancel", task.id)
     (message,) = bench.publisher.of(CANCELLATION_TYPE)
     assert (message.exchange, message.routing_key) == ("swf.cancellations", "Greeter.say.1.0")
@@ -104,42 +104,39 @@ def test_a_cancel_request_is_told_to_the_worker_once_under_the_tasks_key(bench):
 
 
 def test_a_cancel_request_of_anothers_task_is_told_to_its_holder(bench):
-    bench.instances.cancel_requested(THEIRS)
+    bench.peers.cancel_requested(THEIRS)
     assert bench.notices() == [("cancel", THEIRS)]
 
 
 def test_a_workers_first_word_is_told_to_the_holder(bench):
     task = bench.hold()
-    heard = []
-    bench.instances.worker_spoke = heard.append
-    bench.instances.spoke(task.id)
-    bench.instances.spoke(THEIRS)
+    bench.peers.spoke(task.id)
+    bench.peers.spoke(THEIRS)
     assert bench.notices() == [("spoke", THEIRS)]
-    hear(bench, "spoke", task.id)
-    assert heard == [task.id]
+    assert hear(bench, "spoke", task.id) == [task.id]
 
 
 @pytest.mark.parametrize("fate", Fate)
 def test_nobody_waits_for_the_receipt_of_a_notice(bench, fate):
-    bench.instances.settled(THEIRS)
+    bench.peers.settled(THEIRS)
     bench.publisher.receipt(fate)
     assert bench.publisher.sent == []
 
 
 def test_a_cancel_is_owed_until_rabbitmq_has_its_notice(bench):
     task = bench.hold()
-    bench.instances.cancel_requested(task.id)
-    bench.instances.resume()  # as after a kill before the confirm
+    bench.peers.cancel_requested(task.id)
+    bench.peers.resume()  # as after a kill before the confirm
     assert len(bench.publisher.of(CANCELLATION_TYPE)) == 2
     bench.publisher.receipt()
-    bench.instances.resume()
-    bench.instances.cancel_requested(task.id)
+    bench.peers.resume()
+    bench.peers.cancel_requested(task.id)
     assert len(bench.publisher.of(CANCELLATION_TYPE)) == 2
 
 
 def test_a_notice_of_a_cancel_that_a_queue_does_not_take_is_published_again(bench):
     task = bench.hold()
-    bench.instances.cancel_requested(task.id)
+    bench.peers.cancel_requested(task.id)
     bench.publisher.receipt(Fate.NACKED)
     (again,) = bench.later
     again()
@@ -156,7 +153,7 @@ def test_four_who_hear_of_a_cancel_at_the_same_moment_tell_it_once(bench, monkey
 
     monkeypatch.setattr(bench.journal, "_mark", slowly)
     hearers = [
-        threading.Thread(target=bench.instances.cancel_requested, args=(task.id,)) for _ in range(4)
+        threading.Thread(target=bench.peers.cancel_requested, args=(task.id,)) for _ in range(4)
     ]
     for each in hearers:
         each.start()
@@ -167,5 +164,5 @@ def test_four_who_hear_of_a_cancel_at_the_same_moment_tell_it_once(bench, monkey
 
 def test_the_holder_is_told_once_that_a_worker_has_spoken(bench):
     for _ in range(3):
-        bench.instances.spoke(THEIRS)
+        bench.peers.spoke(THEIRS)
     assert bench.notices() == [("spoke", THEIRS)]

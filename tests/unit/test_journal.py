@@ -15,12 +15,26 @@ import pytest
 from bridge_parts import LABEL, a_task, until
 
 from bridge.errors import ConfigError, PartFailed
+from bridge.journal.entry import InHand
 from bridge.journal.file import SETTLED_KEPT
-from bridge.journal.journal import InHand, Journal
+from bridge.journal.journal import Journal
+from bridge.journal.slots import Slots
 from bridge.message import encode_task
 from bridge.task import task_id
 
 CLOSED = []
+
+
+class NotedSlots(Slots):
+    """Slots that note which tasks are to give theirs back, in order."""
+
+    def __init__(self):
+        super().__init__({LABEL: 10})
+        self.released = []
+
+    def release(self, task_id):
+        self.released.append(task_id)
+        return super().release(task_id)
 
 
 @pytest.fixture
@@ -30,9 +44,9 @@ def path(tmp_path):
 
 @pytest.fixture
 def journal(path):
-    slots = []
-    found = Journal(path, settled=slots.append)
-    found.slots = slots
+    slots = NotedSlots()
+    found = Journal(path, slots=slots)
+    found.slots = slots.released
     yield found
     if found not in CLOSED:
         found.close()

@@ -20,19 +20,20 @@ class Kept:
         self.bench = bench
         self.now = time.monotonic()
         monkeypatch.setattr(keepalive.time, "monotonic", lambda: self.now)
-        self.work = SimpleQueue()
+        self.work = SimpleQueue()  # as of heartbeats
         self.keepalive = self.anew()
 
     def anew(self, interval=20.0, limit=3600.0):
         return Keepalive(
             Awaited(),
             self.bench.journal,
-            self.bench.instances,
-            work=self.work.put,
-            own=lambda task, beat: beat(),
+            self.bench.peers,
             intervals={LABEL: interval, ("demo", "other"): 0.0},
             limit=limit,
         )
+
+    async def own(self, task, beat):
+        await beat()
 
     def watched(self, *tokens):
         tasks = [self.bench.hold(token) for token in tokens or ("token-1",)]
@@ -43,7 +44,7 @@ class Kept:
     def after(self, seconds):
         """How many heartbeats are made when so much time has passed."""
         self.now += seconds
-        self.keepalive.look()
+        self.keepalive.look(self)
         before = len(self.bench.swf.calls)
         while True:
             try:
@@ -95,9 +96,10 @@ def test_a_workers_word_that_comes_before_all_else_is_not_missed(kept):
     assert "0 tasks" in repr(kept.keepalive)
 
 
-def test_a_settled_task_is_forgotten_at_once(kept):
+def test_a_settled_task_is_forgotten_when_it_is_due(kept):
     (task,) = kept.watched()
-    kept.keepalive.forget(task.id)
+    kept.bench.journal.settle(task.id)
+    assert kept.after(20) == 0
     assert "0 tasks" in repr(kept.keepalive)
 
 
@@ -129,7 +131,7 @@ def test_few_are_on_their_way_at_once_so_that_workers_need_not_wait(kept):
     kept.watched("a", "b", "c", "d")
     kept.now += 20
     for _ in range(3):
-        kept.keepalive.look()
+        kept.keepalive.look(kept)
     assert kept.work.qsize() == LANES
     assert kept.after(0) == 4
 

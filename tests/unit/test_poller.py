@@ -3,14 +3,13 @@
 import logging
 import threading
 import time
-from functools import partial
 
 import pytest
 from bridge_parts import LABEL, Awaited, a_task, aws, until
 
 from bridge.errors import PartFailed, Refused, Unavailable
 from bridge.flow import poller as module
-from bridge.flow.poller import PACE, Poller, Pollers, Source
+from bridge.flow.poller import PACE, Pollers, PollerState, Source
 from bridge.local import LocalSwf
 from bridge.swf.client import Swf
 from bridge.swf.runner import InPlace, Line
@@ -24,25 +23,55 @@ def ready():
     return found
 
 
+class Scripted:
+    """An SWF whose polls are made in place, or on the wire of a test."""
+
+    side_by_side = False
+
+    def __init__(self, make, wire=None):
+        self.calls = Awaited()
+        self._make = make
+        self._wire = wire
+
+    def line(self, room, done, together, *, held):
+        return Line(self._wire or InPlace(self._make), done, together)
+
+
+class Handed:
+    """A forwarder that only notes what it is handed."""
+
+    def __init__(self, noted):
+        self.noted = noted
+
+    def forward(self, task, body):
+        self.noted.append(task)
+
+
+class Ready:
+    """A publisher, as far as pollers ask it."""
+
+    def __init__(self, ready):
+        self.ready = ready
+
+
 @pytest.fixture
 def make(bench, ready, monkeypatch):
     monkeypatch.setattr(module, "TICK", 0.02)
 
-    def make(**given):
+    def make(room=1, **given):
         source = given.pop("source", None) or Source(
-            LABEL, broker_ready=ready, journal=bench.journal
+            LABEL, publisher=Ready(ready), journal=bench.journal
         )
         parts = {
-            "line": lambda done: Line(InPlace(bench.swf.make), done, bench.journal.together),
-            "window": bench.window,
+            "swf": Scripted(bench.swf.make),
+            "slots": bench.window,
             "journal": bench.journal,
-            "hand_over": lambda task, body: bench.handed.append(task),
+            "keepalive": bench.keepalive,
+            "forwarder": Handed(bench.handed),
             "metrics": bench.metrics,
             "read_timeout": 70.0,
         }
-        calls = given.pop("calls", Awaited())
-        pollers = [Poller(source, calls, bench.metrics) for _ in range(given.pop("room", 1))]
-        return Pollers("poller-1", source, pollers, **{**parts, **given})
+        return Pollers("poller-1", source, room, **{**parts, **given})
 
     bench.handed = []
     return make
@@ -65,7 +94,12 @@ def test_a_task_is_recorded_then_handed_over_and_holds_its_slot(bench, make):
     task = a_task()
     bench.swf.will("poll", task)
     seen = []
-    part = make(hand_over=lambda given, body: seen.append(bench.journal.get(given.id)))
+
+    class Sees:
+        def forward(self, given, body):
+            seen.append(bench.journal.get(given.id))
+
+    part = make(forwarder=Sees())
     assert turn(part) <= 0
     (entry,) = seen
     assert entry.task == task
@@ -111,10 +145,13 @@ def test_a_task_that_cannot_be_recorded_is_handed_over_all_the_same(
 
 
 def test_a_task_is_in_the_journal_whatever_breaks_behind_it(bench, make):
-    def broken(*_):
-        raise RuntimeError
+    class Broken:
+        def forward(self, *_):
+            raise RuntimeError
 
-    for number, how in enumerate([{"hand_over": broken}, {"scope": broken}]):
+        watch = forward
+
+    for number, how in enumerate([{"forwarder": Broken()}, {"keepalive": Broken()}]):
         bench.swf.will("poll", task := a_task(f"token-{number}"))
         with pytest.raises(RuntimeError):
             turn(make(**how))
@@ -147,7 +184,8 @@ def test_a_poll_that_is_refused_names_list_action_and_cause(bench, make, caplog)
     assert (told.message, told.domain, told.task_list) == ("poll.refused", *LABEL)
     assert told.action == "swf:PollForActivityTask"
     assert "Unknown domain" in told.error
-    assert "refused" in part.pollers[0].state
+    assert part.pollers[0].state is PollerState.REFUSED
+    assert "Unknown domain" in part.pollers[0].text
 
 
 def test_a_poll_that_works_again_is_told_and_begins_the_back_off_anew(bench, make, caplog):
@@ -175,7 +213,7 @@ def test_nothing_is_polled_while_rabbitmq_is_away(bench, make, ready):
     part = make()
     turn(part)
     assert polled(bench) == []
-    assert part.pollers[0].state == "RabbitMQ is away or blocked"
+    assert part.pollers[0].state is PollerState.BROKER_AWAY
 
 
 def test_nothing_is_polled_while_the_journal_cannot_be_written(bench, make):
@@ -183,7 +221,7 @@ def test_nothing_is_polled_while_the_journal_cannot_be_written(bench, make):
     part = make()
     turn(part)
     assert polled(bench) == []
-    assert part.pollers[0].state == "the journal cannot be written"
+    assert part.pollers[0].state is PollerState.JOURNAL
     bench.journal.writable.set()
     turn(part)
     assert polled(bench) == ["poll"]
@@ -195,7 +233,7 @@ def test_nothing_is_polled_beyond_the_window(bench, make):
     part = make()
     turn(part)
     assert polled(bench) == []
-    assert part.pollers[0].state == "every slot is taken"
+    assert part.pollers[0].state is PollerState.WINDOW_FULL
 
 
 def test_a_gate_that_closed_while_a_slot_was_waited_for_gives_the_slot_back(
@@ -224,12 +262,11 @@ def test_a_stop_lets_open_polls_end_and_hands_their_tasks_over(bench, make, way)
     with LocalSwf(hold=30.0) as service, aws(service.endpoint):
         swf = Swf(identity="unit", pollers=3, responders=1, read_timeout=70.0, way=way)
         room = 3 if swf.side_by_side else 1
-        line = partial(swf.line, room, together=bench.journal.together, held=True)
-        part = make(calls=swf.calls, line=line, room=room)
+        part = make(room, swf=swf)
         thread = threading.Thread(target=part.run)
         thread.start()
         until(lambda: service.counts()["polls"] == room)
-        assert {poller.state for poller in part.pollers} == {"polling"}
+        assert {poller.state for poller in part.pollers} == {PollerState.POLLING}
         part.stop()
         part.stop()
         for _ in range(room):
@@ -238,7 +275,7 @@ def test_a_stop_lets_open_polls_end_and_hands_their_tasks_over(bench, make, way)
         assert not thread.is_alive()
         assert len(bench.handed) == room
         assert service.counts()["calls"]["PollForActivityTask"] == {"task": room}
-    assert {poller.state for poller in part.pollers} == {"stopped"}
+    assert {poller.state for poller in part.pollers} == {PollerState.STOPPED}
 
 
 def test_a_stop_ends_a_back_off_at_once(bench, make):
@@ -281,14 +318,15 @@ class Held:
 @pytest.fixture
 def held(bench, make):
     wire = Held()
-    wire.part = make(line=lambda done: Line(wire, done, bench.journal.together), room=6)
+    wire.part = make(6, swf=Scripted(bench.swf.make, wire))
     return wire
 
 
 def test_as_many_polls_are_opened_as_there_are_pollers_and_slots(bench, held):
     held.part.turn()
     assert len(held.open) == 4
-    assert {poller.state for poller in held.part.pollers} == {"polling", "every slot is taken"}
+    states = {poller.state for poller in held.part.pollers}
+    assert states == {PollerState.POLLING, PollerState.WINDOW_FULL}
     held.answer(None)
     held.part.turn()  # paced: another poller takes the slot
     held.part.turn()
@@ -312,7 +350,12 @@ def test_tasks_that_come_together_are_recorded_in_one_commit_and_then_handed_ove
     commits = []
     monkeypatch.setattr(bench.journal, "_observe", commits.append)
     on_disk = []
-    held.part._hand_over = lambda task, body: on_disk.append(len(commits))
+
+    class Notes:
+        def forward(self, task, body):
+            on_disk.append(len(commits))
+
+    monkeypatch.setattr(held.part, "_forwarder", Notes())
     for number in range(3):
         held.answer(a_task(f"token-{number}"))
     held.part.turn()
@@ -356,4 +399,4 @@ def test_a_poller_that_fails_keeps_no_other_from_polling(bench, held):
     held.part.turn()
     held.part.turn()
     assert len(held.open) == 4
-    assert held.part.pollers[0].state.startswith("failing")
+    assert held.part.pollers[0].state is PollerState.FAILING

@@ -27,7 +27,7 @@ def a_reconciler(bench, swf=None, labels=(LABEL,), in_flight_timeout=86_400.0):
         swf or bench.swf,
         bench.journal,
         bench.window,
-        bench.instances,
+        bench.peers,
         labels,
         in_flight_timeout=in_flight_timeout,
     )

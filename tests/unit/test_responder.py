@@ -22,18 +22,21 @@ class Beats:
     def __init__(self):
         self.taken = []
 
-    def take(self, delivery, beat):
+    async def take(self, delivery, beat):
         self.taken.append((delivery, beat))
+        return []
 
 
 @pytest.fixture
 def responder(bench):
     found = Responder(
         Awaited(),
-        bench.instances,
         bench.metrics,
-        topology=TOPOLOGY,
+        peers=bench.peers,
+        settlement=bench.settlement,
         heartbeats=Beats(),
+        keepalive=bench.keepalive,
+        topology=TOPOLOGY,
     )
     found.handled = lambda work: complete(found.handle(work), bench.swf.make)
     return found

@@ -4,7 +4,7 @@ import time
 import pytest
 from bridge_parts import LABEL, until
 
-from bridge.journal.slots import Window
+from bridge.journal.slots import Slots
 
 OTHER = ("demo", "other")
 GONE = ("demo", "polled no more")
@@ -12,7 +12,7 @@ GONE = ("demo", "polled no more")
 
 @pytest.fixture
 def window():
-    return Window({LABEL: 2, OTHER: 1})
+    return Slots({LABEL: 2, OTHER: 1})
 
 
 def take(window, label=LABEL):
@@ -134,7 +134,7 @@ def test_a_closed_window_wakes_all_who_wait_and_gives_no_slot(window):
 
 
 def test_many_threads_never_have_more_out_than_the_limit_and_leak_nothing():
-    window = Window({LABEL: 5})
+    window = Slots({LABEL: 5})
     out, most, lock = 0, 0, threading.Lock()
 
     def live(name):
