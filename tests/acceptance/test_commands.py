@@ -91,6 +91,9 @@ def test_status_tells_of_lists_tasks_and_connections(
     assert {each["name"]: each["connected"] for each in told["broker"]} == {
         "publisher": True,
         "consumer": True,
+        "answers": True,
+        "undeliverable": True,
+        "notices": True,
     }
     (demo,) = told["lists"]
     assert (demo["domain"], demo["taskList"], demo["pollers"]) == ("demo", "demo", 2)

@@ -175,7 +175,9 @@ def test_a_stuck_thread_is_found_its_stack_told_and_the_service_started_again(
 def test_the_journal_has_a_priority_for_each_line(
     service: Service, settings: Settings, vhost: Vhost, swf: LocalSwf, worker: Worker
 ) -> None:
-    service.configure(settings(amqp_url=f"{nowhere()},{vhost.url}", log_level="DEBUG"))
+    service.configure(
+        settings(amqp_url=f"{nowhere()},{vhost.url}", amqp_shuffle="false", log_level="DEBUG")
+    )
     service.start()
     service.wait_told("broker.connected", count=2)
     assert {each["PRIORITY"] for each in service.told("broker.lost")} == {"4"}
