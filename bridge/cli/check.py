@@ -1,13 +1,18 @@
 """``swf-bridge check``: whether the settings are such that the daemon can start."""
 
 import argparse
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.cli.text import say
 
 if TYPE_CHECKING:
     from bridge.settings.settings import Settings
+
+FOLDER = Path("/etc/swf-bridge")
+"""Where the units' settings stand."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -64,3 +69,16 @@ def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
     yield "✓", f"RabbitMQ: {shown['amqp_url']}"
     for field in ("journal", "control", "http"):
         yield "✓", f"{field}: {shown[field]}"
+    for path in exposed(FOLDER):
+        yield "!", f"{path} can be read by others than its owner: chmod go= {path}"
+
+
+def exposed(folder: Path) -> list[Path]:
+    """The files with settings and credentials that others than their owner can read."""
+    try:
+        if not folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH):
+            return []
+        found = sorted(each for each in folder.iterdir() if each.suffix != ".example")
+        return [each for each in found if each.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)]
+    except OSError:  # it is not there, or not for this user
+        return []

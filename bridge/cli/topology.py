@@ -18,6 +18,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--user", default="swf-bridge", help="whose permissions: %(default)s")
     parser.add_argument("--vhost", help="the vhost; by default that of SWF_BRIDGE_AMQP_URL")
     parser.add_argument(
+        "--worker", metavar="USER=KEY[,KEY]", action="append", type=_worker, default=[],
+        help="with the permissions of a worker, too: its queue is called as its user, and it may"
+        " bind these keys of the task exchange and no others; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
         "--apply",
         action="store_true",
         help="declare the exchanges and queues with the login of SWF_BRIDGE_AMQP_URL;"
@@ -40,6 +45,15 @@ def run(args: argparse.Namespace) -> int:
             worst = max(worst, mark.exit_code)
         return worst
     vhost = args.vhost or preflight.vhost_of(settings)
-    told = definitions(Topology.of(settings), vhost=vhost, user=args.user)
+    told = definitions(
+        Topology.of(settings), vhost=vhost, user=args.user, workers=dict(args.worker)
+    )
     say_json(told, indent=2)
     return 0
+
+
+def _worker(text: str) -> tuple[str, list[str]]:
+    user, _, keys = text.partition("=")
+    if not (user and all(keys.split(","))):
+        raise argparse.ArgumentTypeError(f"{text!r} is not USER=KEY[,KEY]")
+    return user, keys.split(",")

@@ -1,7 +1,7 @@
 """What the bridge declares in RabbitMQ (contract §4). Pure data; queues of workers are not ours."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -142,16 +142,31 @@ class Topology:
 # --- for operators who declare it themselves ----------------------------------------------------
 
 
-def definitions(topology: Topology, *, vhost: str, user: str) -> dict[str, Any]:
+def definitions(
+    topology: Topology, *, vhost: str, user: str, workers: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """What the bridge needs, as RabbitMQ's definitions file: import it, or apply it with a policy.
 
     With the permissions of ``user``, who can do no more than the bridge does: it declares nothing
-    but the notice queue of each instance, whose name nobody knows before.
+    but the notice queue of each instance, whose name nobody knows before. ``workers`` are users
+    with the binding keys of their tasks.
     """
     shared = topology.shared()
+    bindings = workers or {}
     return {
         "vhosts": [{"name": vhost}],
-        "permissions": [{"user": user, "vhost": vhost, **permissions(topology)}],
+        "permissions": [
+            {"user": user, "vhost": vhost, **permissions(topology)},
+            *(
+                {"user": each, "vhost": vhost, **worker_permissions(topology, each)}
+                for each in bindings
+            ),
+        ],
+        "topic_permissions": [
+            {"user": each, "vhost": vhost, "exchange": exchange, **topic_permissions(keys)}
+            for each, keys in bindings.items()
+            for exchange in (topology.exchange, topology.cancel_exchange)
+        ],
         "exchanges": [
             {"name": each.name, "vhost": vhost, "type": each.kind, **_DURABLE}
             for each in shared
@@ -195,6 +210,22 @@ def permissions(topology: Topology) -> dict[str, str]:
         "write": f"^({'|'.join(written)})$",
         "read": f"^({'|'.join(read)})$",
     }
+
+
+def worker_permissions(topology: Topology, user: str) -> dict[str, str]:
+    """Those of a worker whose queue is called as its user."""
+    queue = re.escape(user)
+    read = "|".join(map(re.escape, (topology.exchange, topology.cancel_exchange)))
+    return {
+        "configure": f"^{queue}$",
+        "write": rf"^({queue}|amq\.default)$",
+        "read": f"^({queue}|{read})$",
+    }
+
+
+def topic_permissions(keys: Sequence[str]) -> dict[str, str]:
+    """Let a worker bind these keys alone; without them it may bind ``#`` and read every task."""
+    return {"write": "^$", "read": f"^({'|'.join(map(re.escape, keys))})$"}
 
 
 _DURABLE = {"durable": True, "auto_delete": False}

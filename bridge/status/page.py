@@ -100,8 +100,7 @@ def _headline(now: Json, found: list[Finding]) -> str:
 def _facts(now: Json) -> str:
     return (
         f"as of {_moment(now['now'])} · up {_span(now['now'] - now['startedAt'])} · "
-        f"version {_text(now['version'])} · pid {now['pid']} · "
-        f"journal id {_text(now['instance'])}"
+        f"version {_text(now['version'])} · pid {now['pid']}"
     )
 
 

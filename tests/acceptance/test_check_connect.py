@@ -280,6 +280,24 @@ def test_the_clock_is_compared_with_that_of_swf_also_where_it_refuses(
     assert abs(int(line.split()[1]) - seconds) <= 20, "20 seconds for the process to start"
 
 
+@pytest.mark.parametrize("date", ["soon", "", "Thu, 99 Jan 99999 00:00:00 GMT", "\x1b[31mnow\x9b"])
+def test_a_date_that_is_none_leaves_the_clock_unproven(run: Check, date: str) -> None:
+    class Garbled(_Late):
+        skew = timedelta()
+
+        def send_header(self, keyword: str, value: str) -> None:
+            super().send_header(keyword, date if keyword == "Date" else value)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Garbled) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        told = run(AWS_ENDPOINT_URL_SWF=f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join()
+    assert told.code == 0
+    assert any(line.startswith("clock: SWF ") for line in told.of("?"))
+
+
 # --- RabbitMQ ---
 
 

@@ -29,6 +29,14 @@ def documented(user: str) -> dict[str, str]:
     return dict(zip(("configure", "write", "read"), line[5:], strict=True))
 
 
+def documented_topics(user: str) -> tuple[str, str, str]:
+    """Exchange, write and read of the page's `rabbitmqctl set_topic_permissions`."""
+    page = (ROOT / "docs/operations.md").read_text().splitlines()
+    given = [shlex.split(each) for each in page if each.startswith("rabbitmqctl set_topic")]
+    ((exchange, write, read),) = [line[5:] for line in given if line[4] == user]
+    return exchange, write, read
+
+
 @pytest.fixture
 def login(vhost: Vhost) -> Iterator[Callable[..., str]]:
     """Makes a user with permissions; its URL."""
@@ -107,6 +115,37 @@ def test_a_worker_can_do_its_work_and_nothing_to_the_queues_and_exchanges_of_oth
         with pytest.raises(ChannelClosedByBroker) as refused:
             attempt(channel)
         assert refused.value.reply_code == 403, what
+
+
+@pytest.fixture
+def separated(greeter: Any, vhost: Vhost) -> Any:
+    """The worker's connection once its topic permissions stand, too."""
+    exchange, write, read = documented_topics("greeter")
+    vhost.api.call(
+        "PUT",
+        f"topic-permissions/{vhost.name}/greeter-{vhost.name}",
+        {"exchange": exchange, "write": write, "read": read},
+    )
+    greeter.queue_unbind("greeter", "swf.activities", "#")
+    return greeter.connection
+
+
+@pytest.mark.parametrize("key", ["#", "*.*.*", "Sender.send.1.0", "Greeter.#", "Greeter.say.1.0.#"])
+def test_with_topic_permissions_a_worker_binds_no_key_but_its_own(separated: Any, key: str) -> None:
+    channel = separated.channel()
+    with pytest.raises(ChannelClosedByBroker) as refused:
+        channel.queue_bind("greeter", "swf.activities", key)
+    assert refused.value.reply_code == 403
+
+
+def test_with_topic_permissions_a_worker_still_takes_its_own_tasks(
+    bridge: Bridge, separated: Any, swf: LocalSwf
+) -> None:
+    channel = separated.channel()
+    channel.queue_bind("greeter", "swf.activities", "Greeter.say.1.0")
+    task_id = swf.submit("Greeter.say", version="1.0")
+    answer(channel, taken(channel).json["taskToken"], "hello")
+    assert swf.wait_closed(task_id, 10), bridge.log
 
 
 def publish(channel: Any, exchange: str) -> None:

@@ -40,6 +40,7 @@ def test_the_first_settings_are_the_example_and_only_root_reads_them(installed: 
     settings = installed / "etc/swf-bridge/bridge.env"
     assert settings.read_text() == (ROOT / "config/bridge.env.example").read_text()
     assert settings.stat().st_mode & 0o777 == 0o600
+    assert settings.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_an_upgrade_replaces_environment_and_units_and_leaves_settings_and_journal(

@@ -1,4 +1,11 @@
+import json
+from pathlib import Path
+
+import pytest
 from cli_process import LISTS, swf_bridge
+
+from bridge.__main__ import main
+from bridge.cli import check
 
 
 def test_check_tells_what_it_checked_and_what_it_did_not_try():
@@ -27,3 +34,38 @@ def test_check_does_not_fail_where_the_terminal_has_no_check_mark():
     ended = swf_bridge("check", **LISTS, PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
     assert ended.code == 0
     assert "\\u2713 settings" in ended.out
+
+
+def test_settings_that_others_can_read_are_named(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "etc"
+    folder.mkdir(mode=0o755)
+    modes = {"bridge.env": 0o600, "eu.env": 0o644, "key": 0o640, "a.example": 0o644}
+    for name, mode in modes.items():
+        (folder / name).write_text("x")
+        (folder / name).chmod(mode)
+    assert [each.name for each in check.exposed(folder)] == ["eu.env", "key"]
+    monkeypatch.setattr(check, "FOLDER", folder)
+    for name, value in LISTS.items():
+        monkeypatch.setenv(name, value)
+    assert main(["check"]) == 0
+    assert f"! {folder / 'eu.env'} can be read by others" in capsys.readouterr().out
+    folder.chmod(0o700)
+    assert check.exposed(folder) == []
+    assert check.exposed(tmp_path / "none") == []
+
+
+def test_topology_prints_the_permissions_of_a_worker_as_the_operations_page_has_them():
+    ended = swf_bridge("topology", "--worker", "greeter=Greeter.say.1.0", **LISTS)
+    told = json.loads(ended.out)
+    (worker,) = [each for each in told["permissions"] if each["user"] == "greeter"]
+    tasks, cancellations = told["topic_permissions"]
+    assert (tasks["exchange"], cancellations["exchange"]) == ("swf.activities", "swf.cancellations")
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert f"greeter '{worker['configure']}'  '{worker['write']}'" in page
+    assert f"greeter swf.activities '{tasks['write']}' '{tasks['read']}'" in page
+    assert tasks["read"] == cancellations["read"]
+
+
+@pytest.mark.parametrize("worker", ["greeter", "=a", "greeter=", "greeter=a,,b"])
+def test_a_worker_without_name_or_keys_is_no_worker(worker):
+    assert swf_bridge("topology", "--worker", worker, **LISTS).code == 64
