@@ -1,8 +1,10 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak fuzz examples bench check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations
+.PHONY: help demo test faults soak fuzz examples bench cluster debian check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations
 BIN := .venv/bin
 ARGS :=
+TESTS :=
+SUITE :=
 # Most of a test waits: three at a time keep two cores busy. A file's tests stay in one process.
 WORKERS := 3
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
@@ -13,8 +15,8 @@ help: ## These targets
 demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back; ARGS=--stay keeps it running
 	@exec $(BIN)/python -m demo $(ARGS)
 
-test: setup-broker setup-node setup-decider setup-operations ## All tests; WORKERS=0: one at a time; ARGS='-k words'
-	$(PYTEST) $(ARGS)
+test: setup-broker setup-node setup-decider setup-operations ## All tests; WORKERS=0: one at a time; TESTS=tests/unit; ARGS='-k words'
+	$(PYTEST) $(TESTS) $(ARGS)
 
 bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
 	@exec $(BIN)/python -m bench $(ARGS)
@@ -31,6 +33,12 @@ fuzz: setup-python ## CASES=1000000 of replies and properties, decoded and sent 
 
 examples: setup-broker setup-node setup-examples ## Every worker of examples/ against the contract
 	$(BIN)/pytest tests/conformance/languages.py $(ARGS)
+
+cluster: setup-broker ## Three RabbitMQ nodes, each event once under load: a table of what it cost; ARGS='--only dead-node'
+	$(BIN)/python -m tests.cluster $(ARGS)
+
+debian: ## In a root of another Debian, SUITE=trixie or sid: ARGS='make demo', 'make test' by default
+	@tools/debian $(SUITE) $(ARGS)
 
 check: setup-python ## Lint, format, types, known vulnerabilities
 	$(BIN)/ruff check .
