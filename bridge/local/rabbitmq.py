@@ -158,13 +158,17 @@ class RabbitNode(HttpApi):
         if self._beam is not None and self._beam.poll() is None:
             raise NodeError("the node runs already")
         try:
-            if self._keeper is None:
-                self._prepare()
+            self.prepare()
             self._boot()
         except BaseException:
             self.stop()
             raise
         return self
+
+    def prepare(self) -> None:
+        """Make its folder and start its epmd, unless that was done before. Raises NodeError."""
+        if self._keeper is None:
+            self._prepare()
 
     def stop(self) -> None:
         """End every process of the node and take its folder away. May be called twice."""
@@ -256,8 +260,11 @@ class RabbitNode(HttpApi):
         (self.folder / "rabbitmq.conf").write_text(self._config)
         (self.folder / "rabbitmq-env.conf").touch()
         (self.folder / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].")
+        self._spawn_epmd()
+
+    def _spawn_epmd(self) -> None:
         epmd = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
-        self._keeper.spawn(epmd, env=self._environment())
+        self._kept().spawn(epmd, env=self._environment())
 
     def _boot(self) -> None:
         path = self.folder / "notify"

@@ -1,0 +1,1 @@
+"""The bridge on a cluster of three RabbitMQ nodes: what each event costs. `make cluster`."""
