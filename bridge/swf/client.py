@@ -127,12 +127,6 @@ class Calls:
             page = {"nextPageToken": answer["nextPageToken"]}
         return None
 
-    async def describe_domain(self, domain: str) -> str:
-        """REGISTERED or DEPRECATED (DescribeDomain). Raises as poll."""
-        answer = await self._ask("DescribeDomain", name=domain)
-        with _garbled():
-            return str(answer["domainInfo"]["status"])
-
     async def _ask(self, operation: str, *, held: bool = False, **fields: Any) -> Answer:
         """A call that names no task: what SWF does not know or take is ours to mend."""
         try:
@@ -185,14 +179,14 @@ class Swf:
         way: Way = "boto3",
     ) -> None:
         self.calls = Calls(identity, observe)
-        self._caller = _caller(
+        self.caller = _caller(
             way, pollers=pollers, responders=responders + 2, read_timeout=read_timeout
         )
 
     @property
     def side_by_side(self) -> bool:
         """Whether a line carries on many conversations, or one."""
-        return self._caller.side_by_side
+        return self.caller.side_by_side
 
     def line(
         self,
@@ -206,30 +200,18 @@ class Swf:
 
         They poll, where it is ``held``, or answer.
         """
-        return Line(self._caller.wire(room, held=held), done, together)
-
-    def poll(self, domain: str, task_list: str) -> ActivityTask | None:
-        """As ``Calls.poll``, waited for."""
-        return complete(self.calls.poll(domain, task_list), self._caller.call)
+        return Line(self.caller.wire(room, held=held), done, together)
 
     def respond(self, reply: Reply) -> None:
         """As ``Calls.respond``, waited for."""
-        complete(self.calls.respond(reply), self._caller.call)
-
-    def heartbeat(self, token: str, details: str | None) -> bool:
-        """As ``Calls.heartbeat``, waited for."""
-        return complete(self.calls.heartbeat(token, details), self._caller.call)
+        complete(self.calls.respond(reply), self.caller.call)
 
     def closed(
         self, domain: str, workflow_id: str, run_id: str, started_event_id: int
     ) -> str | None:
         """As ``Calls.closed``, waited for."""
         conversation = self.calls.closed(domain, workflow_id, run_id, started_event_id)
-        return complete(conversation, self._caller.call)
-
-    def describe_domain(self, domain: str) -> str:
-        """As ``Calls.describe_domain``, waited for."""
-        return complete(self.calls.describe_domain(domain), self._caller.call)
+        return complete(conversation, self.caller.call)
 
 
 def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> Caller:

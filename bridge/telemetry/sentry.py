@@ -84,12 +84,6 @@ def flush(seconds: float) -> None:
         _sdk.flush(timeout=seconds)
 
 
-def capture(error: BaseException) -> None:
-    """Send an error that nobody logs with its traceback."""
-    if _sdk is not None:
-        _sdk.capture_exception(error)
-
-
 def task_scope(domain: str, task_list: str, activity: str = "") -> AbstractContextManager[None]:
     """Tag what happens inside with a task's list and type, and let nothing of it pile up after."""
     return _NOTHING if _sdk is None else _task_scope(_sdk, domain, task_list, activity)

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from moto.server import ThreadedMotoServer
 from sides import PYCURL, LocalSide, MakeSwf, MotoSide, Side
+from waiting import WaitingSwf
 
 from bridge.local import LocalSwf
-from bridge.swf.client import Swf, Way
+from bridge.swf.client import Way
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +67,10 @@ def way(request: pytest.FixtureRequest) -> Way:
 def make_swf(monkeypatch: pytest.MonkeyPatch) -> MakeSwf:
     """Makes a Swf for an endpoint, by one way; without one for what the environment names."""
 
-    def make(way: Way, endpoint: str | None = None, **options: Any) -> Swf:
+    def make(way: Way, endpoint: str | None = None, **options: Any) -> WaitingSwf:
         if endpoint is not None:
             monkeypatch.setenv("AWS_ENDPOINT_URL_SWF", endpoint)
         given = {"identity": "contract", "pollers": 4, "responders": 4, "read_timeout": 10.0}
-        return Swf(way=way, **{**given, **options})
+        return WaitingSwf(way=way, **{**given, **options})
 
     return make

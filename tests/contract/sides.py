@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from waiting import WaitingSwf
 
 from bridge.local import LocalSwf
-from bridge.swf.client import Swf
 
 if TYPE_CHECKING:
     from mypy_boto3_swf import SWFClient
 
 TASK_LIST = "activities"
 PYCURL = find_spec("pycurl") is not None
-MakeSwf = Callable[..., Swf]
+MakeSwf = Callable[..., WaitingSwf]
 
 
 class Side(ABC):

@@ -97,15 +97,9 @@ def test_noise_for_a_token_is_a_bad_reply(side: Side, way: Way, make_swf: MakeSw
 
 def test_an_unknown_domain_is_refused(side: Side, way: Way, make_swf: MakeSwf) -> None:
     swf = make_swf(way, side.client.meta.endpoint_url)
-    for ask in (lambda: swf.poll("nowhere", TASK_LIST), lambda: swf.describe_domain("nowhere")):
-        with pytest.raises(Refused, match="nowhere") as error:
-            ask()
-        assert error.value.code == "UnknownResourceFault"
-
-
-def test_a_domain_is_described(side: Side, way: Way, make_swf: MakeSwf) -> None:
-    swf = make_swf(way, side.client.meta.endpoint_url)
-    assert swf.describe_domain(side.domain) == "REGISTERED"
+    with pytest.raises(Refused, match="nowhere") as error:
+        swf.poll("nowhere", TASK_LIST)
+    assert error.value.code == "UnknownResourceFault"
 
 
 # --- what the local SWF alone can show ---
@@ -254,7 +248,6 @@ def test_an_answer_of_noise_is_an_error_of_ours_or_nothing(
         lambda: swf.heartbeat("token", None),
         lambda: swf.respond(Completed("token", None)),
         lambda: swf.closed("demo", "w", "r", 5),
-        lambda: swf.describe_domain("demo"),
     ]
     for call in calls:
         try:

@@ -455,7 +455,7 @@ def test_what_curl_cannot_do_is_done_by_boto3_and_said(
     config = aws.Config
     monkeypatch.setattr(aws, "Config", lambda **given: config(**given, **asked))
     swf = make_swf("auto")
-    assert "Boto3" in repr(swf._caller)
+    assert "Boto3" in repr(swf.caller)
     (told,) = [record for record in caplog.records if record.message == "swf.client_replaced"]
     assert reason in told.reason  # type: ignore[attr-defined]
 
@@ -465,13 +465,13 @@ def test_a_monitor_of_calls_asks_for_boto3(
     make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch, server: Recorder
 ) -> None:
     monkeypatch.setenv("AWS_CSM_ENABLED", "true")
-    assert "Boto3" in repr(make_swf("curl", server.url)._caller)
+    assert "Boto3" in repr(make_swf("curl", server.url).caller)
 
 
 @needs_pycurl
 def test_auto_takes_curl_where_it_is_there(make_swf: MakeSwf, server: Recorder) -> None:
-    assert "Curl" in repr(make_swf("auto", server.url)._caller)
-    assert "Boto3" in repr(make_swf("boto3", server.url)._caller)
+    assert "Curl" in repr(make_swf("auto", server.url).caller)
+    assert "Boto3" in repr(make_swf("boto3", server.url).caller)
 
 
 def without_pycurl(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,7 +490,7 @@ def test_curl_without_pycurl_names_the_extra(
 
 def test_auto_without_pycurl_is_boto3(make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch) -> None:
     without_pycurl(monkeypatch)
-    assert "Boto3" in repr(make_swf("auto")._caller)
+    assert "Boto3" in repr(make_swf("auto").caller)
 
 
 @needs_pycurl
@@ -507,4 +507,4 @@ def test_a_pycurl_that_cannot_sign_asks_for_boto3(
     else:
         old.version_info = lambda: (11, "7.88.1")  # type: ignore[attr-defined]
     monkeypatch.setattr(curl_multi, "pycurl", old)
-    assert "Boto3" in repr(make_swf("auto")._caller)
+    assert "Boto3" in repr(make_swf("auto").caller)

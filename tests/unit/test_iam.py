@@ -59,8 +59,7 @@ CLIENT, CHECK = "swf/client", "control/preflight"
 
 
 def test_the_daemon_may_do_what_it_calls_and_nothing_else() -> None:
-    # Its way of asking for a domain is there for tests alone, see below.
-    daemon = CALLED[CLIENT] - {"DescribeDomain"}
+    daemon = CALLED[CLIENT]
     assert sorted(actions(IAM / "bridge.json")) == sorted(f"swf:{each}" for each in daemon)
 
 
@@ -70,11 +69,6 @@ def test_the_check_before_the_start_may_do_what_it_calls_and_nothing_else() -> N
 
 def test_no_other_module_calls_swf() -> None:
     assert {name for name, found in CALLED.items() if found} == {CLIENT, CHECK}
-
-
-def test_the_daemon_does_not_ask_for_what_its_policy_leaves_out() -> None:
-    others = [path for path in MODULES if path != ROOMS / f"{CLIENT}.py"]
-    assert [path.name for path in others if "describe_domain" in path.read_text()] == []
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda path: path.stem)
