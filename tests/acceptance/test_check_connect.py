@@ -349,7 +349,7 @@ def test_a_permission_that_is_missing_is_named(
 def refused(line: str) -> str:
     """The permission that a line tells to be missing."""
     found = re.fullmatch(
-        r"not permitted: (.+): ACCESS_REFUSED - access to .* refused for user '.*';"
+        r"not permitted: (.+): ACCESS_REFUSED - (?:[a-z]+ )?access to .* refused for user '.*';"
         r" swf-bridge topology prints what is needed",
         line,
     )

@@ -283,7 +283,9 @@ class Bench:
 
     @property
     def received(self) -> Counter[str]:
-        return sum((worker.received for worker in self.workers), Counter())
+        # A copy first, in one go: the workers count on.
+        each = (Counter(dict(worker.received)) for worker in self.workers)
+        return sum(each, Counter())
 
     def account(self) -> Account:
         """Now. What a look at one side finds missing is looked for again before it is called so."""
