@@ -33,8 +33,9 @@ from bridge.message import Message
 
 __all__ = ["Channel", "ChannelClosedByBroker", "ConnectionClosedByBroker", "IOLoop"]
 
-HEARTBEAT = 15
-"""Seconds. A peer that died is noticed within twice (heartbeat + 5)."""
+HEARTBEAT = 8
+"""Seconds: RabbitMQ, which sends one every half of that, closes a connection that is silent for
+twice as long. What is silent here is noticed by SILENCE (connection.py)."""
 
 _PROPERTIES = tuple(name for name in vars(BasicProperties()) if not name.startswith("_"))
 

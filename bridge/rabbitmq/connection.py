@@ -36,6 +36,9 @@ CONNECT_TIMEOUT = 15.0
 CONNECT_TIMEOUT_OF_SEVERAL = 5.0
 """Seconds to connect while another address is left to be tried: a node that is frozen accepts, and
 never answers."""
+SILENCE = 10.0
+"""Seconds without a byte of RabbitMQ after which the connection is made anew, at another node: a
+node that is frozen keeps its connections open. Its heartbeats come every four seconds."""
 CLOSE_TIMEOUT = 3.0
 OPTIONAL_TIMEOUT = 2.0
 """Seconds to wait for the declaration of what tasks and replies can do without."""
@@ -101,6 +104,8 @@ class Connection(ABC):
         self._stands = False
         """Whether the channel is set up: what is sent before has no number to be confirmed by."""
         self._error: BaseException | None = None
+        self._heard = (0, 0.0)
+        """The bytes that RabbitMQ has sent in this life, and when that number last rose."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'ready' if self.ready.is_set() else self.outage.error}>"
@@ -155,6 +160,7 @@ class Connection(ABC):
         """One life of the connection, from connecting to its loss, whatever the cause."""
         pika_tables.install()
         self._error = self._channel = self._connection = None
+        self._heard = (0, time.monotonic())
         self._stands = False
         self._woken = False
         loop = self._loop = IOLoop()
@@ -273,6 +279,8 @@ class Connection(ABC):
     def _on_tick(self) -> None:
         self.moved = time.monotonic()
         self._call_later(TICK, self._on_tick)
+        if self._connection is not None and self._connection.is_open:
+            self._listen(self._connection.bytes_received)
         if not self.ready.is_set():
             return
         if self.moved - self._ready_at > SETTLED_AFTER:
@@ -282,6 +290,14 @@ class Connection(ABC):
             self._retry_at = self.moved + OPTIONAL_RETRY
             self._run(self._try_optional())
         self._tick()
+
+    def _listen(self, received: int) -> None:
+        """Give a connection up on which RabbitMQ says nothing any more."""
+        known, since = self._heard
+        if received != known:
+            self._heard = (received, self.moved)
+        elif self.moved - since > SILENCE:
+            self.abort(TimeoutError(f"RabbitMQ has been silent for {SILENCE:.0f} seconds"))
 
     def _close(self) -> None:
         """Once: another call must not cut off what the first has still to write."""

@@ -4,6 +4,7 @@ RabbitMQ refuses a request by closing its channel. That is raised where the requ
 that a setup reads from top to bottom.
 """
 
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,8 @@ from bridge.rabbitmq.topology import Binding, Exchange, Item, Queue
 
 if TYPE_CHECKING:
     from bridge.rabbitmq.connection import Connection
+
+log = logging.getLogger(__name__)
 
 STEP_TIMEOUT = 10.0
 """Seconds: RabbitMQ may never answer for a quorum queue that has no leader."""
@@ -97,6 +100,7 @@ class Run:
         if turn != self._turn:
             return
         late = TimeoutError(f"RabbitMQ does not answer: {step.what}")
+        log.debug("broker.late", extra={"connection": self._owner.name, "step": step.what})
         if step.patience is not None:
             self._advance(late)
         elif self._late is not None:
