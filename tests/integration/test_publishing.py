@@ -4,7 +4,10 @@ import os
 import random
 import socket
 import threading
+from contextlib import suppress
+from urllib.parse import urlsplit
 
+import pika
 import pytest
 from brokers import Vhost
 from running import Receipts, Running, await_that, numbered, publisher
@@ -12,7 +15,7 @@ from worker import Worker
 
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.message import Message
-from bridge.rabbitmq import connection
+from bridge.rabbitmq import amqp, connection
 from bridge.rabbitmq import publisher as publisher_module
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher
@@ -346,3 +349,57 @@ def test_hundreds_of_reconnects_leave_no_descriptor_and_no_thread(
 
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_node_that_is_silent_is_given_up_for_another(
+    vhost: Vhost, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "SILENCE", 3.0)
+    monkeypatch.setattr(amqp, "HEARTBEAT", 2)
+    with Frozen(vhost.url) as frozen:
+        part = Publisher([frozen.url, vhost.url], Tls(), [Exchange("e", "topic")], declare=True)
+        running.start(part)
+        assert part.node.startswith(f"127.0.0.1:{frozen.port} ")
+        frozen.freeze()
+        await_that(lambda: "silent" in part.outage.error or not part.node.startswith(frozen.shown))
+        await_that(lambda: part.ready.is_set() and not part.node.startswith(frozen.shown))
+
+
+class Frozen:
+    """A way to RabbitMQ on which nothing passes any more once it is frozen; it stays open."""
+
+    def __init__(self, url: str) -> None:
+        self._target = pika.URLParameters(url)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.shown = f"127.0.0.1:{self.port} "
+        parts = urlsplit(url)
+        login = parts.netloc.rpartition("@")[0]
+        self.url = parts._replace(netloc=f"{login}@127.0.0.1:{self.port}").geturl()
+        self._frozen = threading.Event()
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> "Frozen":
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (self._listener, *self._open):
+            each.close()
+
+    def freeze(self) -> None:
+        self._frozen.set()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection((self._target.host, self._target.port))
+                self._open += (near, far)
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while (data := source.recv(65536)) and not self._frozen.is_set():
+                sink.sendall(data)

@@ -243,7 +243,7 @@ def test_a_connection_is_watched_and_never_ended_for_being_blocked():
     found = parameters("amqp://ann:s3cret@broker:5673/%2Fv", Tls(), "publisher")
     assert (found.host, found.port, found.virtual_host) == ("broker", 5673, "/v")
     assert found.credentials == PlainCredentials("ann", "s3cret")
-    assert found.heartbeat == 15
+    assert found.heartbeat == 8
     assert found.connection_attempts == 1
     assert found.blocked_connection_timeout is None
     assert found.ssl_options is None
