@@ -352,7 +352,10 @@ def open_files() -> int:
 
 
 def test_a_node_that_is_silent_is_given_up_for_another(
-    vhost: Vhost, running: Running, monkeypatch: pytest.MonkeyPatch
+    vhost: Vhost,
+    running: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(connection, "SILENCE", 3.0)
     monkeypatch.setattr(amqp, "HEARTBEAT", 2)
@@ -361,8 +364,9 @@ def test_a_node_that_is_silent_is_given_up_for_another(
         running.start(part)
         assert part.node.startswith(f"127.0.0.1:{frozen.port} ")
         frozen.freeze()
-        await_that(lambda: "silent" in part.outage.error or not part.node.startswith(frozen.shown))
         await_that(lambda: part.ready.is_set() and not part.node.startswith(frozen.shown))
+    (lost,) = [each for each in caplog.records if each.getMessage() == "broker.lost"]
+    assert "silent for 3 seconds" in vars(lost)["error"]
 
 
 class Frozen:

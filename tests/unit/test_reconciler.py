@@ -4,12 +4,12 @@ import time
 
 import pytest
 from bridge_parts import LABEL, Bench, a_task, aws
+from waiting import WaitingSwf
 
 from bridge.errors import Unavailable
 from bridge.flow.reconciler import PER_ROUND, Reconciler
 from bridge.local import LocalSwf
 from bridge.message import encode_task
-from bridge.swf.client import Swf
 from bridge.telemetry import metrics as m
 
 OLD = 1_000.0
@@ -131,7 +131,7 @@ def test_an_unanswered_task_gives_its_slot_back_in_the_end(bench, caplog):
 
 def test_a_hundred_tasks_that_time_out_are_found_out_in_a_few_rounds(wide):
     with LocalSwf() as service, aws(service.endpoint):
-        swf = Swf(identity="unit", pollers=1, responders=1, read_timeout=70.0)
+        swf = WaitingSwf(identity="unit", pollers=1, responders=1, read_timeout=70.0)
         ids = service.submit_many(
             [{"domain": LABEL[0], "taskList": LABEL[1], "startToCloseTimeout": 0.1, "count": 100}]
         )
