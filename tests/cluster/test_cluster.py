@@ -1,10 +1,13 @@
 """The short form of `make cluster`: the bridge on three nodes, one of which dies and stays away."""
 
+import pytest
+
 from .bench import Bench
 from .events import dead_leader, dead_node
 from .nodes import Cluster
 
 
+@pytest.mark.timeout(400)  # three nodes boot, and two of them again
 def test_a_node_that_dies_and_stays_away_costs_seconds_and_no_task() -> None:
     with Cluster() as cluster, Bench(cluster) as bench:
         for event in (dead_node, dead_leader):

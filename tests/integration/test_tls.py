@@ -209,7 +209,8 @@ def test_a_client_certificate_of_a_stranger_is_refused_by_the_broker(
     stranger = Authority(tmp_path, "Stranger").issue("bridge-by-certificate")
     tls = Tls(site.authority.ca, stranger.cert, stranger.key)
     told = told_of_refusal(site.url(user=""), tls, running, caplog)
-    assert "alert unknown ca" in str(told["error"])
+    # With TLS 1.3 the refusal comes after the handshake: the end may overtake the alert.
+    assert "alert unknown ca" in str(told["error"]) or "EOF occurred" in str(told["error"])
 
 
 def test_a_user_that_the_broker_does_not_know_is_refused(

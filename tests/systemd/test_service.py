@@ -153,10 +153,10 @@ def test_a_stuck_thread_is_found_its_stack_told_and_the_service_started_again(
     service: Service, settings: Settings, swf: LocalSwf, vhost: Vhost, worker: Worker
 ) -> None:
     service.configure(settings(amqp_url=vhost.url))
-    service.box.write("/etc/swf-bridge/hang-once.py", HANG_ONCE)
+    service.box.write("/etc/hang-once.py", HANG_ONCE)
     service.drop_in(
         f"{SOON}WatchdogSec=3\nTimeoutStartSec=20\nExecStart=\n"
-        "ExecStart=/opt/swf-bridge/bin/python /etc/swf-bridge/hang-once.py\n"
+        "ExecStart=/opt/swf-bridge/bin/python /etc/hang-once.py\n"
     )
     service.start()
     service.wait(20, ActiveState="active", NRestarts="1")

@@ -66,6 +66,8 @@ def test_a_node_ends_when_its_owner_is_killed_even_while_it_is_paused() -> None:
 def test_a_node_keeps_its_messages_and_port_over_a_crash(broker_node: RabbitNode) -> None:
     port = broker_node.port
     publish(broker_node.url(), "q")
+    # That a queue exists is written to the disk a moment later than a confirmed message is.
+    broker_node.ctl("eval", "mnesia:sync_log().")
     broker_node.kill()
     assert not listens(port)
     broker_node.start()
