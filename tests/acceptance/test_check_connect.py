@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -264,17 +265,26 @@ class _Late(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def answering(handler: type[_Late]) -> Iterator[str]:
+    """The endpoint of an SWF; it ends with the test that asks it, also where that fails."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 @pytest.mark.parametrize(("seconds", "mark", "code"), [(10, "✓", 0), (120, "!", 0), (900, "✗", 78)])
 def test_the_clock_is_compared_with_that_of_swf_also_where_it_refuses(
     run: Check, seconds: int, mark: str, code: int
 ) -> None:
     handler = type("Handler", (_Late,), {"skew": timedelta(seconds=seconds)})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        told = run(AWS_ENDPOINT_URL_SWF=f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
-        thread.join()
+    with answering(handler) as endpoint:
+        told = run(AWS_ENDPOINT_URL_SWF=endpoint)
     assert told.code == code
     (line,) = [each for each in told.of(mark) if each.startswith("clock: ")]
     assert abs(int(line.split()[1]) - seconds) <= 20, "20 seconds for the process to start"
@@ -288,12 +298,8 @@ def test_a_date_that_is_none_leaves_the_clock_unproven(run: Check, date: str) ->
         def send_header(self, keyword: str, value: str) -> None:
             super().send_header(keyword, date if keyword == "Date" else value)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Garbled) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        told = run(AWS_ENDPOINT_URL_SWF=f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
-        thread.join()
+    with answering(Garbled) as endpoint:
+        told = run(AWS_ENDPOINT_URL_SWF=endpoint)
     assert told.code == 0
     assert any(line.startswith("clock: SWF ") for line in told.of("?"))
 
