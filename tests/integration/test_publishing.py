@@ -289,7 +289,8 @@ def test_publishing_goes_on_where_a_queue_is_deleted_under_traffic_and_comes_bac
     receipts.wait(100)
     worker.channel.queue_delete("work")
     receipts.wait(2000)
-    assert set(receipts.fates()) <= {Fate.CONFIRMED, Fate.UNROUTABLE}
+    # RabbitMQ 4 nacks what was on its way into a quorum queue; 3.10 confirms it, or says nothing.
+    assert set(receipts.fates()) <= {Fate.CONFIRMED, Fate.UNROUTABLE, Fate.NACKED}
     worker.queue("work", bind="work", queue_type=kind)
     for number in range(2000, 2100):
         part.publish(numbered(number), receipts.done(number))
