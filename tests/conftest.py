@@ -8,10 +8,10 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from brokers import BROKER_URL, Vhost, new_vhost
-from required import pytest_make_collect_report, pytest_runtest_makereport
 
 from bridge.local.rabbitmq import RabbitNode
+from tests.brokers import BROKER_URL, Vhost, new_vhost
+from tests.required import pytest_make_collect_report, pytest_runtest_makereport
 
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
 

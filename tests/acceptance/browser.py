@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import until
+
+from tests.processes import until
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "tools/node/node_modules/axe-core/axe.min.js"

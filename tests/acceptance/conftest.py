@@ -5,11 +5,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from brokers import Vhost
-from harness import Bridge, Site, Start, check_log, settings
-from worker import Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Bridge, Site, Start, check_log, settings
+from tests.brokers import Vhost
+from tests.worker import Worker
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from harness import Bridge
-
 from bridge.local.rabbitmq import RabbitNode
+from tests.acceptance.harness import Bridge
 
 
 def connections_of(node: RabbitNode, bridge: Bridge, part: str = "") -> list[dict[str, Any]]:

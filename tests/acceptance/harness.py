@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker import Taken, Worker
-
 from bridge.cli import client
 from bridge.local import LocalSwf
+from tests.worker import Taken, Worker
 
 ROOT = Path(__file__).parents[2]
 LEAVE_TIMEOUT = 20.0

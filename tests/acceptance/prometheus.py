@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from processes import until
 
 from bridge.local.keeper import Keeper
 from bridge.local.rabbitmq import free_ports
+from tests.processes import until
 
 RULES = Path(__file__).parents[2] / "config" / "alerts.yml"
 SCRAPE = 0.5

@@ -12,14 +12,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from brokers import new_vhost
-from harness import Bridge, settings
-from processes import until
-from prometheus import Prometheus, alerts, dashboard, hastened, skip_without_prometheus
-from worker import REPLIES, Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode, free_ports
+from tests.acceptance.harness import Bridge, settings
+from tests.acceptance.prometheus import (
+    Prometheus,
+    alerts,
+    dashboard,
+    hastened,
+    skip_without_prometheus,
+)
+from tests.brokers import new_vhost
+from tests.processes import until
+from tests.worker import REPLIES, Worker
 
 FACTOR = {
     "": 60,  # a minute is a second

@@ -2,12 +2,11 @@
 
 from collections import Counter
 
-from brokers import Vhost
-from harness import Site, Start
-from worker import Worker
-
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode, free_ports
+from tests.acceptance.harness import Site, Start
+from tests.brokers import Vhost
+from tests.worker import Worker
 
 
 def polls(swf: LocalSwf) -> int:

@@ -17,13 +17,13 @@ from threading import Thread
 from typing import NamedTuple
 
 import pytest
-from brokers import Vhost
-from harness import ROOT, settings
 from moto.server import ThreadedMotoServer
-from worker import Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import free_ports
+from tests.acceptance.harness import ROOT, settings
+from tests.brokers import Vhost
+from tests.worker import Worker
 
 PASSWORD = "hunter2-of-the-check"
 SHARED = (

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from brokers import Vhost
-from harness import MARK, ROOT, Bridge, Start
-from processes import until
-from worker import DEAD, Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import MARK, ROOT, Bridge, Start
+from tests.brokers import Vhost
+from tests.processes import until
+from tests.worker import DEAD, Worker
 
 TIMEOUT = 30
 

@@ -1,7 +1,7 @@
 """Every message of the running daemon is what config/schemas says."""
 
-from harness import Site
-from schemas import assert_valid
+from tests.acceptance.harness import Site
+from tests.schemas import assert_valid
 
 
 def test_what_the_daemon_sends_is_valid_by_the_schemas(site: Site) -> None:

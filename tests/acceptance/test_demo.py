@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import processes_that_name, until
 
 from bridge.local.rabbitmq import RabbitNode
+from tests.processes import processes_that_name, until
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,10 +5,9 @@ import resource
 import sqlite3
 from pathlib import Path
 
-from harness import Site, Start
-from worker import Worker
-
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Site, Start
+from tests.worker import Worker
 
 
 def test_a_corrupt_journal_is_renamed_aside_loudly_and_the_start_goes_on(

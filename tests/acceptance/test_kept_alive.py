@@ -4,10 +4,9 @@ import json
 import time
 from pathlib import Path
 
-from harness import Start
-from worker import Worker
-
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Start
+from tests.worker import Worker
 
 
 def beats(swf: LocalSwf, task_id: str) -> int:

@@ -5,7 +5,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from harness import Site
+
+from tests.acceptance.harness import Site
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

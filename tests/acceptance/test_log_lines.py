@@ -10,12 +10,12 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
-from brokers import Vhost
-from harness import Bridge, Start
-from processes import until
-from worker import Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Bridge, Start
+from tests.brokers import Vhost
+from tests.processes import until
+from tests.worker import Worker
 
 
 class Door:

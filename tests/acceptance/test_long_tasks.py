@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Vhost
-from harness import Bridge, Site, Start
-from worker import DEAD, Taken, Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode
+from tests.acceptance.harness import Bridge, Site, Start
+from tests.brokers import Vhost
+from tests.worker import DEAD, Taken, Worker
 
 HEARTBEAT = "RecordActivityTaskHeartbeat"
 

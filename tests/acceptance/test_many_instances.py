@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Vhost
-from connections import connections_of, cut
-from echo import Echo
-from harness import Bridge, Start
-from processes import until
-from worker import Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode
+from tests.acceptance.connections import connections_of, cut
+from tests.acceptance.echo import Echo
+from tests.acceptance.harness import Bridge, Start
+from tests.brokers import Vhost
+from tests.processes import until
+from tests.worker import Worker
 
 Instances = Callable[..., list["Instance"]]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Vhost
-from harness import ROOT, Bridge, Start, settings
-from processes import until
-from worker import DEAD, Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode
+from tests.acceptance.harness import ROOT, Bridge, Start, settings
+from tests.brokers import Vhost
+from tests.processes import until
+from tests.worker import DEAD, Worker
 
 PASSWORD = "of-the-minimal-user"
 

@@ -10,13 +10,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
-from brokers import new_vhost
-from browser import AXE, ROOT, Browser, Tab, skip_without_browser
-from harness import Bridge, check_log, settings
-from worker import Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode, free_ports
+from tests.acceptance.browser import AXE, ROOT, Browser, Tab, skip_without_browser
+from tests.acceptance.harness import Bridge, check_log, settings
+from tests.brokers import new_vhost
+from tests.worker import Worker
 
 SHOTS = ROOT / "build" / "page"
 SECONDS = 30.0

@@ -9,14 +9,14 @@ from typing import Any
 
 import pika
 import pytest
-from brokers import Vhost
-from connections import connections_of
-from harness import Start
-from worker import Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.rabbitmq.amqp import HEARTBEAT
+from tests.acceptance.connections import connections_of
+from tests.acceptance.harness import Start
+from tests.brokers import Vhost
+from tests.worker import Worker
 
 
 class Consumer:

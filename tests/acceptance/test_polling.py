@@ -4,10 +4,10 @@ import json
 import time
 
 import pytest
-from harness import Site, Start
-from worker import Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Site, Start
+from tests.worker import Worker
 
 FOR_NOW = [
     "throttled",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from harness import Site, Start
-from prometheus import RULES, alerts, skip_without_prometheus
-from worker import Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Site, Start
+from tests.acceptance.prometheus import RULES, alerts, skip_without_prometheus
+from tests.worker import Worker
 
 TESTS = RULES.with_suffix(".test.yml")
 

@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from brokers import Vhost
-from harness import Start
-from worker import REPLIES, Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Start
+from tests.brokers import Vhost
+from tests.worker import REPLIES, Worker
 
 README = Path(__file__).parents[2] / "README.md"
 

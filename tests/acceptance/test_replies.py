@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import MARK, Site
-from worker import DEAD, Taken
+
+from tests.acceptance.harness import MARK, Site
+from tests.worker import DEAD, Taken
 
 TOKEN_LIMIT = 1024
 

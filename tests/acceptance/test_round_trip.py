@@ -4,7 +4,8 @@ import hashlib
 import time
 
 import pytest
-from harness import MARK, Site
+
+from tests.acceptance.harness import MARK, Site
 
 FROM_256_LETTERS = {
     "latin": "Greeter.say " + "x" * 244,

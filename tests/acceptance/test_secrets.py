@@ -3,11 +3,11 @@
 from urllib.parse import quote
 
 import pytest
-from brokers import Vhost
-from harness import MARK, Start
-from worker import DEAD, Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import MARK, Start
+from tests.brokers import Vhost
+from tests.worker import DEAD, Worker
 
 PASSWORD = "pässw0rd@of:the/broker"
 AWS_SECRET = "AwsSecretAccessKeyOfTheTest0123456789abcd"

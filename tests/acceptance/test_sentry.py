@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from brokers import Vhost
-from envelopes import Sentry
-from harness import MARK, Bridge, Start, settings
-from processes import until
-from worker import DEAD, Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import free_ports
+from tests.acceptance.harness import MARK, Bridge, Start, settings
+from tests.brokers import Vhost
+from tests.envelopes import Sentry
+from tests.processes import until
+from tests.worker import DEAD, Worker
 
 PASSWORD = "hunter2-of-the-broker"
 Breaking = Callable[..., Bridge]

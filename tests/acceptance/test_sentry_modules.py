@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from envelopes import Sentry
+from tests.envelopes import Sentry
 
 ROOT = Path(__file__).parents[2]
 NOTHING_TO_BREAK = {

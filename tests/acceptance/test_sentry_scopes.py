@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from brokers import Vhost
-from envelopes import Sentry
-from harness import MARK, Bridge, settings
-from processes import until
-from worker import Taken, Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import MARK, Bridge, settings
+from tests.brokers import Vhost
+from tests.envelopes import Sentry
+from tests.processes import until
+from tests.worker import Taken, Worker
 
 TYPES = ("one", "two", "three", "four")
 BREAK_ON_THE_WAY = """

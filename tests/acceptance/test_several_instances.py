@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-from harness import Bridge, Start
-from worker import Worker
-
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Bridge, Start
+from tests.worker import Worker
 
 
 def two(start: Start, folder: Path, window: int) -> tuple[Bridge, Bridge]:

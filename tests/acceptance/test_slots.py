@@ -1,10 +1,9 @@
 """Contract §1.5: no task is taken that could not be handed on, over restarts too."""
 
-from brokers import Vhost
-from harness import Start
-from worker import Worker
-
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Start
+from tests.brokers import Vhost
+from tests.worker import Worker
 
 
 def test_a_window_of_50_lets_no_51st_task_out_over_a_kill_and_a_restart(

@@ -7,11 +7,11 @@ import urllib.error
 import urllib.request
 
 import pytest
-from harness import Start
-from worker import Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import free_ports
+from tests.acceptance.harness import Start
+from tests.worker import Worker
 
 WRONG = {
     "a misspelt variable": (

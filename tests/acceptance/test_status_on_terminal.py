@@ -14,11 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Bridge, Start
-from processes import until
-from worker import Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import ROOT, Bridge, Start
+from tests.processes import until
+from tests.worker import Worker
 
 HOME = "\x1b[H"
 LONG = "wide-" * 30

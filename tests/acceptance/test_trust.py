@@ -10,13 +10,13 @@ from typing import Any
 
 import pika
 import pytest
-from brokers import Vhost
-from harness import ROOT, Bridge, Start
 from pika.exceptions import ChannelClosedByBroker
-from processes import until
-from worker import DEAD, REPLIES, Taken, Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import ROOT, Bridge, Start
+from tests.brokers import Vhost
+from tests.processes import until
+from tests.worker import DEAD, REPLIES, Taken, Worker
 
 PASSWORD = "of-somebody"
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-from harness import Site, Start
-from worker import Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Site, Start
+from tests.worker import Worker
 
 
 def reject(worker: Worker, *, times: int = 1, requeue: bool = False) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from brokers import Vhost
-from harness import Bridge, Start
-from worker import Worker
 
 from bridge.local import LocalSwf
+from tests.acceptance.harness import Bridge, Start
+from tests.brokers import Vhost
+from tests.worker import Worker
 
 
 def one_goes_through(swf: LocalSwf, worker: Worker, name: str = "echo") -> float:

@@ -5,8 +5,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from brokers import new_vhost
-from trials import Tried, conformance
+
+from tests.brokers import new_vhost
+from tests.conformance.trials import Tried, conformance
 
 AT_ONCE = 14
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 import pytest
-from pages import shell_blocks
-from trials import ROOT, Tried
+
+from tests.conformance.pages import shell_blocks
+from tests.conformance.trials import ROOT, Tried
 
 JARS = [f"/usr/share/java/{name}.jar" for name in ("amqp-client", "gson", "slf4j-api")]
 COMMANDS = {

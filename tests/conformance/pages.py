@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from trials import ROOT
+from tests.conformance.trials import ROOT
 
 PAGES = (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))
 

@@ -10,12 +10,12 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from brokers import Vhost
-from pages import shell_blocks
-from trials import ROOT, Tried, conformance
 
 from bridge.conformance.checks import CHECKS
 from bridge.conformance.worker import WorkerProcess
+from tests.brokers import Vhost
+from tests.conformance.pages import shell_blocks
+from tests.conformance.trials import ROOT, Tried, conformance
 
 WORKER = f"{sys.executable} {Path(__file__).with_name('broken.py')}"
 

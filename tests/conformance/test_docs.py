@@ -4,11 +4,11 @@ import re
 import shlex
 
 import pytest
-from pages import PAGES, shell_blocks
-from trials import ROOT
 
 from bridge.cli.parser import build
 from bridge.conformance.checks import CHECKS
+from tests.conformance.pages import PAGES, shell_blocks
+from tests.conformance.trials import ROOT
 
 WORKERS = ROOT / "docs/workers.md"
 LOCAL, LANGUAGES = "test_local_everything.py", "languages.py"

@@ -10,12 +10,12 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from pages import Everything, everything, shell_blocks
-from trials import ROOT
 
 from bridge.conformance.worker import WorkerProcess
 from bridge.local import LocalClient
 from bridge.local.rabbitmq import RabbitNode
+from tests.conformance.pages import Everything, everything, shell_blocks
+from tests.conformance.trials import ROOT
 
 WORKERS = ROOT / "docs/workers.md"
 KEYS = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from moto.server import ThreadedMotoServer
-from sides import PYCURL, LocalSide, MakeSwf, MotoSide, Side
-from waiting import WaitingSwf
 
 from bridge.local import LocalSwf
 from bridge.swf.client import Way
+from tests.contract.sides import PYCURL, LocalSide, MakeSwf, MotoSide, Side
+from tests.waiting import WaitingSwf
 
 
 @pytest.fixture(scope="session")

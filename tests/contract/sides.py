@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from waiting import WaitingSwf
 
 from bridge.local import LocalSwf
+from tests.waiting import WaitingSwf
 
 if TYPE_CHECKING:
     from mypy_boto3_swf import SWFClient

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from sides import TASK_LIST, Side
+
+from tests.contract.sides import TASK_LIST, Side
 
 
 def refusal(error: "pytest.ExceptionInfo[ClientError]") -> tuple[str, str, int]:

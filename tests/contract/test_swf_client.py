@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sides import TASK_LIST, MakeSwf, Side
-from wires import Recorder, http
 
 from bridge.errors import BadReply, Refused, Rejected, TaskClosed, Unavailable
 from bridge.local import LocalSwf
@@ -18,6 +16,8 @@ from bridge.local.faults import KINDS
 from bridge.swf import curl as curl_module
 from bridge.swf.client import Swf, Way
 from bridge.task import Canceled, Completed, Failed
+from tests.contract.sides import TASK_LIST, MakeSwf, Side
+from tests.contract.wires import Recorder, http
 
 ODD_TEXTS = {
     "32,768 characters": "x" * 32_768,

@@ -10,14 +10,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from certificates import DAY, Authority
-from sides import PYCURL, MakeSwf
-from wires import Proxy, Recorder, http
 
 from bridge.errors import ConfigError, Unavailable
 from bridge.swf import aws, credentials
 from bridge.swf.client import Way
 from bridge.task import Completed
+from tests.contract.certificates import DAY, Authority
+from tests.contract.sides import PYCURL, MakeSwf
+from tests.contract.wires import Proxy, Recorder, http
 
 needs_pycurl = pytest.mark.skipif(not PYCURL, reason="PycURL is not there")
 

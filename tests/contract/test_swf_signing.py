@@ -17,8 +17,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sides import MakeSwf
-from wires import Recorder, Sent
 
 from bridge.errors import Unavailable
 from bridge.local import LocalSwf
@@ -28,6 +26,8 @@ from bridge.swf.client import Swf
 from bridge.swf.credentials import KeptCredentials
 from bridge.swf.curl import Curl
 from bridge.swf.runner import Call, Line
+from tests.contract.sides import MakeSwf
+from tests.contract.wires import Recorder, Sent
 
 
 @pytest.fixture(scope="module")

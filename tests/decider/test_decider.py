@@ -9,12 +9,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import BotoCoreError
-from brokers import Vhost
 
 from bridge.conformance.worker import WorkerProcess
 from bridge.local.daemon import Daemon
 from bridge.local.keeper import Keeper
 from bridge.local.rabbitmq import free_ports
+from tests.brokers import Vhost
 
 ROOT = Path(__file__).parents[2]
 SIMPLEFLOW = ROOT / ".venv-decider/bin/simpleflow"

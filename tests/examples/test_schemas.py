@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from schemas import CONFIG, NAMES, assert_valid, examples, validator
 
 from bridge.errors import BadReply
 from bridge.message import (
@@ -23,6 +22,7 @@ from bridge.message import (
 )
 from bridge.rabbitmq.copies import dead_letter
 from bridge.task import ActivityTask
+from tests.schemas import CONFIG, NAMES, assert_valid, examples, validator
 
 ROOT = Path(__file__).parents[2]
 REPLIES = ("reply-completed", "reply-failed", "reply-canceled", "reply-heartbeat")

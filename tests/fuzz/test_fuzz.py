@@ -8,8 +8,6 @@ from contextlib import contextmanager
 import pika
 import pika.exceptions
 import pytest
-from brokers import Vhost
-from processes import until
 
 from bridge.errors import BadReply
 from bridge.message import decode_reply
@@ -18,6 +16,8 @@ from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Ack, Consumer, Delivery, Park
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.topology import Topology
+from tests.brokers import Vhost
+from tests.processes import until
 
 from . import amqp_tables as amqp
 from .case import Case

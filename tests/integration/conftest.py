@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from brokers import Vhost
-from running import Running
-from worker import Worker
 
 from bridge.rabbitmq.topology import Topology
+from tests.brokers import Vhost
+from tests.integration.running import Running
+from tests.worker import Worker
 
 
 @pytest.fixture(autouse=True)

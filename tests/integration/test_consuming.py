@@ -8,9 +8,6 @@ from collections.abc import Callable
 
 import pika
 import pytest
-from brokers import Vhost
-from running import Running, await_that, consumer, publisher
-from worker import DEAD, REPLIES, Worker
 
 from bridge.local.rabbitmq import RabbitNode
 from bridge.message import UNDECODABLE_HEADERS, Message
@@ -19,6 +16,9 @@ from bridge.rabbitmq import consumer as consumer_module
 from bridge.rabbitmq.consumer import Ack, Consumer, Delivery, Later, Park
 from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
+from tests.brokers import Vhost
+from tests.integration.running import Running, await_that, consumer, publisher
+from tests.worker import DEAD, REPLIES, Worker
 
 
 class Inbox:

@@ -7,9 +7,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from brokers import Vhost
-from running import await_that
-from worker import DEAD, Worker
 
 from bridge.control import dead_letter_queue
 from bridge.control.dead_letter_queue import CONFIRM_TIMEOUT, DeadLetterConsumer
@@ -20,6 +17,9 @@ from bridge.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import QUORUM
+from tests.brokers import Vhost
+from tests.integration.running import await_that
+from tests.worker import DEAD, Worker
 
 MANY = 120
 

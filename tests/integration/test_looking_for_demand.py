@@ -1,14 +1,14 @@
 """What demand sees of real queues; a queue that does not answer closes its own gate alone."""
 
 import pytest
-from brokers import Vhost
-from running import Running, await_that
-from worker import Worker
 
 from bridge.rabbitmq import queue_watch, setup
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.queue_watch import Demand, Wanted
 from bridge.rabbitmq.setup import Step
+from tests.brokers import Vhost
+from tests.integration.running import Running, await_that
+from tests.worker import Worker
 
 
 def looking(url: str, *queues: str) -> Demand:

@@ -9,9 +9,6 @@ from urllib.parse import urlsplit
 
 import pika
 import pytest
-from brokers import Vhost
-from running import Receipts, Running, await_that, numbered, publisher
-from worker import Worker
 
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.message import Message
@@ -20,6 +17,9 @@ from bridge.rabbitmq import publisher as publisher_module
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher
 from bridge.rabbitmq.topology import Exchange, Topology
+from tests.brokers import Vhost
+from tests.integration.running import Receipts, Running, await_that, numbered, publisher
+from tests.worker import Worker
 
 
 @pytest.fixture

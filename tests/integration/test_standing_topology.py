@@ -5,9 +5,6 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from brokers import Vhost
-from running import Receipts, Running, await_that, consumer, numbered, publisher
-from worker import Worker
 
 from bridge.rabbitmq import connection
 from bridge.rabbitmq import consumer as consumer_module
@@ -15,6 +12,9 @@ from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.consumer import Ack, Consumer, Delivery
 from bridge.rabbitmq.publisher import Fate
 from bridge.rabbitmq.topology import Topology
+from tests.brokers import Vhost
+from tests.integration.running import Receipts, Running, await_that, consumer, numbered, publisher
+from tests.worker import Worker
 
 
 @pytest.fixture

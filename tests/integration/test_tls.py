@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from authority import Authority, Certificate
-from running import Running, await_that
 
 from bridge.control import preflight
 from bridge.local.rabbitmq import RabbitNode, free_ports
@@ -18,6 +16,8 @@ from bridge.rabbitmq.publisher import Publisher
 from bridge.settings.settings import Settings
 from bridge.telemetry.logs import fields_of
 from bridge.wiring import Parts
+from tests.authority import Authority, Certificate
+from tests.integration.running import Running, await_that
 
 PASSWORD = "correct-horse"
 CONFIG = """\

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from processes import until
+from tests.processes import until
 
 INIT = Path(__file__).parent / "box-init.sh"
 SYSTEMD = Path("/lib/systemd/systemd")

@@ -5,13 +5,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import staging
-from box import Box
-from brokers import Vhost
-from service import Service, Settings
-from worker import Worker
 
 from bridge.local import LocalSwf
+from tests.brokers import Vhost
+from tests.systemd import staging
+from tests.systemd.box import Box
+from tests.systemd.service import Service, Settings
+from tests.worker import Worker
 
 
 @pytest.fixture(scope="session")

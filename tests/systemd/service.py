@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from box import Box, listed
-from processes import until
+from tests.processes import until
+from tests.systemd.box import Box, listed
 
 Entry = dict[str, Any]
 Settings = Callable[..., Mapping[str, object]]

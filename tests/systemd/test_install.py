@@ -4,8 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import staging
-from staging import ROOT
+from tests.systemd import staging
+from tests.systemd.staging import ROOT
 
 UNITS = "usr/local/lib/systemd/system"
 

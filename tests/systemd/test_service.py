@@ -8,15 +8,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from box import Box
-from brokers import Vhost
-from envelopes import Sentry
-from processes import until
-from service import Service, Settings
-from worker import Worker
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import free_ports
+from tests.brokers import Vhost
+from tests.envelopes import Sentry
+from tests.processes import until
+from tests.systemd.box import Box
+from tests.systemd.service import Service, Settings
+from tests.worker import Worker
 
 SOON = "[Service]\nRestartSec=100ms\n"
 HANG_ONCE = """\

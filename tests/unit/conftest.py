@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bridge_parts import Bench
 from hypothesis import HealthCheck, settings
+
+from tests.unit.bridge_parts import Bench
 
 settings.register_profile(
     "unit",

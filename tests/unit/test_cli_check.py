@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_process import LISTS, swf_bridge
 
 from bridge.__main__ import main
 from bridge.cli import check
+from tests.unit.cli_process import LISTS, swf_bridge
 
 
 def test_check_tells_what_it_checked_and_what_it_did_not_try():

@@ -4,11 +4,11 @@ import sys
 import time
 
 import pytest
-from cli_process import LISTS, swf_bridge
 
 from bridge import __version__
 from bridge.__main__ import main
 from bridge.cli import parser
+from tests.unit.cli_process import LISTS, swf_bridge
 
 COMMANDS = [command.__name__.rpartition(".")[2] for command in parser.COMMANDS]
 SLOW = {

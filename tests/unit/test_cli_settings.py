@@ -1,11 +1,11 @@
 import time
 
 import pytest
-from cli_process import LISTS, swf_bridge
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.__main__ import main
+from tests.unit.cli_process import LISTS, swf_bridge
 
 BAD = {
     "DOMAIN": "a:b",

@@ -6,12 +6,12 @@ import threading
 import time
 
 import pytest
-from bridge_parts import until
 
 from bridge.control import server as module
 from bridge.control.request import Request
 from bridge.control.server import CLIENTS, REQUEST_LIMIT, ControlServer
 from bridge.errors import ConfigError, Declined, Unavailable
+from tests.unit.bridge_parts import until
 
 
 class Commands:

@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from cli_process import swf_bridge
 
 from bridge.__main__ import main
 from bridge.cli import client, text
+from tests.unit.cli_process import swf_bridge
 
 
 def args(**given):

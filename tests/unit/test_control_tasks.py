@@ -3,7 +3,6 @@
 import time
 
 import pytest
-from bridge_parts import LABEL, a_task
 
 from bridge.control import tasks
 from bridge.control.request import Request
@@ -13,6 +12,7 @@ from bridge.journal.journal import Journal
 from bridge.message import encode_task
 from bridge.rabbitmq.publisher import Fate
 from bridge.telemetry.metrics import TASKS_FAILED_BACK, Metrics
+from tests.unit.bridge_parts import LABEL, a_task
 
 
 class Site:

@@ -5,7 +5,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from test_readme import README, rows, section
+
+from tests.unit.test_readme import README, rows, section
 
 TESTS = Path(__file__).parents[1]
 FAULTS = "faults/test_faults.py::test_nothing_is_lost_and_work_goes_on_after"
@@ -173,8 +174,8 @@ def functions(folder: str) -> set[str]:
 
 def faults() -> set[str]:
     """The faults that the bench knows; those of SWF are named after their kinds."""
-    from faults import broker_faults, daemon_faults, reply_faults, swf_faults  # noqa: F401
-    from faults.registry import every
+    from tests.faults import broker_faults, daemon_faults, reply_faults, swf_faults  # noqa: F401
+    from tests.faults.registry import every
 
     return set(every())
 

@@ -6,7 +6,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from settings_given import load, problems
+
+from tests.unit.settings_given import load, problems
 
 
 @pytest.fixture(scope="module")

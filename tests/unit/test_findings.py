@@ -2,11 +2,11 @@ import re
 from pathlib import Path
 
 import pytest
-from snapshots import NOW, check, row, snapshot
 
 from bridge.rabbitmq.queue_watch import Gate, Wanted, _why_not
 from bridge.status.checks import Kind
 from bridge.status.diagnosis import _idle, by_trouble, findings
+from tests.snapshots import NOW, check, row, snapshot
 
 ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()
 KEY = {"key": "greet.1.0", "seconds": 75.0, "reason": "no queue is bound"}

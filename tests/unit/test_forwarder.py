@@ -4,12 +4,12 @@ import logging
 import time
 
 import pytest
-from bridge_parts import LABEL, Bench, TestTimer
 
 from bridge.flow.forwarder import RETRY_CAP, Forwarder
 from bridge.message import TASK_TYPE, RoutingKey
 from bridge.rabbitmq.publisher import Fate
 from bridge.telemetry import metrics as m
+from tests.unit.bridge_parts import LABEL, Bench, TestTimer
 
 
 class FailsBack:

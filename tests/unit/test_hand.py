@@ -3,11 +3,11 @@
 import threading
 
 import pytest
-from bridge_parts import until
 
 from bridge.swf import executor as module
 from bridge.swf.executor import Hand, Jobs
 from bridge.swf.runner import Call, InPlace, Line
+from tests.unit.bridge_parts import until
 
 
 class Held:

@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bridge_parts import LABEL, a_task
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -23,6 +22,7 @@ from bridge.journal.journal import Journal
 from bridge.journal.slots import Slots
 from bridge.message import encode_task
 from bridge.task import task_id
+from tests.unit.bridge_parts import LABEL, a_task
 
 LIMIT = 4
 WHICH = st.integers(0, LIMIT)

@@ -5,7 +5,6 @@ import json
 from queue import Empty
 
 import pytest
-from bridge_parts import TOPOLOGY, Awaited, Settled, TestTimer, a_delivery
 
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
 from bridge.flow import heartbeats
@@ -14,6 +13,7 @@ from bridge.message import HEARTBEAT_TYPE
 from bridge.rabbitmq.consumer import Ack, Later, Park, settle_all
 from bridge.swf.runner import complete
 from bridge.task import Heartbeat
+from tests.unit.bridge_parts import TOPOLOGY, Awaited, Settled, TestTimer, a_delivery
 
 
 class Beating:

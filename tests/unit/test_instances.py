@@ -5,13 +5,13 @@ import threading
 import time
 
 import pytest
-from bridge_parts import LABEL, TOPOLOGY
 
 from bridge.flow.peers import notice
 from bridge.message import CANCELLATION_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.task import task_id
 from bridge.telemetry import metrics as m
+from tests.unit.bridge_parts import LABEL, TOPOLOGY
 
 THEIRS = task_id("theirs")
 

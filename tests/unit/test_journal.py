@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from bridge_parts import LABEL, a_task, until
 
 from bridge.errors import ConfigError, PartFailed
 from bridge.journal.entry import InHand
@@ -21,6 +20,7 @@ from bridge.journal.journal import Journal
 from bridge.journal.slots import Slots
 from bridge.message import encode_task
 from bridge.task import task_id
+from tests.unit.bridge_parts import LABEL, a_task, until
 
 CLOSED = []
 
@@ -271,7 +271,7 @@ import os, sys, threading
 from pathlib import Path
 from bridge.journal.journal import Journal
 from bridge.message import (encode_task)
-from bridge_parts import a_task
+from tests.unit.bridge_parts import a_task
 journal = Journal(Path(sys.argv[1]))
 def live(name):
     for number in range(1_000_000):
@@ -288,12 +288,11 @@ for name in range(4):
 
 
 def test_a_kill_loses_no_task_whose_commit_had_returned(path):
-    here = Path(__file__).parent
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(path)],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": f"{here}:{here.parents[1]}"},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     told = [child.stdout.readline().split() for _ in range(400)]
     child.send_signal(signal.SIGKILL)

@@ -4,13 +4,13 @@ import time
 from queue import Empty, SimpleQueue
 
 import pytest
-from bridge_parts import LABEL, Awaited
 
 from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.flow import keepalive
 from bridge.flow.keepalive import LANES, RETRY, Keepalive
 from bridge.message import CANCELLATION_TYPE
 from bridge.swf.runner import complete
+from tests.unit.bridge_parts import LABEL, Awaited
 
 
 class Kept:

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import botocore.session
-from local_wire import Wire
 
 from bridge.local import LocalSwf
+from tests.unit.local_wire import Wire
 
 PAGE = Path(__file__).parents[2] / "docs/workers.md"
 

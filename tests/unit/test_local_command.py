@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from local_wire import Wire
 
 from bridge.local import LocalSwf
+from tests.unit.local_wire import Wire
 
 
 class Ended(NamedTuple):

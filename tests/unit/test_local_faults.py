@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from local_wire import Wire
 
 from bridge.local import ControlError, LocalSwf
 from bridge.local.faults import KINDS
+from tests.unit.local_wire import Wire
 
 COMPLETED = "RespondActivityTaskCompleted"
 SWF = "com.amazonaws.swf.base.model#"

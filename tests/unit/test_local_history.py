@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from local_wire import Wire
 
 from bridge.local import LocalSwf
+from tests.unit.local_wire import Wire
 
 
 @pytest.fixture(scope="module")

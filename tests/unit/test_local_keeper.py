@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import until
 
 from bridge.local.keeper import Keeper
+from tests.processes import until
 
 OWNER = """
 import os, sys, time

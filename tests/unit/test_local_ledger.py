@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from local_wire import Wire
 
 from bridge.local import Control, ControlError, LocalClient, LocalSwf
+from tests.unit.local_wire import Wire
 
 
 @pytest.fixture(scope="module")

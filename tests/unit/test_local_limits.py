@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from local_wire import Wire
 
 from bridge.local import ControlError, LocalSwf
+from tests.unit.local_wire import Wire
 
 VALIDATION = "com.amazon.coral.validate#ValidationException"
 SERIALIZATION = "com.amazon.coral.service#SerializationException"

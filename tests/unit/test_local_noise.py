@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from local_wire import Wire
 
 from bridge.local import ControlError, LocalSwf
 from bridge.local.limits import REQUESTS
+from tests.unit.local_wire import Wire
 
 MEMBERS = (
     "domain", "taskList", "name", "taskToken", "result", "reason", "details", "identity",

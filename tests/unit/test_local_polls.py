@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from local_wire import Wire
 
 from bridge.local import LocalSwf
+from tests.unit.local_wire import Wire
 
 
 @pytest.fixture

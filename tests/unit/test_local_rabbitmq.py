@@ -9,9 +9,9 @@ from pathlib import Path
 import pika
 import pika.exceptions
 import pytest
-from processes import processes_that_name, until
 
 from bridge.local.rabbitmq import NodeError, RabbitNode, free_ports
+from tests.processes import processes_that_name, until
 
 needs_rabbitmq = pytest.mark.skipif(
     RabbitNode.unavailable() is not None, reason=str(RabbitNode.unavailable())

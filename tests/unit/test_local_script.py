@@ -4,9 +4,6 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from local_clock import HandClock, Present
-from local_wire import Wire
-from test_local_command import local
 
 from bridge.local import ControlError, LocalSwf
 from bridge.local.model import Swf
@@ -14,6 +11,9 @@ from bridge.local.options import Options
 from bridge.local.script import Step, steps
 from bridge.local.task import Task, Timeouts
 from bridge.local.tasklist import Poll
+from tests.unit.local_clock import HandClock, Present
+from tests.unit.local_wire import Wire
+from tests.unit.test_local_command import local
 
 
 @pytest.fixture(scope="module")

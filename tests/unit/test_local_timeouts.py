@@ -4,8 +4,6 @@ import time
 from typing import Any
 
 import pytest
-from local_clock import HandClock, Present
-from local_wire import Wire
 
 from bridge.local import LocalSwf
 from bridge.local.errors import SwfError
@@ -13,6 +11,8 @@ from bridge.local.model import Swf
 from bridge.local.options import Options
 from bridge.local.task import Task, Timeouts
 from bridge.local.tasklist import Poll
+from tests.unit.local_clock import HandClock, Present
+from tests.unit.local_wire import Wire
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from bridge_parts import a_task
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from bridge.message import (
 )
 from bridge.rabbitmq.copies import HEADERS_LIMIT, dead_letter, to_the_tail
 from bridge.task import Canceled, Completed, Failed, Heartbeat, Reply
+from tests.unit.bridge_parts import a_task
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 PAIR = "\U0001f600"

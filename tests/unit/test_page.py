@@ -4,9 +4,9 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from snapshots import NOW, check, row, snapshot
 
 from bridge.status import page
+from tests.snapshots import NOW, check, row, snapshot
 
 VOID = {"meta", "link", "br"}
 

@@ -5,7 +5,6 @@ import threading
 import time
 
 import pytest
-from bridge_parts import LABEL, Awaited, a_task, aws, until
 
 from bridge.errors import PartFailed, Refused, Unavailable
 from bridge.flow import poller as module
@@ -14,6 +13,7 @@ from bridge.local import LocalSwf
 from bridge.swf.client import Swf
 from bridge.swf.runner import InPlace, Line
 from bridge.telemetry import metrics as m
+from tests.unit.bridge_parts import LABEL, Awaited, a_task, aws, until
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from snapshots import check, row, snapshot
 
 from bridge.__main__ import main
 from bridge.cli.localview import SUMMARY, print_task
@@ -17,6 +16,7 @@ from bridge.control import preflight
 from bridge.control.preflight import Mark, Result
 from bridge.control.server import ControlServer
 from bridge.errors import Declined
+from tests.snapshots import check, row, snapshot
 
 HOSTILE = "\x1b[2J\u202egnp\x9b31m\x00\x7f\nFORGED line\r\u2028\ud800\u200f"
 LISTS = {"SWF_BRIDGE_DOMAIN": "demo", "SWF_BRIDGE_TASK_LISTS": "images", "AWS_REGION": "eu-west-1"}

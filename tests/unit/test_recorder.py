@@ -3,12 +3,12 @@
 import threading
 
 import pytest
-from bridge_parts import Recorder, until
 
 from bridge.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher
 from bridge.rabbitmq.topology import Queue
+from tests.unit.bridge_parts import Recorder, until
 
 GOOD = [Message("", "work", b"%d" % number, {"headers": {"n": number}}) for number in range(3)]
 BAD = [

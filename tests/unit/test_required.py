@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from required import ALLOWED, VARIABLE
+from tests.required import ALLOWED, VARIABLE
 
-TESTS = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MARK = """\
 import pytest
 @pytest.mark.skipif(True, reason="no mark")
@@ -29,9 +29,9 @@ def run(folder: Path, modules: Mapping[str, str], *, required: bool) -> tuple[in
     """pytest over some modules, in two processes, with the hooks of the project's own tests."""
     for name, text in modules.items():
         (folder / f"test_{name}.py").write_text(text)
-    (folder / "conftest.py").write_text("from required import *\n")
+    (folder / "conftest.py").write_text("from tests.required import *\n")
     options = ["-p", "no:cacheprovider", "-q", "-ra", "--numprocesses", "2"]
-    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)}
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--rootdir", folder, folder],
         cwd=folder,
@@ -64,10 +64,10 @@ def test_allowed_reasons_skip_even_so(tmp_path: Path) -> None:
 
 
 def test_what_judges_a_change_requires_every_test() -> None:
-    judge = (TESTS.parent / ".ci/run").read_text()
+    judge = (ROOT / ".ci/run").read_text()
     assert re.search(rf"^export {VARIABLE}=1$.*^make test$", judge, re.MULTILINE | re.DOTALL)
 
 
 def test_each_reason_that_is_allowed_is_given_by_a_test() -> None:
-    given = "\n".join(path.read_text() for path in TESTS.rglob("test_*.py"))
+    given = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert [reason for reason in ALLOWED if f'"{reason}"' not in given] == []

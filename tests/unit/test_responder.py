@@ -4,7 +4,6 @@ import json
 import logging
 
 import pytest
-from bridge_parts import LABEL, TOPOLOGY, Awaited, a_delivery
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.peers import notice
@@ -13,6 +12,7 @@ from bridge.rabbitmq.consumer import Ack, Later, Park
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
 from bridge.telemetry import metrics as m
+from tests.unit.bridge_parts import LABEL, TOPOLOGY, Awaited, a_delivery
 
 INVALID = BadReply("token-invalid", "Invalid token")
 REFUSED = Rejected("refused-by-swf", "no", token="token-1", reason="reply refused by SWF: no")

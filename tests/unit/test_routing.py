@@ -1,12 +1,12 @@
 import hashlib
 
 import pytest
-from bridge_parts import a_task
 from hypothesis import given
 from hypothesis import strategies as st
 from pika.spec import Basic
 
 from bridge.message import KEY_LIMIT, ROUTING_FIELDS, RoutingKey, fit
+from tests.unit.bridge_parts import a_task
 
 LETTERS = st.characters(exclude_categories=["Cc"], exclude_characters=":/|")
 NAME = st.text(LETTERS, min_size=1, max_size=256)

@@ -2,11 +2,11 @@ import json
 import socket
 
 import pytest
-from settings_given import GOOD, load, problems
 
 from bridge.settings.environment import variable
 from bridge.settings.settings import Settings
 from bridge.settings.validators import HttpAddress
+from tests.unit.settings_given import GOOD, load, problems
 
 POLLERS = "must be a whole number from 1 to 1000"
 KEEPALIVE = "must be off or a number from 1 to 31536000"

@@ -10,7 +10,6 @@ from time import monotonic
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from snapshots import snapshot
 
 from bridge.control import listener
 from bridge.status import http, page
@@ -18,6 +17,7 @@ from bridge.status.checks import Check, Kind, State, row
 from bridge.status.http import CONNECTIONS, StatusServer
 from bridge.telemetry import metrics
 from bridge.telemetry.metrics import ALL, Metrics
+from tests.snapshots import snapshot
 
 
 class Daemon:

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from bridge_parts import aws, until
-from waiting import WaitingSwf
 
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
 from bridge.local import LocalSwf
 from bridge.task import Canceled, Completed, Failed
+from tests.unit.bridge_parts import aws, until
+from tests.waiting import WaitingSwf
 
 DOMAIN, LIST = "demo", "list"
 LABEL = (DOMAIN, LIST)

@@ -3,9 +3,9 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from settings_given import load, problems
 
 from bridge.settings.validators import amqp_urls, without_login_secrets
+from tests.unit.settings_given import load, problems
 
 ANYTHING = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -1,11 +1,11 @@
 import hashlib
 
 import pytest
-from bridge_parts import a_task
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.task import Completed, Failed, Heartbeat, cut, task_id, utf16_length
+from tests.unit.bridge_parts import a_task
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
 PAIR = "\U0001f600"

@@ -4,9 +4,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_process import LISTS
 
 from bridge.settings.settings import Settings
+from tests.unit.cli_process import LISTS
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNITS = ["swf-bridge.service", "swf-bridge@.service"]

@@ -3,10 +3,10 @@ import stat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from settings_given import GOOD, load, problems
 
 from bridge.errors import ConfigError
 from bridge.settings.settings import Settings
+from tests.unit.settings_given import GOOD, load, problems
 
 
 @pytest.fixture

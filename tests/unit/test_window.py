@@ -2,9 +2,9 @@ import threading
 import time
 
 import pytest
-from bridge_parts import LABEL, until
 
 from bridge.journal.slots import Slots
+from tests.unit.bridge_parts import LABEL, until
 
 OTHER = ("demo", "other")
 GONE = ("demo", "polled no more")
