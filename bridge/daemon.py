@@ -81,6 +81,7 @@ class Daemon:
         self._start(parts.control)
         parts.timer.later(0.0, self._resume)
         parts.timer.every(FLUSH, parts.journal.flush)
+        parts.timer.every(FLUSH, parts.pauses.end_due)
         for part in parts.all:
             self._start(part)
         log.info("daemon.started", extra={"version": __version__, "parts": len(self._threads)})

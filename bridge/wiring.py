@@ -14,6 +14,7 @@ from typing import Protocol
 
 from bridge.control.dead_letter_queue import DeadLetterConsumer
 from bridge.control.dead_letters import DeadLetterCommands
+from bridge.control.pauses import PauseCommands
 from bridge.control.server import ControlServer
 from bridge.control.tasks import TaskCommands
 from bridge.flow.forwarder import Forwarder
@@ -26,6 +27,7 @@ from bridge.flow.responder import Responder
 from bridge.flow.settlement import Settlement
 from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
+from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
 from bridge.message import RoutingKey
 from bridge.rabbitmq.amqp import Tls
@@ -83,6 +85,7 @@ class Parts:
             slots=self.slots,
             observe=partial(self.metrics.observe, m.JOURNAL_COMMIT),
         )
+        self.pauses = Pauses(self.journal)
         self._tls = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
         self._routing_key = RoutingKey(settings.routing_key)
         self.topology = Topology.of(settings, self.journal.instance)
@@ -233,6 +236,7 @@ class Parts:
                 _id(each),
                 publisher=self.publisher,
                 journal=self.journal,
+                pauses=self.pauses,
                 demand=self.demand.gates.get(_id(each)),
             )
             for each in settings.task_lists
@@ -281,6 +285,7 @@ class Parts:
             forwarder=self.forwarder,
         )
         self.status = StatusServer(settings.http, self.report) if settings.http else None
+        halted = self.draining.is_set
         tasks = TaskCommands(
             self.journal,
             self.swf,
@@ -289,7 +294,7 @@ class Parts:
             self.forwarder.republish,
             broker_ready=self.publisher.ready.is_set,
             routing_key=self._routing_key.of,
-            halted=self.draining.is_set,
+            halted=halted,
         )
         dead_letters = DeadLetterCommands(
             partial(
@@ -301,9 +306,12 @@ class Parts:
             ),
             self.publisher,
             reply_queue=settings.reply_queue,
-            halted=self.draining.is_set,
+            halted=halted,
         )
+        pauses = PauseCommands(self.pauses, self.slots, self.journal, halted=halted)
         commands = {
+            "pause": pauses.pause,
+            "resume": pauses.resume,
             "status": self.report.tell_status,
             "tasks list": tasks.list_tasks,
             "tasks show": tasks.show_task,

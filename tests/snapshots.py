@@ -26,8 +26,22 @@ def row(**more: Any) -> dict[str, Any]:
         "slots": 100,
         "lastPoll": NOW - 5,
         "notPolled": "",
+        "paused": None,
         "polls": 40,
         "polled": 36,
+        **more,
+    }
+
+
+def paused(**more: Any) -> dict[str, Any]:
+    """A pause as a row of a list has it."""
+    return {
+        "since": NOW - 60,
+        "until": None,
+        "left": None,
+        "uid": 0,
+        "reason": "moving",
+        "text": "paused by uid 0: moving",
         **more,
     }
 

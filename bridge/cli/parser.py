@@ -6,10 +6,22 @@ import sys
 from typing import NoReturn
 
 from bridge import __version__
-from bridge.cli import check, config, conformance, dead, local, run, status, tasks, topology
+from bridge.cli import (
+    check,
+    config,
+    conformance,
+    dead,
+    local,
+    pause,
+    resume,
+    run,
+    status,
+    tasks,
+    topology,
+)
 from bridge.cli.text import printable
 
-COMMANDS = (run, check, config, status, tasks, dead, topology, local, conformance)
+COMMANDS = (run, check, config, status, tasks, dead, pause, resume, topology, local, conformance)
 
 
 class Parser(argparse.ArgumentParser):

@@ -17,14 +17,16 @@ class Request:
     A field that is absent or null was not given.
     """
 
-    def __init__(self, fields: Mapping[str, Any]) -> None:
+    def __init__(self, fields: Mapping[str, Any], uid: int = -1) -> None:
         self._fields = fields
+        self.uid = uid
+        """Whose process asks, as the kernel tells it; -1 where nobody could tell."""
 
     def __repr__(self) -> str:
         return f"<Request {self._fields.get('command')}>"
 
     @classmethod
-    def decode(cls, line: bytes) -> "Request":
+    def decode(cls, line: bytes, uid: int = -1) -> "Request":
         """Read a line of the control socket. Raises Declined."""
         try:
             fields = decode_json(line)
@@ -32,7 +34,7 @@ class Request:
             raise Declined("usage", "the request is not JSON") from None
         if not isinstance(fields, dict):
             raise Declined("usage", "the request is no JSON object")
-        return cls(fields)
+        return cls(fields, uid)
 
     def text(self, name: str) -> str:
         """A string; empty where none was given."""

@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import stat
+import struct
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +35,8 @@ SEND_TIMEOUT = 30.0
 """Seconds in which a client must have taken a line of the answer."""
 PROBE_TIMEOUT = 1.0
 PATIENCE = 60.0
+_UCRED = struct.Struct("iII")
+"""The kernel's ``struct ucred``: pid, uid, gid."""
 
 Command = Callable[[Request], Output]
 """Runs one command for one client. Raises Declined and Unavailable."""
@@ -79,20 +82,20 @@ class ControlServer(Listener):
         line = _read_line(client.socket)
         client.asked()
         client.socket.settimeout(SEND_TIMEOUT)
-        with contextlib.closing(self._answers(line)) as answers:
+        with contextlib.closing(self._answers(line, _uid(client.socket))) as answers:
             for answer in answers:
                 client.socket.sendall(_line(answer))
 
-    def _answers(self, line: bytes) -> Output:
+    def _answers(self, line: bytes, uid: int) -> Output:
         try:
-            request = Request.decode(line)
+            request = Request.decode(line, uid)
             command = request.text("command")
             if command not in self._commands:
                 raise Declined("usage", "no such command")
             log.log(
                 logging.DEBUG if command == "status" else logging.INFO,
                 "command.asked",
-                extra={"command": command},
+                extra={"command": command, "uid": uid},
             )
             yield from self._commands[command](request)
         except Declined as error:
@@ -102,6 +105,13 @@ class ControlServer(Listener):
         except Exception:
             log.exception("command.failed")
             yield _error("failed", "the daemon failed over this; its log tells why")
+
+
+def _uid(client: socket.socket) -> int:
+    """Whose process is at the other end (unix(7))."""
+    told = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, uid, _ = _UCRED.unpack(told)
+    return int(uid)
 
 
 def _error(code: str, message: str) -> Json:

@@ -16,6 +16,7 @@ from bridge.errors import Refused, Unavailable
 from bridge.flow.forwarder import Forwarder
 from bridge.flow.keepalive import Keepalive
 from bridge.journal.journal import Journal
+from bridge.journal.pauses import Pause, Pauses
 from bridge.journal.slots import Slots
 from bridge.message import encode_task
 from bridge.rabbitmq.publisher import Publisher
@@ -49,6 +50,7 @@ class PollerState(Enum):
     """What a poller is at; a label of metrics, and what page and findings go by."""
 
     STARTING = "starting"
+    PAUSED = "paused"
     POLLING = "polling"
     WINDOW_FULL = "window full"
     BROKER_AWAY = "broker away"
@@ -82,6 +84,7 @@ class Source:
         *,
         publisher: Publisher,
         journal: Journal,
+        pauses: Pauses,
         demand: Gate | None = None,
     ) -> None:
         self.label = name
@@ -90,13 +93,22 @@ class Source:
         self.refused = _outage(name, "poll.refused", "poll.accepted")
         self.failing = _outage(name, "poll.failing", "poll.back")
         self._gates = ((_BROKER_AWAY, publisher.ready), (_JOURNAL, journal.writable))
+        self._pauses = pauses
         self._demand = demand
 
     def __repr__(self) -> str:
         return f"<Source {'/'.join(self.label)}>"
 
+    @property
+    def pause(self) -> Pause | None:
+        """An operator's, where one has paused the list."""
+        return self._pauses.of(self.label)
+
     def obstacle(self, timeout: float = 0.0) -> Obstacle | None:
         """Why no task may be taken now, after waiting ``timeout`` seconds for it to pass."""
+        pause = self.pause
+        if pause is not None and not pause.over.wait(timeout):
+            return Obstacle(PollerState.PAUSED, pause.text)
         for why, gate in self._gates:
             if not gate.is_set() and not gate.wait(timeout):
                 return why

@@ -36,6 +36,18 @@ CREATE TABLE task (
 CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);
 CREATE TRIGGER settle AFTER INSERT ON settled BEGIN DELETE FROM task WHERE id = NEW.id; END;
 """
+PAUSES = """
+CREATE TABLE IF NOT EXISTS pause (
+    domain TEXT NOT NULL,
+    task_list TEXT NOT NULL,
+    since REAL NOT NULL,
+    until REAL,
+    uid INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (domain, task_list)
+)
+"""
+"""Added without a new VERSION: versions that do not know the table leave it alone."""
 SETTLED_KEPT = 20_000
 """So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
 FORGET_SETTLED = f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settled) - {SETTLED_KEPT}"  # noqa: S608
@@ -197,6 +209,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
+    db.execute(PAUSES)
     db.execute(FORGET_SETTLED)
 
 

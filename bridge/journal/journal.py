@@ -162,7 +162,7 @@ class Journal:
             return entry
         if task_id not in self._in_hand:
             return None
-        rows = self._read(f"SELECT {_ENTRY} FROM task WHERE id = ?", task_id)  # noqa: S608
+        rows = self.read(f"SELECT {_ENTRY} FROM task WHERE id = ?", task_id)  # noqa: S608
         return self._as_confirmed(entry_of(rows[0])) if rows else None
 
     def holds(self, task_id: str) -> bool:
@@ -177,7 +177,7 @@ class Journal:
         """Every task in hand, the oldest first; ``where`` is a condition of this module's SQL."""
         last = 0
         while True:
-            rows = self._read(
+            rows = self.read(
                 f"SELECT seq, {_ENTRY} FROM task WHERE {where} AND seq > ?"  # noqa: S608
                 f" ORDER BY seq LIMIT {PAGE}",
                 last,
@@ -206,7 +206,7 @@ class Journal:
         Each comes with its place in the journal; ``after`` goes on behind such a place.
         """
         domain, task_list = label or (None, None)
-        rows = self._read(
+        rows = self.read(
             f"SELECT seq, {_ENTRY} FROM task WHERE published AND seq > ?1"  # noqa: S608
             " AND (?2 IS NULL OR domain = ?2 AND task_list = ?3) ORDER BY seq LIMIT ?4",
             after,
@@ -223,7 +223,7 @@ class Journal:
 
     def standing(self) -> dict[TaskListId, Standing]:
         """How the tasks in hand stand, by task list; reads no bodies."""
-        published = {each for (each,) in self._read("SELECT id FROM task WHERE published")}
+        published = {each for (each,) in self.read("SELECT id FROM task WHERE published")}
         found: dict[TaskListId, Standing] = {}
         for task_id, (domain, name, polled_at) in list(self._in_hand.items()):
             tasks, owed, oldest = found.get((domain, name), Standing(0, 0, polled_at))
@@ -279,9 +279,14 @@ class Journal:
             if len(self._remembered) > SETTLED_KEPT:
                 del self._remembered[next(iter(self._remembered))]
 
-    def _read(self, query: str, *values: object) -> list[Any]:
+    def read(self, query: str, *values: object) -> list[Any]:
+        """The rows, for this room alone. Raises PartFailed where they cannot be read."""
         with self._lock:
             return self._file.read(query, *values)
+
+    def execute(self, statement: str, *values: object) -> None:
+        """Commit a statement of this room's; where the disk does not take it, at a ``flush``."""
+        self._commit(_Write(statement, values), at_once=True)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -87,6 +87,15 @@ class Slots:
         """Tasks of the list that hold a slot."""
         return self._tasks[label]
 
+    @property
+    def labels(self) -> list[TaskListId]:
+        """The task lists that have slots."""
+        return list(self._limits)
+
+    def polls(self, label: TaskListId) -> int:
+        """Polls of the list that are open, or about to begin."""
+        return self._polls[label]
+
     def limit(self, label: TaskListId) -> int:
         """Slots of the list."""
         return self._limits[label]

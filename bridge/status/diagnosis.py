@@ -37,7 +37,13 @@ class Finding:
 def findings(now: Json) -> list[Finding]:
     """All that a snapshot (``bridge/status/snapshot.py``) has to tell, the gravest first."""
     found = chain(
-        _checks(now), _unroutable(now), _answers(now), _windows(now), _demand(now), _past(now)
+        _checks(now),
+        _unroutable(now),
+        _answers(now),
+        _windows(now),
+        _paused(now),
+        _demand(now),
+        _past(now),
     )
     return sorted(found, key=lambda finding: not finding.grave)
 
@@ -242,6 +248,20 @@ def _windows(now: Json) -> Iterator[Finding]:
             "See whether workers answer: `swf-bridge tasks list`. Start more, or raise"
             " max_in_flight.",
             "SwfBridgeWindowFull",
+        )
+
+
+def _paused(now: Json) -> Iterator[Finding]:
+    paused = [each for each in now["lists"] if each.get("paused")]
+    for text in dict.fromkeys(str(each["paused"]["text"]) for each in paused):
+        names = [_name(each) for each in paused if each["paused"]["text"] == text]
+        yield Finding(
+            False,
+            f"{_listed(names)} {'is' if len(names) == 1 else 'are'} paused",
+            text,
+            "SWF keeps them; their schedule-to-start clocks run. What is in hand goes on.",
+            "Nothing, if it is still meant; else `swf-bridge resume`.",
+            "SwfBridgePaused",
         )
 
 

@@ -149,6 +149,7 @@ class Report:
         gauge(m.TASKS_IN_FLIGHT, lambda: {s.label: window.in_flight(s.label) for s in sources})
         gauge(m.SLOTS, lambda: {s.label: window.limit(s.label) for s in sources})
         gauge(m.LAST_POLL, lambda: {s.label: s.last_poll for s in sources})
+        gauge(m.PAUSED, lambda: {s.label: s.pause.seconds if s.pause else 0 for s in sources})
         gauge(m.POLLERS, self._pollers_by_state)
         gauge(m.REPLIES_HELD, lambda: self._consumer.held)
         gauge(m.BROKER_CONNECTED, lambda: {(c.name,): c.ready.is_set() for c in connections})
@@ -201,7 +202,9 @@ def _connected(connection: Connection) -> Check:
 
 def _polls(source: Source) -> Check:
     state, detail = State.OK, "answered"
-    if error := source.refused.error:
+    if pause := source.pause:  # what SWF said before is no trouble now
+        detail = pause.text
+    elif error := source.refused.error:
         state, detail = State.REFUSED, error
     elif error := source.failing.error:
         state, detail = State.FAILING, error

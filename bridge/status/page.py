@@ -171,7 +171,7 @@ def _list(row: Json, now: float, started: float) -> Iterator[str]:
     yield _text(name)
     why = row["notPolled"]
     full = row["slots"] and row["inFlight"] >= row["slots"]
-    sign = _sign("!" if full or why.startswith("queue ") else "✗")
+    sign = _sign("!" if full or row.get("paused") or why.startswith("queue ") else "✗")
     yield f"{sign} no: {_text(why)}" if why else f"{_sign('✓')} yes"
     yield f"{row['pollerStates'].get('polling', 0)} of {row['pollers']}"
     owed = f", {row['owed']} not yet with RabbitMQ" if row["owed"] else ""

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bridge import __version__
+from bridge.control import pauses
 from bridge.flow.poller import Poller, Source
 from bridge.journal.entry import Standing
 from bridge.journal.journal import Journal
+from bridge.journal.pauses import Pause
 from bridge.journal.slots import Slots
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
@@ -159,9 +161,17 @@ def _list(
         "slots": window.limit(label),
         "lastPoll": source.last_poll or None,
         "notPolled": redact(_why_not(source, states)),
+        "paused": _pause(source.pause),
         "polls": counts.of(m.POLLS, *label),
         "polled": counts.of(m.TASKS_POLLED, *label),
     }
+
+
+def _pause(pause: Pause | None) -> Json | None:
+    if pause is None:
+        return None
+    told = pauses.row(pause)
+    return {**told, "reason": redact(pause.reason), "text": redact(pause.text)}
 
 
 def _why_not(source: Source, states: Counter[str]) -> str:
@@ -199,6 +209,7 @@ def _left_over(sources: Sequence[Source], standing: Mapping[TaskListId, Standing
             "slots": 0,
             "lastPoll": None,
             "notPolled": "not among the task lists any more",
+            "paused": None,
             "polls": 0,
             "polled": 0,
         }

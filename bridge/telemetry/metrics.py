@@ -71,6 +71,12 @@ POLLERS = Metric(
     "Pollers of the task list, by what they are at.",
     (*LIST, "state"),
 )
+PAUSED = Metric(
+    "swf_bridge_paused_seconds",
+    "gauge",
+    "Time for which an operator has paused the task list; 0 where it is not paused.",
+    LIST,
+)
 TASKS_POLLED = Metric(
     "swf_bridge_tasks_polled_total",
     "counter",

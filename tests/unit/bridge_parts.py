@@ -15,6 +15,7 @@ from bridge.flow.peers import NOTICE_TYPE, Peers, decode_notice
 from bridge.flow.settlement import Settlement
 from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
+from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
 from bridge.message import ATTEMPT_HEADER, Message, RoutingKey, encode_task
 from bridge.rabbitmq import pika_tables
@@ -228,6 +229,7 @@ class Bench:
     def __init__(self, path: Path, *, limit: int = 4) -> None:
         self.window = Slots({LABEL: limit})
         self.journal = Journal(path, slots=self.window, lock_timeout=0)
+        self.pauses = Pauses(self.journal)
         self.publisher = Recorder()
         self.metrics = Metrics()
         self.swf = ScriptedSwf()

@@ -22,6 +22,10 @@ SHOWN_BY = {
         acceptance/test_polling.py::test_refused_polls_name_domain_list_action_and_cause_and_other_lists_go_on
         swf_not_permitted swf_access_denied
     """,
+    "an operator pauses a list": """
+        acceptance/test_pausing.py::test_a_pause_holds_over_a_kill_and_not_one_poll_of_the_list_reaches_swf
+        unit/test_pauses.py::test_a_pause_ends_by_itself_and_nobody_is_named_for_it
+    """,
     "a poll is cut after SWF gave a task away": "swf_cut_after swf_half_body",
     "the disk is full or read-only": """
         acceptance/test_journal_faults.py::test_a_journal_that_cannot_be_written_stops_polls_alone

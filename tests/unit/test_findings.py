@@ -6,7 +6,7 @@ import pytest
 from bridge.rabbitmq.queue_watch import Gate, Wanted, _why_not
 from bridge.status.checks import Kind
 from bridge.status.diagnosis import _idle, by_trouble, findings
-from tests.snapshots import NOW, check, row, snapshot
+from tests.snapshots import NOW, check, paused, row, snapshot
 
 ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()
 KEY = {"key": "greet.1.0", "seconds": 75.0, "reason": "no queue is bound"}
@@ -32,6 +32,7 @@ LOOK = {
     "held": {"replies": {"held": 2, "outcomes": {}}},
     "full": {"lists": [row(inFlight=100)]},
     "idle": {"lists": [row(notPolled="queue work has no consumer")]},
+    "paused": {"lists": [row(paused=paused(), notPolled="paused by uid 0: moving")]},
     "failed back": {"lastErrors": [event("task.failed_back", reason="no worker")]},
     "dead": {
         "lastErrors": [event("reply.dead_lettered", code="not-json")],
@@ -120,6 +121,20 @@ def test_a_queue_without_consumers_is_a_reason_to_look(why):
 @pytest.mark.parametrize("why", ["holds 100 messages already", "is not seen yet"])
 def test_a_queue_with_enough_messages_is_none(why):
     assert found(lists=[row(notPolled=f"queue work {why}")]) == []
+
+
+def test_lists_that_were_paused_together_are_one_finding():
+    rows = [row(taskList=name, paused=paused(), notPolled="x") for name in "abc"]
+    rows.append(row(taskList="d", paused=paused(text="paused by uid 1000")))
+    first, second = found(lists=rows)
+    assert first.title == "dev/a, dev/b and 1 more are paused"
+    assert (second.title, second.detail) == ("dev/d is paused", "paused by uid 1000")
+
+
+def test_a_snapshot_of_a_version_without_pauses_is_read_too():
+    without = row()
+    del without["paused"]
+    assert found(lists=[without]) == []
 
 
 def test_lists_that_are_not_polled_come_first_in_their_order():

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bridge.status import page
-from tests.snapshots import NOW, check, row, snapshot
+from tests.snapshots import NOW, check, paused, row, snapshot
 
 VOID = {"meta", "link", "br"}
 
@@ -48,6 +48,14 @@ def test_a_daemon_that_does_well_says_so_first():
     assert "dev/images" in document.text
     assert "3 of 100" in document.text
     assert "worker-7" in document.text
+
+
+def test_a_paused_list_says_by_whom_and_why_and_is_nothing_wrong():
+    told = "paused by uid 0: <b>\x1b[2J"
+    document = shown(lists=[row(paused=paused(text=told), notPolled=told)])
+    assert "dev/images is paused" in document.text
+    assert "no: paused by uid 0: <b>\ufffd[2J" in document.text
+    assert "What wants a look" in document.text
 
 
 def test_what_is_wrong_is_told_with_what_it_means_and_what_to_do():

@@ -60,7 +60,7 @@ def make(bench, ready, monkeypatch):
 
     def make(room=1, **given):
         source = given.pop("source", None) or Source(
-            LABEL, publisher=Ready(ready), journal=bench.journal
+            LABEL, publisher=Ready(ready), journal=bench.journal, pauses=bench.pauses
         )
         parts = {
             "swf": Scripted(bench.swf.make),
@@ -119,6 +119,53 @@ def test_an_empty_poll_gives_its_slot_back_and_is_paced(bench, make):
 def test_an_empty_poll_that_was_held_is_followed_at_once(bench, make, monkeypatch):
     monkeypatch.setattr(module, "PACE", 0.0)
     assert turn(make()) <= 0
+
+
+def test_no_poll_begins_while_the_list_is_paused_and_it_says_why(bench, make):
+    part = make()
+    bench.pauses.pause([LABEL], seconds=None, uid=7, reason="moving")
+    turn(part)
+    (poller,) = part.pollers
+    assert polled(bench) == []
+    assert (poller.state, poller.text) == (PollerState.PAUSED, "paused by uid 7: moving")
+    bench.pauses.resume([LABEL], uid=7)
+    turn(part)
+    assert polled(bench) == ["poll"]
+
+
+def test_a_list_that_is_paused_while_its_poller_waits_for_a_slot_is_not_polled(
+    bench, make, monkeypatch
+):
+    part = make()
+    acquire = bench.window.acquire
+
+    def pause_meanwhile(label, timeout):
+        bench.pauses.pause([LABEL], seconds=None, uid=0, reason="")
+        return acquire(label, timeout)
+
+    monkeypatch.setattr(bench.window, "acquire", pause_meanwhile)
+    turn(part)
+    assert polled(bench) == []
+    assert bench.window.polls(LABEL) == 0
+
+
+def test_a_list_that_is_resumed_is_polled_at_once(bench, make, monkeypatch):
+    monkeypatch.setattr(module, "TICK", 30.0)
+    bench.pauses.pause([LABEL], seconds=None, uid=0, reason="")
+    part = make()
+    thread = threading.Thread(target=part.turn)
+    thread.start()
+    until(lambda: bench.pauses.of(LABEL).over._cond._waiters)
+    bench.pauses.resume([LABEL], uid=0)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert polled(bench) == ["poll"]
+
+
+def test_another_list_is_polled_while_one_is_paused(bench, make):
+    bench.pauses.pause([("demo", "other")], seconds=None, uid=0, reason="")
+    turn(make())
+    assert polled(bench) == ["poll"]
 
 
 def test_the_same_task_given_twice_holds_one_slot(bench, make):

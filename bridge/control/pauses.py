@@ -1,0 +1,99 @@
+"""The commands ``pause`` and ``resume``, on the daemon's side."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from bridge.control.request import Json, Output, Request
+from bridge.errors import Declined
+from bridge.journal.journal import Journal
+from bridge.journal.pauses import Pause, Pauses
+from bridge.journal.slots import Slots
+from bridge.task import TaskListId, cut
+
+LONGEST = 1e9
+"""Seconds of a pause at most."""
+NAME_SHOWN = 100
+
+
+class PauseCommands:
+    """Pauses the polls of task lists; ``halted`` tells whether the daemon is stopping."""
+
+    def __init__(
+        self, pauses: Pauses, slots: Slots, journal: Journal, *, halted: Callable[[], bool]
+    ) -> None:
+        self._pauses = pauses
+        self._slots = slots
+        self._journal = journal
+        self._halted = halted
+
+    def pause(self, request: Request) -> Output:
+        """Let no new poll of the lists begin; those that are paused already stay as they are."""
+        self._go_on()
+        labels = self._meant(request, self._slots.labels)
+        span = request.seconds("seconds")
+        if span is not None and not 0 < span <= LONGEST:
+            raise Declined("usage", f"seconds must be more than 0, and {LONGEST:.0f} at most")
+        before = [each for label in labels if (each := self._pauses.of(label))]
+        made = self._pauses.pause(
+            labels, seconds=span, uid=request.uid, reason=request.text("reason")
+        )
+        yield {"result": self._result(made, [_name(each.label) for each in before])}
+
+    def resume(self, request: Request) -> Output:
+        """Let the lists be polled again; also one that is paused and among the settings no more."""
+        self._go_on()
+        paused = [each.label for each in self._pauses.all()]
+        known = list(dict.fromkeys([*self._slots.labels, *paused]))
+        labels = paused if request.flag("all") else self._meant(request, known)
+        if not labels:
+            raise Declined("not-found", "no task list is paused")
+        ended = self._pauses.resume(labels, uid=request.uid)
+        resumed = {each.label for each in ended}
+        yield {"result": self._result(ended, [_name(e) for e in labels if e not in resumed])}
+
+    def _result(self, changed: Iterable[Pause], unchanged: Sequence[str]) -> Json:
+        lists = [{**row(each), "openPolls": self._slots.polls(each.label)} for each in changed]
+        kept = self._journal.writable.is_set()
+        return {"lists": lists, "unchanged": unchanged, "kept": kept}
+
+    def _meant(self, request: Request, known: Sequence[TaskListId]) -> list[TaskListId]:
+        """The lists that are named. Raises Declined where none is, and for a name of none."""
+        if request.flag("all"):
+            return list(known)
+        names = request.texts("lists")
+        if not names:
+            raise Declined("usage", "name task lists, or say all")
+        return list(dict.fromkeys(_named(each, known) for each in names))
+
+    def _go_on(self) -> None:
+        if self._halted():
+            raise Declined("stopping", "the daemon is stopping; nothing was changed")
+
+
+def row(pause: Pause) -> Json:
+    """A pause as plain data."""
+    left = None if pause.until is None else max(0.0, round(pause.due - time.monotonic(), 1))
+    return {
+        "domain": pause.label[0],
+        "taskList": pause.label[1],
+        "since": pause.since,
+        "until": pause.until,
+        "left": left,
+        "uid": pause.uid,
+        "reason": pause.reason,
+    }
+
+
+def _named(name: str, known: Sequence[TaskListId]) -> TaskListId:
+    """The list that is meant by its name or by ``domain/list``. Raises Declined."""
+    found = [label for label in known if name in (label[1], _name(label))]
+    shown = cut(name, NAME_SHOWN)
+    if not found:
+        raise Declined("not-found", f"no task list {shown} is polled here")
+    if len(found) > 1:
+        raise Declined("usage", f"several: say {' or '.join(map(_name, found))}")
+    return found[0]
+
+
+def _name(label: TaskListId) -> str:
+    return "/".join(label)

@@ -1,0 +1,126 @@
+"""The task lists that an operator has paused: no poll of them begins, over restarts too."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bridge.journal.journal import Journal
+from bridge.task import REASON_LIMIT, TaskListId, cut
+
+log = logging.getLogger(__name__)
+
+_PAUSE = "INSERT OR REPLACE INTO pause VALUES (?, ?, ?, ?, ?, ?)"
+_RESUME = "DELETE FROM pause WHERE domain = ? AND task_list = ?"
+_PAUSES = "SELECT domain, task_list, since, until, uid, reason FROM pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Who has paused a task list, when and why. Times are seconds since the epoch."""
+
+    label: TaskListId
+    since: float
+    until: float | None
+    """None: until somebody resumes it."""
+    uid: int
+    reason: str
+    due: float
+    """Monotonic seconds at which it ends, whatever becomes of the clock on the wall."""
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def text(self) -> str:
+        """Why the list is not polled, in a sentence for an operator."""
+        told = f"paused by uid {self.uid}"
+        if self.until is not None:
+            told += time.strftime(" until %Y-%m-%d %H:%M:%S UTC", time.gmtime(self.until))
+        return f"{told}: {self.reason}" if self.reason else told
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        return max(0.0, time.time() - self.since)
+
+
+class Pauses:
+    """The pauses that stand, in the journal too. Safe to use from any thread."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._changing = threading.Lock()
+        """Held over a change and its commit: both happen in one order."""
+        self._standing: dict[TaskListId, Pause] = {}
+        for domain, name, since, until, uid, reason in journal.read(_PAUSES):
+            pause = Pause((domain, name), since, until, uid, reason, _due(until))
+            self._standing[pause.label] = pause
+            log.info("list.found_paused", extra=_fields(pause))
+
+    def __repr__(self) -> str:
+        return f"<Pauses {len(self._standing)}>"
+
+    def of(self, label: TaskListId) -> Pause | None:
+        """The pause of the list, if it is paused."""
+        return self._standing.get(label)
+
+    def all(self) -> list[Pause]:
+        """Every pause, of lists that are among the settings no more too."""
+        return list(self._standing.values())
+
+    def pause(
+        self, labels: Iterable[TaskListId], *, seconds: float | None, uid: int, reason: str
+    ) -> list[Pause]:
+        """Let no new poll of these lists begin, for so many seconds or until they are resumed.
+
+        Returns the pauses that it made: what is paused already stays as it is. The reason is cut
+        to REASON_LIMIT.
+        """
+        now = time.time()
+        until = None if seconds is None else now + seconds
+        reason = cut(reason.encode(errors="backslashreplace").decode(), REASON_LIMIT)
+        made = []
+        with self._changing:
+            for label in labels:
+                if label not in self._standing:
+                    pause = Pause(label, now, until, uid, reason, _due(until))
+                    self._standing[label] = pause
+                    self._journal.execute(_PAUSE, *label, now, until, uid, reason)
+                    log.info("list.paused", extra=_fields(pause))
+                    made.append(pause)
+        return made
+
+    def resume(self, labels: Iterable[TaskListId], *, uid: int) -> list[Pause]:
+        """Let these lists be polled again; the pauses that this has ended."""
+        return [
+            pause for label in labels if (pause := self.of(label)) and self._end(pause, uid=uid)
+        ]
+
+    def end_due(self) -> None:
+        """End what has lasted as long as it was to. Call it about once a second."""
+        now = time.monotonic()
+        for pause in self.all():
+            if pause.due <= now:
+                self._end(pause)
+
+    def _end(self, pause: Pause, **by: int) -> bool:
+        with self._changing:
+            if self._standing.get(pause.label) is not pause:
+                return False
+            del self._standing[pause.label]
+            self._journal.execute(_RESUME, *pause.label)
+        domain, task_list = pause.label
+        told = {"domain": domain, "task_list": task_list, "seconds": round(pause.seconds, 1), **by}
+        log.info("list.resumed", extra=told)
+        pause.over.set()
+        return True
+
+
+def _due(until: float | None) -> float:
+    return float("inf") if until is None else time.monotonic() + until - time.time()
+
+
+def _fields(pause: Pause) -> dict[str, object]:
+    domain, task_list = pause.label
+    told = {"domain": domain, "task_list": task_list, "uid": pause.uid, "reason": pause.reason}
+    return told if pause.until is None else {**told, "seconds": round(pause.until - time.time(), 1)}
