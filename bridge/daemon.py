@@ -143,7 +143,10 @@ class Daemon:
     def _tick(self) -> None:
         if not self._parts.report.stuck():
             self._notifier.watchdog()
-        self._notifier.status(self._parts.report.summary())
+        try:
+            self._notifier.status(self._parts.report.summary())
+        except Exception:
+            log.exception("status.failed", extra={"path": "STATUS"})
 
     # --- drain ---
 

@@ -64,7 +64,8 @@ class Facts(Protocol):
 class StatusServer(Listener):
     """Serves what ``facts`` tell on ``address``: a part of the daemon.
 
-    An address that cannot be listened on costs a warning and is tried again; ``run`` goes on.
+    An address that cannot be listened on costs a warning and is tried again; ``run`` goes on, as it
+    does after anything unforeseen: who looks on must not end the work.
     """
 
     name = "status"
@@ -85,19 +86,25 @@ class StatusServer(Listener):
         while not self._stopping.is_set():
             self.moved = monotonic()
             try:
-                listener = _bind(self.address)
-            except OSError as error:
+                self._listen_there()
+            except Exception as error:
+                if not isinstance(error, OSError):
+                    log.exception("status.failed", extra={"path": ""})
                 self._outage.begin(error)
                 self._stopping.wait(BIND_INTERVAL)
-                continue
-            self._outage.end()
-            self.names = _names(self.address[0])
-            self.address = listener.getsockname()[:2]
-            log.info("status.listening", extra={"address": "{}:{}".format(*self.address)})
-            self.listening.set()
-            self._listen(listener)
-            self.listening.clear()
+            finally:
+                self.listening.clear()
         self._close()
+
+    def _listen_there(self) -> None:
+        """Serve until asked to stop. Raises OSError where the address cannot be had."""
+        listener = _bind(self.address)
+        self._outage.end()
+        self.names = _names(self.address[0])
+        self.address = listener.getsockname()[:2]
+        log.info("status.listening", extra={"address": "{}:{}".format(*self.address)})
+        self.listening.set()
+        self._listen(listener)
 
     def stop(self) -> None:
         """Ask ``run`` to end; requests under way are not waited for. Never blocks."""

@@ -78,10 +78,7 @@ PAUSED = Metric(
     LIST,
 )
 TASKS_POLLED = Metric(
-    "swf_bridge_tasks_polled_total",
-    "counter",
-    "Tasks that SWF gave to this instance.",
-    LIST,
+    "swf_bridge_tasks_polled_total", "counter", "Tasks that SWF gave to this instance.", LIST
 )
 TASKS_PUBLISHED = Metric(
     "swf_bridge_tasks_published_total",
@@ -96,10 +93,7 @@ TASKS_FAILED_BACK = Metric(
     LIST,
 )
 TASKS_IN_FLIGHT = Metric(
-    "swf_bridge_tasks_in_flight",
-    "gauge",
-    "Tasks held by this instance and not yet settled.",
-    LIST,
+    "swf_bridge_tasks_in_flight", "gauge", "Tasks held by this instance and not yet settled.", LIST
 )
 TASKS_UNCONFIRMED = Metric(
     "swf_bridge_tasks_unconfirmed",
@@ -114,10 +108,7 @@ OLDEST_TASK = Metric(
     LIST,
 )
 SLOTS = Metric(
-    "swf_bridge_slots",
-    "gauge",
-    "Most tasks of the task list that may be in flight at once.",
-    LIST,
+    "swf_bridge_slots", "gauge", "Most tasks of the task list that may be in flight at once.", LIST
 )
 SLOTS_RELEASED = Metric(
     "swf_bridge_slots_released_total",
@@ -166,9 +157,7 @@ REPLIES = Metric(
     ),
 )
 REPLIES_HELD = Metric(
-    "swf_bridge_replies_held",
-    "gauge",
-    "Replies kept until SWF can be asked again.",
+    "swf_bridge_replies_held", "gauge", "Replies kept until SWF can be asked again."
 )
 DEAD_LETTERS = Metric(
     "swf_bridge_dead_letters_total",
@@ -177,10 +166,7 @@ DEAD_LETTERS = Metric(
     ("code",),
 )
 CANCEL_NOTICES = Metric(
-    "swf_bridge_cancel_notices_total",
-    "counter",
-    "Cancel requests of SWF handed to workers.",
-    LIST,
+    "swf_bridge_cancel_notices_total", "counter", "Cancel requests of SWF handed to workers.", LIST
 )
 SWF_REQUESTS = Metric(
     "swf_bridge_swf_requests_total",
@@ -237,20 +223,22 @@ THREAD_PROGRESS = Metric(
     ("thread",),
 )
 BUILD_INFO = Metric(
-    "swf_bridge_build_info",
-    "gauge",
-    "Always 1; the labels tell what runs.",
-    ("version", "python"),
+    "swf_bridge_build_info", "gauge", "Always 1; the labels tell what runs.", ("version", "python")
 )
 
 ALL: tuple[Metric, ...] = tuple(each for each in globals().values() if isinstance(each, Metric))
 
 
 class Metrics:
-    """The counts of one daemon. Every method may be called from any thread."""
+    """The counts of one daemon. Every method may be called from any thread.
+
+    ``count`` and ``observe`` raise nothing into the work that they count: what cannot be counted is
+    told, once a metric.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._uncounted: set[Metric] = set()
         self._numbers: dict[Metric, dict[Labels, float]] = {}
         # Per labels: observations in each bucket and above the last, then the sum of them all.
         self._spreads: dict[Metric, dict[Labels, list[float]]] = {}
@@ -269,13 +257,16 @@ class Metrics:
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Add ``by`` to a counter; 0 makes a series known before its first event."""
-        series = self._numbers[metric]
-        with self._lock:
-            try:
-                series[labels] += by
-            except KeyError:
-                _check(metric, labels)
-                series[labels] = by
+        try:
+            series = self._numbers[metric]
+            with self._lock:
+                try:
+                    series[labels] += by
+                except KeyError:
+                    _check(metric, labels)
+                    series[labels] = by
+        except Exception:  # noqa: BLE001 - whatever it is, the work goes on
+            self._tell_uncounted(metric)
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         """Give a gauge its value, where whoever knows it would rather say it than be asked."""
@@ -290,16 +281,25 @@ class Metrics:
 
     def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
         """Add one observation to a histogram."""
-        series = self._spreads[metric]
-        bucket = bisect_left(metric.buckets, seconds)
-        with self._lock:
-            try:
-                spread = series[labels]
-            except KeyError:
-                _check(metric, labels)
-                spread = series[labels] = _empty(metric)
-            spread[bucket] += 1
-            spread[-1] += seconds
+        try:
+            series = self._spreads[metric]
+            bucket = bisect_left(metric.buckets, seconds)
+            with self._lock:
+                try:
+                    spread = series[labels]
+                except KeyError:
+                    _check(metric, labels)
+                    spread = series[labels] = _empty(metric)
+                spread[bucket] += 1
+                spread[-1] += seconds
+        except Exception:  # noqa: BLE001
+            self._tell_uncounted(metric)
+
+    def _tell_uncounted(self, metric: Metric) -> None:
+        """Log the exception that is being handled, the first time for the metric."""
+        if metric not in self._uncounted:
+            self._uncounted.add(metric)
+            log.exception("metric.not_counted", extra={"metric": metric.name})
 
     def gauge(self, metric: Metric, read: Callable[[], Reading]) -> None:
         """Ask ``read`` for a gauge whenever somebody looks: a number, or one for each labels.

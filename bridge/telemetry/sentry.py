@@ -3,34 +3,45 @@
 Without a DSN nothing of it is imported and everything here costs next to nothing. An error is
 unexpected where one of our loggers tells it at ERROR or above with a traceback: whoever logs so
 need not know this module. Everything is redacted before it is sent.
+
+Sentry's SDK reads what workers write into headers, and may raise over it. Nothing that it raises
+ends or changes the work that it looks at: the work goes on unseen.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
 from threading import Lock
 from time import monotonic
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from bridge.errors import ConfigError
+from bridge.telemetry.outage import Outage
 from bridge.telemetry.redact import redact_value, register_secret
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
+
+log = logging.getLogger(__name__)
 
 BURST = 5
 """Events of one kind that are sent at once; after them one every ``REFILL`` seconds."""
 REFILL = 60.0
 KINDS = 500
 """Kinds of events told apart; all further ones share one budget."""
+TRACE_HEADERS = ("sentry-trace", "baggage")
+TRACE_HEADER_LIMIT = 8192
+"""Characters of a header that names a trace, by W3C Baggage; a longer one is not looked at."""
 
 _TAGS = "_swf_bridge_tags"
 _TAG_OF_FIELD = {"domain": "domain", "task_list": "task_list", "activity": "activity_type"}
 
 _sdk: ModuleType | None = None
 _tracing = False
+_failing = Outage(log, "sentry.failing", "sentry.back")
 _NOTHING: AbstractContextManager[None] = nullcontext()
 _NO_HEADERS: AbstractContextManager[Mapping[str, str]] = nullcontext({})
 
@@ -43,12 +54,18 @@ def start_sentry(
 ) -> None:
     """Send unexpected errors to ``dsn`` from now on, and traces of that share of the tasks.
 
-    Raises ConfigError for a DSN that is none.
+    Raises ConfigError for a DSN that is none; where the SDK fails otherwise, nothing is sent.
     """
+    if dsn:
+        register_secret(urlsplit(dsn).username or "")
+        with _unseen:
+            _start(dsn, environment, traces_sample_rate, release)
+
+
+def _start(
+    dsn: str, environment: str | None, traces_sample_rate: float, release: str | None
+) -> None:
     global _sdk, _tracing
-    if not dsn:
-        return
-    register_secret(urlsplit(dsn).username or "")
     import sentry_sdk  # noqa: PLC0415 — only where it is wanted
     from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415
     from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415
@@ -81,12 +98,18 @@ def start_sentry(
 def flush(seconds: float) -> None:
     """Wait for what is still to be sent, at most so long: the last thing of a drain."""
     if _sdk is not None:
-        _sdk.flush(timeout=seconds)
+        with _unseen:
+            _sdk.flush(timeout=seconds)
 
 
 def task_scope(domain: str, task_list: str, activity: str = "") -> AbstractContextManager[None]:
     """Tag what happens inside with a task's list and type, and let nothing of it pile up after."""
-    return _NOTHING if _sdk is None else _task_scope(_sdk, domain, task_list, activity)
+    if _sdk is None:
+        return _NOTHING
+    tags = {"domain": domain, "task_list": task_list}
+    if activity:
+        tags["activity_type"] = activity
+    return _Seen(partial(_task_scope, _sdk, tags), None)
 
 
 def work_scope() -> AbstractContextManager[None]:
@@ -94,7 +117,7 @@ def work_scope() -> AbstractContextManager[None]:
 
     It holds over every ``await`` of a conversation, for its line gives each a context of its own.
     """
-    return _NOTHING if _sdk is None else _work_scope(_sdk)
+    return _NOTHING if _sdk is None else _Seen(partial(_work_scope, _sdk), None)
 
 
 def publish_span(
@@ -108,7 +131,7 @@ def publish_span(
     if _sdk is None or not _tracing:
         return _NO_HEADERS
     data = {"messaging.destination.name": destination, "messaging.message.id": message_id}
-    return _publish_span(_sdk, name, data)
+    return _Seen(partial(_publish_span, _sdk, name, data), {})
 
 
 def process_span(
@@ -120,56 +143,107 @@ def process_span(
     data = {"messaging.destination.name": queue, "messaging.message.body.size": size}
     if message_id:
         data["messaging.message.id"] = message_id
-    return _process_span(_sdk, headers, queue, data)
+    return _Seen(partial(_process_span, _sdk, headers, queue, data), None)
 
 
-@contextmanager
-def _work_scope(sdk: ModuleType) -> Iterator[None]:
-    with sdk.isolation_scope() as scope:
-        scope.clear_breadcrumbs()
-        yield
+T = TypeVar("T")
 
 
-@contextmanager
-def _task_scope(sdk: ModuleType, domain: str, task_list: str, activity: str) -> Iterator[None]:
-    tags = {"domain": domain, "task_list": task_list}
-    if activity:
-        tags["activity_type"] = activity
-    with sdk.isolation_scope() as scope:
-        scope.clear_breadcrumbs()
-        scope.set_tags(tags)
-        try:
-            yield
-        except Exception as error:
+class _Unseen(AbstractContextManager[None]):
+    """Nothing that the SDK raises inside gets out; it is told by its type alone, and seldom.
+
+    Its text may quote what a worker wrote.
+    """
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, ConfigError) or not isinstance(error, Exception):
+            return False
+        _failing.begin(type(error).__name__)
+        return True
+
+
+_unseen = _Unseen()
+
+
+class _Seen(AbstractContextManager[T]):
+    """Work that Sentry looks at. What the work raises passes as it is, what the SDK raises never.
+
+    ``look`` enters the SDK's own context managers on a stack; the work gets what it returns, or
+    ``blind`` where it raises.
+    """
+
+    __slots__ = ("_blind", "_left", "_look")
+
+    def __init__(self, look: Callable[[ExitStack], T], blind: T) -> None:
+        self._look = look
+        self._blind = blind
+        self._left: ExitStack | None = None
+        """What is to be left once the work is through."""
+
+    def __enter__(self) -> T:
+        with _unseen, ExitStack() as stack:
+            seen = self._look(stack)
+            self._left = stack.pop_all()
+            return seen
+        return self._blind
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._left is not None:
+            with _unseen:
+                self._left.__exit__(kind, error, trace)
+                _failing.end()
+
+
+def _work_scope(sdk: ModuleType, stack: ExitStack) -> None:
+    stack.enter_context(sdk.isolation_scope()).clear_breadcrumbs()
+
+
+def _task_scope(sdk: ModuleType, tags: Mapping[str, str], stack: ExitStack) -> None:
+    scope = stack.enter_context(sdk.isolation_scope())
+    scope.clear_breadcrumbs()
+    scope.set_tags(tags)
+
+    def tag(_kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception):
             setattr(error, _TAGS, tags)  # whoever logs it has left the scope, and the thread too
-            raise
+
+    stack.push(tag)
 
 
-@contextmanager
 def _publish_span(
-    sdk: ModuleType, name: str, data: Mapping[str, object]
-) -> Iterator[Mapping[str, str]]:
-    with (
-        sdk.start_transaction(op="swf.activity_task", name=name, source="task"),
-        sdk.start_span(op="queue.publish", name=name) as span,
-    ):
-        _describe(span, data)
-        yield {"sentry-trace": sdk.get_traceparent(), "baggage": sdk.get_baggage()}
+    sdk: ModuleType, name: str, data: Mapping[str, object], stack: ExitStack
+) -> Mapping[str, str]:
+    stack.enter_context(sdk.start_transaction(op="swf.activity_task", name=name, source="task"))
+    _describe(stack.enter_context(sdk.start_span(op="queue.publish", name=name)), data)
+    return {"sentry-trace": sdk.get_traceparent(), "baggage": sdk.get_baggage()}
 
 
-@contextmanager
 def _process_span(
-    sdk: ModuleType, headers: Mapping[str, object], queue: str, data: Mapping[str, object]
-) -> Iterator[None]:
-    known = {key: value for key, value in headers.items() if isinstance(value, str)}
-    with sdk.isolation_scope():
-        transaction = sdk.continue_trace(known, op="swf.reply", name=queue, source="task")
-        with (
-            sdk.start_transaction(transaction),
-            sdk.start_span(op="queue.process", name=queue) as span,
-        ):
-            _describe(span, data)
-            yield
+    sdk: ModuleType,
+    headers: Mapping[str, object],
+    queue: str,
+    data: Mapping[str, object],
+    stack: ExitStack,
+) -> None:
+    known = {
+        name: value
+        for name in TRACE_HEADERS
+        if isinstance(value := headers.get(name), str) and len(value) <= TRACE_HEADER_LIMIT
+    }
+    stack.enter_context(sdk.isolation_scope())
+    transaction = sdk.continue_trace(known, op="swf.reply", name=queue, source="task")
+    stack.enter_context(sdk.start_transaction(transaction))
+    _describe(stack.enter_context(sdk.start_span(op="queue.process", name=queue)), data)
 
 
 def _describe(span: Any, data: Mapping[str, object]) -> None:

@@ -60,7 +60,7 @@ class Notifier:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
                 sock.settimeout(SEND_TIMEOUT)
                 sock.sendto(state.encode("utf-8", "replace"), address)
-        except (OSError, ValueError):
+        except Exception:  # noqa: BLE001 - of whatever kind: it is only told
             return
 
 

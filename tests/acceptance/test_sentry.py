@@ -65,6 +65,33 @@ def break_once(self):
 Publisher._work = break_once
 """
 
+BREAK_ALL_WHO_LOOK_ON = """
+import sentry_sdk
+from bridge.status import http, snapshot
+from bridge.status.health import Report
+from bridge.telemetry import metrics
+def fail(*given, **named):
+    raise RuntimeError("whoever looks on")
+sentry_sdk.isolation_scope = sentry_sdk.start_span = sentry_sdk.get_baggage = fail
+sentry_sdk.flush = fail
+metrics.bisect_left = fail
+snapshot.fields_of = Report.summary = http.StatusServer._listen = fail
+"""
+
+TRACED = f"{'a' * 32}-{'b' * 16}-1"
+HOSTILE_TRACES = [
+    *(
+        {"sentry-trace": TRACED, "baggage": f"sentry-sample_rate={rate}"}
+        for rate in ("inf", "-inf", "nan", "1e309", "9" * 5000, "-1", "x", "")
+    ),
+    {"sentry-trace": TRACED, "baggage": "sentry-sample_rate=0.5,sentry-sample_rand=inf"},
+    {"sentry-trace": TRACED, "baggage": "sentry-sample_rand=nan"},
+    {"sentry-trace": TRACED, "baggage": ",".join(f"sentry-{n}=inf" for n in range(5000))},
+    {"sentry-trace": "-" * 9000, "baggage": "=;,%"},
+    {"sentry-trace": 17, "baggage": ["sentry-sample_rate=inf"]},
+]
+"""What a worker may write where a trace is looked for."""
+
 TELL_MODULES = """
 import atexit, sys
 def tell():
@@ -227,6 +254,40 @@ def test_a_sampled_task_bears_a_trace_that_its_reply_continues(
     assert process["contexts"]["trace"]["trace_id"] == trace
     assert process["spans"][0]["data"]["messaging.destination.name"] == "swf.replies"
     assert_nothing_secret(sentry, swf)
+
+
+def test_no_trace_that_a_reply_bears_ends_the_daemon_or_keeps_the_reply_from_swf(
+    swf: LocalSwf, worker: Worker, start: Start, sentry: Sentry
+) -> None:
+    worker.queue()
+    bridge = start(sentry_dsn=sentry.dsn, sentry_traces_sample_rate=1)
+    submitted = [swf.submit("greet") for _ in HOSTILE_TRACES]
+    for trace in HOSTILE_TRACES:
+        body = {"taskToken": worker.take().json["taskToken"], "status": "completed"}
+        worker.send(body, headers=trace)
+    assert all(swf.wait_closed(each, 10) for each in submitted), bridge.log
+    assert worker.until(lambda: worker.ready("swf.replies") == 0)
+    assert bridge.stop() == 0
+    assert not sentry.events
+    (told,) = bridge.events("sentry.failing")
+    assert told["error"] == "OverflowError"
+    assert not worker.ready(DEAD)
+
+
+def test_whoever_looks_on_and_fails_at_every_turn_neither_ends_nor_changes_the_work(
+    swf: LocalSwf, worker: Worker, breaking: Breaking
+) -> None:
+    worker.queue()
+    bridge = breaking(BREAK_ALL_WHO_LOOK_ON, sentry_traces_sample_rate=1, http="127.0.0.1:0")
+    submitted = [swf.submit("greet") for _ in range(3)]
+    for _ in submitted:
+        worker.complete(worker.take())
+    worker.send(b"no JSON")
+    assert all(swf.wait_closed(each, 10) for each in submitted), bridge.log
+    assert worker.take(DEAD).headers["swf-bridge-error"] == "not-json"
+    for told in ("sentry.failing", "metric.not_counted", "status.failed", "status.unavailable"):
+        bridge.wait(told)
+    assert bridge.stop() == 0
 
 
 @pytest.mark.parametrize("with_dsn", [False, True])

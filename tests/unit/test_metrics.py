@@ -119,10 +119,18 @@ def test_a_gauge_that_cannot_be_read_spoils_no_other(counts, caplog):
     assert [record.message for record in caplog.records] == ["metric.unreadable"]
 
 
-@pytest.mark.parametrize("labels", [(), ("dev",), ("dev", "images", "task", "more")])
-def test_a_wrong_number_of_labels_is_an_error_of_the_caller(counts, labels):
-    with pytest.raises(ValueError, match="swf_bridge_polls_total"):
+@pytest.mark.parametrize("labels", [(), ("dev",), ("dev", "images", "task", "more"), ([], {}, 1)])
+def test_what_cannot_be_counted_is_told_once_and_raises_into_no_work(counts, caplog, labels):
+    for _ in range(2):
         counts.count(metrics.POLLS, *labels)
+        counts.observe(metrics.TASK_DURATION, 1.0, *labels)
+        counts.observe(metrics.JOURNAL_COMMIT, "no number")
+    told = [(record.message, record.metric) for record in caplog.records]
+    assert told == [
+        ("metric.not_counted", metric.name)
+        for metric in (metrics.POLLS, metrics.TASK_DURATION, metrics.JOURNAL_COMMIT)
+    ]
+    assert all(record.exc_info for record in caplog.records)
 
 
 def test_no_count_is_lost_between_threads(counts):

@@ -82,7 +82,16 @@ def sentry():
 
 
 def run(code, dsn=""):
-    """Run ``code`` in a process of its own: one process has one Sentry client."""
+    """What ``code`` prints in a process of its own: one process has one Sentry client."""
+    return ran(code, dsn).stdout
+
+
+def errors_of(code, dsn):
+    """What it logs."""
+    return ran(code, dsn).stderr
+
+
+def ran(code, dsn):
     result = subprocess.run(
         [sys.executable, "-c", PROLOGUE + textwrap.dedent(code), dsn],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd()},
@@ -92,7 +101,7 @@ def run(code, dsn=""):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    return result.stdout
+    return result
 
 
 def test_without_a_dsn_nothing_of_sentry_is_imported():
@@ -276,6 +285,122 @@ def test_a_trace_goes_from_the_publish_through_the_headers_to_the_reply(sentry):
         250,
     )
     assert sentry.envelopes[0][0]["trace"]["public_key"] == "publickey"
+
+
+HOSTILE_TRACES = [
+    *(
+        (f"{'a' * 32}-{'b' * 16}-1", f"sentry-sample_rate={rate}")
+        for rate in (
+            "inf",
+            "-inf",
+            "nan",
+            "1e309",
+            "9" * 5000,
+            "-1",
+            "",
+            "x",
+            "%00",
+            "\ud800",
+            "1,sentry-sample_rate=inf",
+        )
+    ),
+    *(
+        (f"{'a' * 32}-{'b' * 16}-1", f"sentry-sample_rate=0.5,sentry-{name}=inf")
+        for name in ("sample_rand", "trace_id", "public_key", "sampled", "release", "org_id")
+    ),
+    (f"{'a' * 32}-{'b' * 16}-1", "sentry-sample_rand=nan,sentry-sample_rate=nan"),
+    (f"{'a' * 32}-{'b' * 16}-0", "=,;=;,,sentry-=;sentry"),
+    ("-" * 9000, "sentry-a=" + "b" * 100_000),
+    (f"{'0' * 32}-{'0' * 16}-2", None),
+    ("\0-\ud800-1", ["no", "text"]),
+]
+
+
+def test_no_headers_of_a_worker_end_or_change_the_work_that_bears_them(sentry):
+    told = run(
+        f"""
+        start_sentry(dsn, traces_sample_rate=1.0)
+        done, passed = 0, 0
+        for trace, baggage in {HOSTILE_TRACES!r}:
+            headers = {{"sentry-trace": trace, "baggage": baggage}}
+            with process_span(headers, "swf.replies", "18", 250): done += 1
+            error = ValueError("the work's own")
+            try:
+                with process_span(headers, "swf.replies"): raise error
+            except ValueError as found: passed += found is error
+        with process_span({{}}, "swf.replies", "the last"): pass
+        flush(5)
+        print(done, passed)
+        """,
+        sentry.dsn,
+    )
+    assert told == f"{len(HOSTILE_TRACES)} {len(HOSTILE_TRACES)}\n"
+    last = sentry.transactions[-1]["spans"][0]["data"]
+    assert last["messaging.message.id"] == "the last", "Sentry looks on at what comes after"
+
+
+def test_nothing_that_the_sdk_raises_going_in_or_out_reaches_the_work(sentry):
+    told = run(
+        """
+        import contextlib, sentry_sdk
+        from sentry_sdk.tracing import Span, Transaction
+        start_sentry(dsn, traces_sample_rate=1.0)
+        def fail(*args, **given): raise OverflowError("Tok3n")
+        @contextlib.contextmanager
+        def fail_at_the_end(*args, **given):
+            yield sentry_sdk.get_isolation_scope()
+            fail()
+        broken = [(sentry_sdk, name, broken) for broken in (fail, fail_at_the_end) for name in (
+            "isolation_scope", "continue_trace", "start_transaction", "start_span",
+            "get_traceparent", "get_baggage")]
+        broken += [(kind, name, fail) for kind in (Span, Transaction)
+            for name in ("__enter__", "__exit__", "set_data", "finish")]
+        scopes = [lambda: task_scope("dev", "images"), sentry.work_scope,
+            lambda: publish_span("swf.activities", "17"), lambda: process_span({}, "swf.replies")]
+        bad = []
+        for where, name, how in broken:
+            whole = getattr(where, name)
+            setattr(where, name, how)
+            for number, scope in enumerate(scopes):
+                done = False
+                error = KeyError(name)
+                try:
+                    with scope(): done = True
+                    with scope(): raise error
+                except BaseException as found:
+                    if done and found is error: continue
+                bad.append((where, name, how, number))
+            setattr(where, name, whole)
+        sentry_sdk.flush = fail; flush(1)
+        sentry_sdk.init = fail; start_sentry(dsn)
+        class Frozen(Exception):
+            def __setattr__(self, name, value): fail()
+        try:
+            with task_scope("dev", "images"): raise Frozen
+        except Frozen: print(len(broken), bad)
+        """,
+        sentry.dsn,
+    )
+    assert told == "20 []\n"
+
+
+def test_a_failure_of_the_sdk_is_told_by_its_type_alone_and_once(sentry):
+    code = """
+        import sentry_sdk
+        start_sentry(dsn, traces_sample_rate=1.0)
+        headers = {"sentry-trace": "a" * 32 + "-" + "b" * 16 + "-1",
+            "baggage": "sentry-sample_rate=inf"}
+        for _ in range(100):
+            with process_span(headers, "swf.replies"): pass
+            with process_span({}, "swf.replies"): pass
+        flush(5)
+    """
+    lines = [json.loads(line) for line in errors_of(code, sentry.dsn).splitlines()]
+    assert [(line["event"], line.get("error")) for line in lines] == [
+        ("sentry.failing", "OverflowError"),
+        ("sentry.back", None),
+    ]
+    assert lines[0]["level"] == "warning"
 
 
 def test_without_sampling_no_message_bears_trace_headers(sentry):
