@@ -8,7 +8,7 @@ limit of 1,000,000 with which the bridge declares the queue.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -49,7 +49,7 @@ class DeadLetterConsumer(Connection):
 
     def __init__(
         self,
-        urls: Sequence[str],
+        urls: Iterable[str],
         tls: Tls,
         queue: str,
         on_dead_letter: "Callable[[DeadLetterConsumer, DeadLetter], object]",

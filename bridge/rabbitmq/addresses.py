@@ -2,9 +2,11 @@
 
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from bridge.telemetry.redact import register_secret
 
 _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 
@@ -28,11 +30,12 @@ class Addresses:
     """What to connect to next. Owned by one thread.
 
     A host name with several addresses is as several URLs. A round tries each once; names are
-    looked up anew for every round.
+    looked up anew for every round. ``urls`` are iterated before each try: others begin a round.
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        self._urls = tuple(urls)
+    def __init__(self, urls: Iterable[str]) -> None:
+        self._source = urls
+        self._urls: tuple[str, ...] = ()
         self._tried: list[Address] = []
         self._left: deque[Address] = deque()
 
@@ -43,8 +46,13 @@ class Addresses:
 
     def next(self) -> Address:
         """The next address to try; begins a round where none is left of the one before."""
-        if not self._left:
+        urls = tuple(self._source)
+        if not self._left or urls != self._urls:
+            for each in urls:
+                register_secret(each)
+            self._urls = urls
             self._tried = []
+            self._left.clear()
             self._left.extend(each for url in self._urls for each in self._resolved(url))
         address = self._left.popleft()
         self._tried.append(address)

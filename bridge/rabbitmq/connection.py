@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from bridge.rabbitmq.amqp import (
     Tls,
     cause,
     parameters,
+    turned_away,
 )
 from bridge.rabbitmq.setup import Missing, Run, Step, Steps, declare
 from bridge.rabbitmq.topology import Binding, Item
@@ -68,7 +69,7 @@ class Connection(ABC):
     def __init__(
         self,
         name: str,
-        urls: Sequence[str],
+        urls: Iterable[str],
         tls: Tls,
         items: Iterable[Item],
         *,
@@ -84,6 +85,8 @@ class Connection(ABC):
         self.outage = Outage(log, "broker.lost", "broker.connected", connection=name)
         self.node = ""
         """The address that is used, and what RabbitMQ calls itself there; kept while away."""
+        self.turned_away = False
+        """Whether RabbitMQ is there and does not let us in: a person must mend a login."""
         self.lacks: dict[Item, str] = {}
         """Replaced and never changed, so that other threads may read it."""
         self._addresses = Addresses(urls)
@@ -151,6 +154,7 @@ class Connection(ABC):
             if self._stopping.is_set():
                 return
             why = cause(self._error) if self._error else "connection closed"
+            self.turned_away = self._error is not None and turned_away(self._error)
             self.outage.begin(why, address=address.shown)
             if self._addresses.tried_all:
                 self._pause(self._backoff.next())

@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -121,7 +121,7 @@ class Consumer(Connection):
 
     def __init__(
         self,
-        urls: Sequence[str],
+        urls: Iterable[str],
         tls: Tls,
         items: Iterable[Item],
         *,

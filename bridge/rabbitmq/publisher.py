@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -83,7 +83,7 @@ class Publisher(Connection):
 
     def __init__(
         self,
-        urls: Sequence[str],
+        urls: Iterable[str],
         tls: Tls,
         items: Iterable[Item],
         *,

@@ -6,7 +6,7 @@ asks RabbitMQ once a second for the consumers and the ready messages of each suc
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -60,7 +60,7 @@ class Demand(Connection):
     """A part: looks at the queues of the task lists that name one."""
 
     def __init__(
-        self, urls: Sequence[str], tls: Tls, wanted: Mapping[TaskListId, Wanted], *, declare: bool
+        self, urls: Iterable[str], tls: Tls, wanted: Mapping[TaskListId, Wanted], *, declare: bool
     ) -> None:
         super().__init__("demand", urls, tls, (), declare=declare)
         self.gates = {label: Gate(each) for label, each in wanted.items()}

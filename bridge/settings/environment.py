@@ -29,6 +29,7 @@ class Found(NamedTuple):
     value: str
     variable: str
     source: str
+    file: Path | None = None
 
 
 def read(
@@ -75,7 +76,7 @@ def _credentials(
         except OSError as error:
             problems.append(f"{name.upper()}: its credential cannot be read: {error.strerror}")
         else:
-            yield Found(field, text, name.upper(), f"credential: {name}")
+            yield Found(field, text, name.upper(), f"credential: {name}", directory / name)
 
 
 def _nearest(name: str, variables: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ the variable and never repeats a value.
 
 import json
 import os
-import random
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bridge.errors import ConfigError
 from bridge.settings import files, validators
+from bridge.settings.amqp_urls import AmqpUrls
 from bridge.settings.environment import PREFIX, Found, read, sentence, variable
 from bridge.settings.validators import HttpAddress
 
@@ -57,9 +57,6 @@ class TaskList(BaseModel):
     def label(self) -> str:
         """Name the list in logs and metrics; SWF allows no / in either half."""
         return f"{self.domain}/{self.name}"
-
-
-_SEED = random.SystemRandom().getrandbits(64)
 
 
 class Settings(BaseSettings):
@@ -335,12 +332,11 @@ class Settings(BaseSettings):
         return settings
 
     @property
-    def amqp_order(self) -> tuple[str, ...]:
-        """The addresses in the order of this process: several instances use several nodes."""
-        if self.amqp_shuffle:
-            order = random.Random(_SEED)  # noqa: S311 - the same for each connection, no secret
-            return tuple(order.sample(self.amqp_urls, len(self.amqp_urls)))
-        return self.amqp_urls
+    def amqp_order(self) -> AmqpUrls:
+        """The addresses in the order of this process; those of a credential are read anew."""
+        found = self._found.get("amqp_url")
+        file = found.file if found else None
+        return AmqpUrls(self.amqp_urls, shuffle=self.amqp_shuffle, file=file)
 
     @property
     def amqp_urls(self) -> tuple[str, ...]:

@@ -150,16 +150,30 @@ def _broker(wrong: Sequence[_Wrong]) -> Finding:
             " queue.",
             "SwfBridgeBrokerBlocked",
         )
+    if all(each.state is State.REFUSED for each in wrong):
+        return Finding(
+            True,
+            "RabbitMQ refuses the bridge's login",
+            detail,
+            tasks,
+            f"Mend user, password, virtual host or certificate. {_RENEWED}",
+            "SwfBridgeBrokerAway",
+        )
     return Finding(
         True,
         "RabbitMQ is away",
         detail,
         tasks,
         "See that RabbitMQ runs, and that address, password and permissions are right:"
-        " `swf-bridge check --connect`. The bridge tries again by itself; a password or address"
-        " that has changed takes a restart.",
+        f" `swf-bridge check --connect`. The bridge tries again by itself. {_RENEWED}",
         "SwfBridgeBrokerAway",
     )
+
+
+_RENEWED = (
+    "A URL in the credential swf_bridge_amqp_url is read anew before each try; one in the"
+    " environment, and a credential of systemd's, takes a restart."
+)
 
 
 def _journal(why: str) -> Finding:

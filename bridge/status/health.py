@@ -197,6 +197,8 @@ def _connected(connection: Connection) -> Check:
         state, detail = State.OK, "connected"
     elif connection.blocked:
         state, detail = State.BLOCKED, "blocked by RabbitMQ"
+    elif connection.turned_away:
+        state = State.REFUSED
     return Check(Kind.BROKER, state, detail, subject=connection.name)
 
 

@@ -28,6 +28,7 @@ class Boto3:
         self, *, pollers: int, responders: int, read_timeout: float, aws: Aws | None = None
     ) -> None:
         aws = aws or Aws()
+        self._judged = aws.credentials.judged
         self._clients = {
             True: aws.make_client(connections=pollers, read_timeout=read_timeout),
             False: aws.make_client(connections=responders),
@@ -59,8 +60,10 @@ class Boto3:
         try:
             client = self._clients[call.held]
             answer: Answer = getattr(client, xform_name(call.operation))(**call.fields)
-        except Exception as error:  # noqa: BLE001 - botocore's parsers raise anything over noise
-            raise error_from(error) from None
+        except Exception as raised:  # noqa: BLE001 - botocore's parsers raise anything over noise
+            error = error_from(raised)
+            self._judged(error)
+            raise error from None
         return answer
 
     def _note_date(self, http_response: Any, **_: Any) -> None:

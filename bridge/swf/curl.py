@@ -10,6 +10,7 @@ be closed before a byte of the answer came, it sends the request again on a new 
 import json
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from botocore.credentials import ReadOnlyCredentials
@@ -58,6 +59,7 @@ class Curl:
             )
             for held in timeout
         }
+        self._judged = aws.credentials.judged
         self._credentials = KeptCredentials(aws.credentials)
         self._own = threading.local()
 
@@ -72,12 +74,17 @@ class Curl:
             handle = self._handle(call.held)
             setattr(self._own, name, handle)
         handle.prepare(call, self._credentials.now())
-        return handle.answer(handle.perform())
+        try:
+            return handle.answer(handle.perform())
+        except Exception as error:
+            self._judged(error)
+            raise
 
     def wire(self, room: int, *, held: bool) -> "CurlWire":
         """Where the calls of a line are made, ``room`` side by side; all are ``held`` or none."""
         multi = Multi(room, self._targets[held].timeout)
-        return CurlWire(multi, lambda: self._handle(held), self._credentials.current)
+        make = partial(self._handle, held)
+        return CurlWire(multi, make, self._credentials.current, self._judged)
 
     def _handle(self, held: bool) -> "_Handle":
         return _Handle(self._targets[held])
@@ -91,11 +98,13 @@ class CurlWire:
         multi: Multi,
         make_handle: Callable[[], "_Handle"],
         credentials: Callable[[], ReadOnlyCredentials],
+        judged: Callable[[Exception], object],
     ) -> None:
         self.wake = multi.wake
         self._multi = multi
         self._make_handle = make_handle
         self._credentials = credentials
+        self._judged = judged
         self._idle: list[_Handle] = []
         self._unsent: list[tuple[Any, Exception]] = []
 
@@ -119,6 +128,7 @@ class CurlWire:
             try:
                 found.append((whom, handle.answer(failure)))
             except Exception as error:  # noqa: BLE001 - raised again where the call is awaited
+                self._judged(error)
                 found.append((whom, error))
         return found
 

@@ -213,7 +213,7 @@ def test_a_provider_that_hangs_delays_no_call(
     asked, answered = threading.Event(), threading.Event()
 
     class Provider:
-        change = True
+        change, version = True, 0
         found = 0
 
         def get_frozen_credentials(self) -> ReadOnlyCredentials:
@@ -241,7 +241,7 @@ def test_credentials_that_are_gone_are_told_at_once_and_taken_when_they_are_back
     monkeypatch.setattr(credentials, "KEEP", 0.0)
 
     class Provider:
-        change = True
+        change, version = True, 0
         there = False
 
         def get_frozen_credentials(self) -> ReadOnlyCredentials:
