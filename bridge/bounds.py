@@ -2,12 +2,14 @@
 
 Python's own decoder recurses on the C stack. What it does with deep nesting differs between
 versions: RecursionError, a crash of the process, or success. So the depth is counted before it
-decodes, and nothing here or elsewhere relies on RecursionError. Every decoder of foreign JSON uses
-``decode_json``. Pure.
+decodes, and nothing here or elsewhere relies on RecursionError. Values are counted too: an array of
+a million empty objects is small and takes long. Every decoder of foreign JSON uses ``decode_json``.
+Pure.
 """
 
 import json
 import re
+from collections.abc import Collection
 from itertools import accumulate
 from typing import Any, NoReturn
 
@@ -21,46 +23,103 @@ _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
+END = 16 * 1024
+"""Bytes of a document's beginning and end in which ``texts_at_ends`` looks."""
+
+_TEXT = rb'"((?:[^"\\]|\\.)*+)"'
+_FIELD = re.compile(
+    _TEXT + rb"\s*+:\s*+(?:" + _TEXT + rb"|[-+.0-9a-zA-Z]++)\s*+(,\s*+|\}\s*+\Z)?+", re.DOTALL
+)
+
 
 class OverBound(ValueError):
     """A document is larger or deeper than its decoder takes."""
 
 
 class TooLarge(OverBound):
-    """A document has more bytes than its decoder takes."""
+    """A document has more bytes, or more values, than its decoder takes."""
 
 
 class TooDeep(OverBound):
     """A document nests arrays and objects deeper than its decoder takes."""
 
 
-def decode_json(document: bytes | str, *, depth: int = DEPTH, size: int = SIZE) -> Any:
+def decode_json(
+    document: bytes | str, *, depth: int = DEPTH, size: int = SIZE, values: int | None = None
+) -> Any:
     """The value of a JSON document (RFC 8259) in UTF-8, with or without a byte order mark.
 
-    Raises TooLarge over ``size`` bytes, TooDeep over ``depth`` levels, UnicodeDecodeError for
-    bytes that are not UTF-8, and ValueError, which all of these are too, for anything else that is
-    not JSON: NaN and the infinities are not. Takes time in proportion to the size.
+    Raises TooLarge over ``size`` bytes or over about so many ``values``, TooDeep over ``depth``
+    levels, UnicodeDecodeError for bytes that are not UTF-8, and ValueError, which all of these are
+    too, for anything else that is not JSON: NaN and the infinities are not. Takes time in
+    proportion to the size.
     """
     encoded = document.encode("utf-8", "surrogatepass") if isinstance(document, str) else document
-    check_json(encoded, depth=depth, size=size)
+    check_json(encoded, depth=depth, size=size, values=values)
     text = document if isinstance(document, str) else document.decode("utf-8-sig")
     return json.loads(text, parse_constant=_refuse_constant)
 
 
-def check_json(encoded: bytes, *, depth: int = DEPTH, size: int = SIZE) -> None:
+def check_json(
+    encoded: bytes, *, depth: int = DEPTH, size: int = SIZE, values: int | None = None
+) -> None:
     """Raise TooLarge or TooDeep where ``decode_json`` would: for what a library decodes."""
     if len(encoded) > size:
         raise TooLarge(f"{len(encoded)} bytes, over the bound of {size}")
-    if _deeper_than(depth, encoded):
+    most = len(encoded) if values is None else values
+    if _openings(encoded) <= depth and encoded.count(b",") + depth <= most:
+        return
+    bare = _STRINGS.sub(b"", encoded)
+    many = _openings(bare) + bare.count(b",") > most
+    if _deepest(bare, most) > depth:
         raise TooDeep(f"nested deeper than {depth} levels")
+    if many:
+        raise TooLarge(f"more than {values} values")
 
 
-def _deeper_than(depth: int, encoded: bytes) -> bool:
-    """Whether the document nests deeper; one that is not JSON may count as either."""
-    if encoded.count(b"[") + encoded.count(b"{") <= depth:
-        return False
-    brackets = _STRINGS.sub(b"", encoded).translate(None, _NOT_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > depth
+def texts_at_ends(document: bytes, names: Collection[str]) -> dict[str, str]:
+    """Those of the fields with text that show at the ends of an object too large to be decoded.
+
+    Looks at the first END bytes up to the first array or object, and at the last ones from the
+    first named field on. What stands deeper in the object is not taken for its own. Where the
+    document is no JSON, anything may come out of it.
+    """
+    head, tail = document[:END].removeprefix(b"\xef\xbb\xbf").lstrip(), document[-END:]
+    found: dict[str, str] = {}
+    if head[:1] == b"{":
+        found, _ = _fields(head, len(head) - len(head[1:].lstrip()))
+    for start in sorted(tail.rfind(b'"%s"' % name.encode()) for name in names):
+        fields, end = _fields(tail, start) if start >= 0 else ({}, 0)
+        if end == len(tail):
+            found |= fields
+            break
+    return {name: found[name] for name in names if name in found}
+
+
+def _fields(part: bytes, start: int) -> tuple[dict[str, str], int]:
+    """The fields with text in an unbroken row of fields from ``start`` on, and where it ends."""
+    found: dict[str, str] = {}
+    while field := _FIELD.match(part, start):
+        name, text, follows = field.groups()
+        if text is not None:
+            try:
+                found[json.loads(b'"%s"' % name)] = json.loads(b'"%s"' % text)
+            except ValueError:
+                break
+        start = field.end()
+        if not follows:
+            break
+    return found, start
+
+
+def _openings(encoded: bytes) -> int:
+    return encoded.count(b"[") + encoded.count(b"{")
+
+
+def _deepest(bare: bytes, most: int) -> int:
+    """How deep the first so many brackets nest; those of what is not JSON may count as any."""
+    brackets = bare.translate(None, _NOT_BRACKETS)[:most]
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def _refuse_constant(constant: str) -> NoReturn:

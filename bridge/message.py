@@ -1,17 +1,15 @@
 """The wire contract, both directions (contract §§2 and 3): SWF's words ↔ AMQP messages. Pure.
 
-A worker author who reads this file alone knows every byte that passes, and the routing key under
-which it does. Properties bear the names of AMQP 0-9-1; ``headers`` is one of them.
+A worker author who reads this file alone knows every byte that passes; ``routing.py`` has the key
+under which it does. Properties bear the names of AMQP 0-9-1; ``headers`` is one of them.
 """
 
-import hashlib
 import json
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bridge.bounds import TooDeep, decode_json
+from bridge.bounds import SIZE, TooDeep, TooLarge, decode_json, texts_at_ends
 from bridge.errors import BadReply, Rejected
 from bridge.task import (
     DETAILS_LIMIT,
@@ -44,14 +42,21 @@ DETAIL_HEADER = "swf-bridge-error-detail"
 DEATH_HEADER = "swf-bridge-death"
 """Why a task message was dead-lettered, once it waits for SWF at the tail of the queue."""
 
+CUT_HEADER = "swf-bridge-cut"
+"""The bytes that a body had whose end was left out when it came."""
+
 UNDECODABLE_HEADERS = "swf-bridge-undecodable-headers"
 """Stands for a message's headers where they cannot be decoded; it is never sent."""
+
+VALUES = 65_536
+"""Commas, arrays and objects of a reply, outside of strings: twice what SWF's limit leaves for."""
 
 DEAD_LETTER_CODES = {
     "not-utf8": "the body is not UTF-8",
     "not-json": "the body is not JSON (NaN and infinities are none)",
     "not-an-object": "the body is JSON, but not an object",
     "too-deep": "the body nests arrays and objects deeper than 100 levels",
+    "too-large": "the body is over 1 MiB or 65,536 values; a task that it names was failed",
     "token-missing": "neither the body nor the headers name a task token",
     "token-invalid": "the token is no string of 1 to 1,024 characters, or SWF calls it invalid",
     "status-missing": "neither the body nor the headers name a status",
@@ -60,12 +65,6 @@ DEAD_LETTER_CODES = {
     "refused-by-swf": "SWF refused the reply for good; the task was failed",
 }
 """Every value of ``swf-bridge-error``, and what it means."""
-
-ROUTING_FIELDS = ("domain", "task_list", "name", "version")
-KEY_LIMIT = 255
-"""Bytes of a short string in AMQP 0-9-1 (§4.2.5.3)."""
-_KEY_MARK = "~"
-_KEY_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,51 +179,6 @@ def encodable(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-# --- activity type → routing key ---------------------------------------------------------------
-
-
-class RoutingKey:
-    """Makes the routing key of a task from a template such as ``{name}.{version}``.
-
-    Raises ValueError for a template with anything but the plain fields of ROUTING_FIELDS.
-    """
-
-    def __init__(self, template: str) -> None:
-        self._template = template
-        for _, name, spec, conversion in string.Formatter().parse(template):
-            if name is not None and (name not in ROUTING_FIELDS or spec or conversion):
-                raise ValueError(
-                    f"only {', '.join('{' + f + '}' for f in ROUTING_FIELDS)} may stand in it"
-                )
-
-    def of(self, task: ActivityTask) -> str:
-        """The key of ``task``: at most 255 bytes, and always the same for the same type."""
-        return fit(
-            self._template.format(
-                domain=task.domain, task_list=task.task_list, name=task.name, version=task.version
-            )
-        )
-
-
-def fit(key: str) -> str:
-    """``key``, or where it is over 255 bytes its beginning, ``~`` and 16 digits of its SHA-256.
-
-    AMQP carries UTF-8, which has no lone surrogates: each becomes U+FFFD.
-    """
-    encoded = _utf8(key)
-    if len(encoded) <= KEY_LIMIT:
-        return encoded.decode()
-    tail = _KEY_MARK + hashlib.sha256(encoded).hexdigest()[:_KEY_DIGITS]
-    return encoded[: KEY_LIMIT - len(tail)].decode("utf-8", "ignore") + tail
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
-
-
 # --- worker → bridge ---------------------------------------------------------------------------
 
 
@@ -234,7 +188,10 @@ def decode_reply(body: bytes, headers: Mapping[str, Any]) -> Reply:
     Raises BadReply for what can never be a reply, and Rejected where the task is known and has
     to be failed for it.
     """
-    fields = _object(body) if body else {}
+    try:
+        fields = _object(body) if body else {}
+    except TooLarge as error:
+        raise _too_large(body, headers, error) from None
     token = _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
     status = _first(fields.get("status"), headers.get(STATUS_HEADER))
     match status:
@@ -257,7 +214,10 @@ def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
 
     Raises BadReply for a message that names no task.
     """
-    fields = _object(body) if body else {}
+    try:
+        fields = _object(body) if body else {}
+    except TooLarge as error:
+        raise BadReply("too-large", str(error)) from None
     token = _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
     return Failed(token, cut(f"undeliverable: {why_dead_lettered(headers)}", REASON_LIMIT))
 
@@ -274,9 +234,27 @@ def why_dead_lettered(headers: Mapping[str, Any]) -> str:
     return f"{reason} in queue {queue}, count {count}"
 
 
+def _too_large(body: bytes, headers: Mapping[str, Any], error: TooLarge) -> BadReply:
+    """A reply that is not decoded, with the task that it would close, where that can be seen."""
+    whole = headers.get(CUT_HEADER)
+    size = f"{whole} bytes, over the bound of {SIZE}" if isinstance(whole, int) else str(error)
+    why = f"reply is not read: {size}"
+    seen = texts_at_ends(body, ("taskToken", "status"))
+    status = _first(seen.get("status"), headers.get(STATUS_HEADER))
+    try:
+        token = _token(_first(seen.get("taskToken"), headers.get(TOKEN_HEADER)))
+    except BadReply:
+        token = ""
+    if token and status in ("completed", "failed", "canceled"):
+        return Rejected("too-large", why, token=token, reason=why)
+    return BadReply("too-large", why)
+
+
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        fields = decode_json(body, size=len(body))
+        fields = decode_json(body, size=SIZE, values=VALUES)
+    except TooLarge:
+        raise
     except UnicodeDecodeError:
         raise _bad("not-utf8") from None
     except TooDeep:

@@ -29,13 +29,13 @@ from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
-from bridge.message import RoutingKey
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer, settle_all
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.queue_watch import Demand, Wanted
 from bridge.rabbitmq.topology import Topology
+from bridge.routing import RoutingKey
 from bridge.settings.settings import Settings, TaskList
 from bridge.status.health import Report
 from bridge.status.http import StatusServer

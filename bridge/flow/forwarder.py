@@ -14,8 +14,9 @@ from bridge.backoff import delay
 from bridge.flow.responder import Responder
 from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
-from bridge.message import Message, RoutingKey, task_message
+from bridge.message import Message, task_message
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
+from bridge.routing import RoutingKey
 from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry

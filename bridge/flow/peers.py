@@ -17,9 +17,10 @@ from bridge.bounds import decode_json
 from bridge.flow.timer import Timer
 from bridge.journal.entry import InHand
 from bridge.journal.journal import Journal
-from bridge.message import Message, RoutingKey, cancellation, encode_json, properties_of
+from bridge.message import Message, cancellation, encode_json, properties_of
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
+from bridge.routing import RoutingKey
 from bridge.task import ActivityTask
 from bridge.telemetry import metrics as m
 from bridge.telemetry.metrics import Metrics

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from functools import partial
 
 from bridge.conversation import Conversation
-from bridge.errors import BadReply, Refused, Rejected, TaskClosed, Unavailable
+from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
 from bridge.message import decode_reply, decode_undeliverable
-from bridge.rabbitmq.consumer import Ack, Delivery, Outcome, Settled
+from bridge.rabbitmq.consumer import Ack, Delivery, Outcome, Settled, put_off
 from bridge.rabbitmq.topology import Topology
 from bridge.swf.client import Calls
 from bridge.swf.executor import Jobs
@@ -105,17 +105,27 @@ class Responder:
     async def handle(self, work: Work) -> Settled:
         """Handle one piece of work, and the replies that waited for their turn meanwhile.
 
-        Nothing that a worker sends raises here; PartFailed does, where the journal is damaged.
+        Nothing that a worker sends raises here, nor that memory is short: then the reply is kept.
+        PartFailed does, where the journal is damaged.
         """
         with sentry.work_scope():
             if not isinstance(work, Delivery):
                 return await work()
-            if work.queue == self._topology.notice_queue:
-                return [(work, await self._settlement.outcome(work, self._hear(work)))]
-            message_id = str(work.properties.get("message_id", ""))
-            headers = work.properties["headers"]
-            with sentry.process_span(headers, work.queue, message_id, len(work.body)):
-                return await self._take(work)
+            try:
+                return await self._handle(work)
+            except PartFailed:
+                raise
+            except Exception as error:
+                log.exception("reply.unexpected", extra={"error": type(error).__name__})
+                return [(work, put_off(work, Unavailable(type(error).__name__)))]
+
+    async def _handle(self, delivery: Delivery) -> Settled:
+        if delivery.queue == self._topology.notice_queue:
+            return [(delivery, await self._settlement.outcome(delivery, self._hear(delivery)))]
+        message_id = str(delivery.properties.get("message_id", ""))
+        headers = delivery.properties["headers"]
+        with sentry.process_span(headers, delivery.queue, message_id, len(delivery.body)):
+            return await self._take(delivery)
 
     async def _take(self, delivery: Delivery) -> Settled:
         undeliverable = delivery.queue == self._topology.undeliverable

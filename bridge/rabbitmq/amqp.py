@@ -15,7 +15,7 @@ from pika.adapters.utils.connection_workflow import (
     AMQPConnectorPhaseErrorBase,
     AMQPConnectorStackTimeout,
 )
-from pika.channel import Channel
+from pika.channel import Channel, ContentFrameAssembler
 from pika.credentials import ExternalCredentials
 from pika.exceptions import (
     AMQPConnectionError,
@@ -29,13 +29,17 @@ from pika.exceptions import (
 )
 from pika.spec import BasicProperties
 
-from bridge.message import Message
+from bridge.message import CUT_HEADER, Message
 
 __all__ = ["Channel", "ChannelClosedByBroker", "ConnectionClosedByBroker", "IOLoop"]
 
 HEARTBEAT = 8
 """Seconds: RabbitMQ, which sends one every half of that, closes a connection that is silent for
 twice as long. What is silent here is noticed by SILENCE (connection.py)."""
+
+BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes of a body that are kept of what is consumed, as much as RabbitMQ 4 lets a message have.
+RabbitMQ 3 lets it have eight times that."""
 
 _PROPERTIES = tuple(name for name in vars(BasicProperties()) if not name.startswith("_"))
 
@@ -84,6 +88,33 @@ class SelectConnection(pika.SelectConnection):
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
         super()._output_marshaled_frames([b"".join(marshaled_frames)])  # type: ignore[misc]
+
+
+class _Bodies(ContentFrameAssembler):
+    """pika's, but of a body over BODY_LIMIT only the beginning is kept, and CUT_HEADER tells."""
+
+    _seen_so_far: int
+    _body_fragments: list[bytes]
+
+    def _handle_body_frame(self, body_frame: Any) -> Any:
+        beyond = self._seen_so_far >= BODY_LIMIT
+        content = super()._handle_body_frame(body_frame)  # type: ignore[misc]
+        if beyond and content is None:
+            self._body_fragments.pop()
+        return content
+
+    def _finish(self) -> Any:
+        method, header, body = super()._finish()  # type: ignore[misc]
+        if header.body_size > BODY_LIMIT:
+            properties: Any = header.properties
+            properties.headers = {**(properties.headers or {}), CUT_HEADER: header.body_size}
+            body = body[:BODY_LIMIT]
+        return method, header, body
+
+
+def limit_bodies(channel: Any) -> None:
+    """Keep of each body that comes on the channel no more than BODY_LIMIT."""
+    channel._content_assembler = _Bodies()
 
 
 def to_pika(message: Message, attempt: str, header: str) -> BasicProperties:

@@ -19,7 +19,7 @@ from typing import Any
 
 from bridge.errors import Refused, Unavailable
 from bridge.message import Message
-from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, from_pika
+from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, from_pika, limit_bodies
 from bridge.rabbitmq.connection import OPTIONAL_TIMEOUT, Connection
 from bridge.rabbitmq.copies import dead_letter, to_the_tail
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
@@ -182,6 +182,7 @@ class Consumer(Connection):
 
     async def _setup(self) -> None:
         channel = self._channel
+        limit_bodies(channel)
         channel.add_on_cancel_callback(self.guarded(self._on_cancelled))
         await Step(
             "limit the prefetch",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge.message import (
+    CUT_HEADER,
     DEATH_HEADER,
     DETAIL_HEADER,
     ERROR_HEADER,
@@ -35,6 +36,9 @@ def dead_letter(
     kept, left_out = _within_limit(_own_headers(properties))
     if UNDECODABLE_HEADERS in properties.get("headers", ()):
         left_out = ["all, as they cannot be decoded"]
+    whole = kept.get(CUT_HEADER)
+    if isinstance(whole, int) and whole > len(body):
+        detail += f"; only the first {len(body)} bytes of the body are kept"
     if left_out:
         detail += f"; headers left out: {', '.join(left_out)}"
     reason = {ERROR_HEADER: code, DETAIL_HEADER: cut(encodable(detail), DETAIL_LIMIT)}

@@ -17,12 +17,13 @@ from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
-from bridge.message import ATTEMPT_HEADER, Message, RoutingKey, encode_task
+from bridge.message import ATTEMPT_HEADER, Message, encode_task
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import to_pika
 from bridge.rabbitmq.consumer import Delivery, Outcome
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import Topology
+from bridge.routing import RoutingKey
 from bridge.swf.runner import Call
 from bridge.task import ActivityTask
 from bridge.telemetry.metrics import Metrics

@@ -4,10 +4,10 @@ import threading
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.bounds import DEPTH, TooDeep, TooLarge, decode_json
+from bridge.bounds import DEPTH, END, TooDeep, TooLarge, decode_json, texts_at_ends
 from bridge.daemon import THREAD_STACK
 
 VALUES = st.recursive(
@@ -112,3 +112,72 @@ def test_the_depth_is_counted_in_time_in_proportion_to_the_size(piece):
     small, large = seconds(100_000), seconds(1_600_000)
     # Sixteen times the size: a square would cost 256 times as much.
     assert large < 64 * max(small, 0.002)
+
+
+def test_values_are_counted_outside_of_strings_and_more_than_the_bound_are_not_decoded():
+    assert decode_json("[1" + ",1" * 300 + "]", values=302) == [1] * 301
+    assert decode_json(json.dumps([",[{" * 1_000]), values=10) == [",[{" * 1_000]
+    for piece in ("{},", "[],", "1,", '"a",', "[[[[[]]]]],"):
+        with pytest.raises(TooLarge):
+            decode_json("[" + piece * 1_000 + "1]", values=900)
+
+
+def test_what_is_too_deep_is_told_as_that_however_many_values_it_has():
+    with pytest.raises(TooDeep):
+        decode_json("[" * 100_000, values=1_000)
+
+
+NAMES = ("token", "status")
+LONG = "x" * 3 * END
+BOTH = {"token": 't"\N{EURO SIGN}', "status": "s"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {**BOTH, "n": 1, "result": LONG},
+        {**BOTH, "result": [LONG]},
+        {"result": LONG, **BOTH},
+        {"result": {"token": "no", "deep": LONG}, "n": None, **BOTH},
+        {"token": "overtaken", "status": "s", "result": LONG, "token2": "x", **BOTH},
+        {"token": BOTH["token"], "result": LONG, "n": -1.5e3, "status": "s"},
+    ],
+)
+def test_texts_at_either_end_of_a_document_are_found_without_decoding_it(fields):
+    for indent in (None, 2):
+        document = json.dumps(fields, indent=indent).encode()
+        for each in (document, b"\xef\xbb\xbf " + document + b"\n"):
+            assert texts_at_ends(each, NAMES) == BOTH
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"result": [LONG, {"token": "no", "status": "no"}]},
+        {"result": {"r": LONG, "token": "no", "status": "no"}},
+        {"result": [{"token": "no"}, LONG]},
+        {"result": LONG + '","token":"no","status":"no"}'},
+        {"result": LONG + '\\","token":"no"'},
+        [LONG, {"token": "no"}],
+        {"token": LONG, "status": 7},
+        {"result": LONG, "token": LONG},
+    ],
+)
+def test_texts_that_stand_deeper_or_are_not_whole_are_not_found(document):
+    assert texts_at_ends(json.dumps(document).encode(), NAMES) == {}
+
+
+@settings(max_examples=30)
+@given(
+    st.dictionaries(st.sampled_from([*NAMES, "a", "b"]), VALUES),
+    st.dictionaries(st.sampled_from([*NAMES, "c", "d"]), VALUES),
+)
+def test_no_text_is_found_that_is_not_the_documents_own(first, last):
+    fields = {**first, "long": LONG, **last}
+    for name, text in texts_at_ends(json.dumps(fields).encode(), NAMES).items():
+        assert fields[name] == text
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_may_be_looked_through(document):
+    assert isinstance(texts_at_ends(b'{"token":' + document + b"}", NAMES), dict)

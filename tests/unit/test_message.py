@@ -250,6 +250,65 @@ def test_what_is_no_json_object_has_a_code_of_its_own(body, code):
     assert refusal(body, BY_HEADERS) == code
 
 
+LARGE = "x" * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"status":"completed","result":[' + b"{}," * 400_000 + b"1]}",
+        b'{"status":"completed","result":[' + b"{}," * 40_000 + b"1]}",
+        b"[" + b"{}," * 40_000 + b"1]",
+        b"\xff" * 2_000_000,
+    ],
+)
+def test_a_reply_over_the_bound_is_not_read(body):
+    assert refusal(body) == "too-large"
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        ({"taskToken": "t", "status": "completed", "result": LARGE}, {}),
+        ({"result": LARGE, "status": "failed", "taskToken": "t"}, {}),
+        ({"result": [1] * 70_000}, {"swf-task-token": "t", "swf-status": "canceled"}),
+        ({"status": "completed", "result": LARGE}, {"swf-task-token": "t"}),
+    ],
+)
+def test_a_reply_over_the_bound_fails_the_task_that_it_shows(fields, headers):
+    with pytest.raises(Rejected) as caught:
+        decode_reply(json.dumps(fields).encode(), headers)
+    assert (caught.value.code, caught.value.token) == ("too-large", "t")
+    assert "bytes" in caught.value.reason or "values" in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"taskToken": "t", "status": "heartbeat", "details": LARGE},
+        {"taskToken": "t", "status": "done", "details": LARGE},
+        {"taskToken": "t" * 1025, "status": "completed", "result": LARGE},
+        {"status": "completed", "result": LARGE},
+    ],
+)
+def test_a_reply_over_the_bound_that_closes_no_task_fails_none(fields):
+    with pytest.raises(BadReply) as caught:
+        decode_reply(json.dumps(fields).encode(), {})
+    assert caught.value.code == "too-large"
+    assert not isinstance(caught.value, Rejected)
+
+
+def test_text_of_a_reply_may_hold_any_number_of_commas_and_brackets():
+    details = "a,[b],{c}\n" * 20_000
+    found = reply(taskToken="t", status="failed", details=details)
+    assert found == Failed("t", None, details[:32_767] + "…")
+
+
+def test_a_reply_with_all_that_swf_takes_is_read_however_it_is_escaped():
+    body = json.dumps({"taskToken": "t", "status": "completed", "result": "\N{EURO SIGN}" * 32_768})
+    assert len(decode_reply(body.encode(), {}).result) == 32_768
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [

@@ -299,3 +299,18 @@ def test_a_turn_ends_with_the_last_reply():
     assert turns.end(one) == (delivery, two)
     assert turns.end(two) is None
     assert turns.begin(delivery, one)
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("queue", [TOPOLOGY.reply_queue, TOPOLOGY.undeliverable])
+def test_a_reply_for_which_memory_is_short_is_kept(responder, monkeypatch, caplog, queue):
+    def short(*_):
+        raise MemoryError
+
+    for decode in ("decode_reply", "decode_undeliverable"):
+        monkeypatch.setattr(f"bridge.flow.responder.{decode}", short)
+    ((_, found),) = responder.handled(a_delivery(b"{}", queue=queue))
+    assert isinstance(found, Later)
+    assert "MemoryError" in caplog.text

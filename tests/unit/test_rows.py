@@ -13,7 +13,7 @@ ROWS = [
     set(row.split())
     for row in (
         "errors task backoff bounds conversation",
-        "message telemetry settings swf",
+        "message routing telemetry settings swf",
         "rabbitmq journal",
         "flow control",
         "status",
