@@ -15,11 +15,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import Empty
+from typing import NoReturn
 
 from bridge import __version__
+from bridge.control.drain import Asked, Ended, Signal
 from bridge.flow import keepalive
 from bridge.flow.poller import PollerState
 from bridge.settings.settings import Settings
@@ -46,29 +47,14 @@ EXIT_STOPPED = 0
 EXIT_FAILED = 70
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """The service manager, or a person, asks the daemon to stop."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A part has ended, for no error or for one."""
-
-    part: str
-    error: BaseException | None = None
-
-
 class Daemon:
     """Runs every part on a thread of its own, until there is a reason to stop them all."""
 
     def __init__(self, parts: Parts, notifier: Notifier) -> None:
         self._parts = parts
         self._notifier = notifier
-        self._drain_timeout = parts.settings.drain_timeout
-        self._reasons: SimpleQueue[Signal | Ended] = SimpleQueue()
+        self._reasons = parts.drain.reasons
+        self._signalled = False
         self._threads: dict[str, threading.Thread] = {}
 
     def run(self) -> int:
@@ -91,17 +77,20 @@ class Daemon:
         if isinstance(reason, Ended):
             extra = {"part": reason.part, "error": repr(reason.error)}
             log.critical("part.ended", extra=extra, exc_info=reason.error)
-        log.info("daemon.draining", extra={"seconds": self._drain_timeout})
+        log.info("daemon.draining", extra={"seconds": parts.drain.seconds, "reason": str(reason)})
         self._notifier.stopping()
-        parts.draining.set()
+        parts.drain.begin()
+        left = {"polls": 0, "owed": 0, "inHand": 0}
         try:
             self._drain()
-            log.info("daemon.stopped", extra={"left": len(parts.journal.labels())})
+            left = self._left()
+            log.info("daemon.stopped", extra={"left": left["inHand"]})
             parts.journal.close()
         except Exception:
             log.critical("drain.failed", exc_info=True)
             failed = True
         sentry.flush(SENTRY_FLUSH)
+        parts.drain.end({**left, "failed": failed})
         return EXIT_FAILED if failed else EXIT_STOPPED
 
     def _resume(self) -> None:
@@ -131,12 +120,13 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: self._reasons.put(Signal(number)))
 
-    def _wait(self) -> Signal | Ended:
+    def _wait(self) -> Signal | Ended | Asked:
         """The first reason to stop."""
         while True:
             self._tick()
             with contextlib.suppress(Empty):
                 reason = self._reasons.get(timeout=TICK)
+                self._signalled = isinstance(reason, Signal)
                 if not (isinstance(reason, Ended) and reason.part == "status" and not reason.error):
                     return reason
 
@@ -155,10 +145,9 @@ class Daemon:
         parts, finish = self._parts, FINISH_TIMEOUT
         parts.slots.close()
         self._stop(parts.polling)
-        deadline = time.monotonic() + self._drain_timeout
+        deadline = time.monotonic() + parts.drain.seconds
         if not self._until(lambda: self._ended(parts.polling), deadline - time.monotonic()):
-            count = sum(each.state is PollerState.POLLING for each in parts.pollers)
-            log.warning("poll.abandoned", extra={"count": count})
+            log.warning("poll.abandoned", extra={"count": self._open_polls()})
         self._until(self._handed_over, deadline - time.monotonic())
         self._stop([parts.reconciler, parts.demand])
         for consumer in parts.consumers:
@@ -173,6 +162,15 @@ class Daemon:
         self._stop([parts.control])
         if parts.status is not None:
             self._stop([parts.status])
+
+    def _open_polls(self) -> int:
+        return sum(each.state is PollerState.POLLING for each in self._parts.pollers)
+
+    def _left(self) -> dict[str, int]:
+        """Polls that were cut, tasks that RabbitMQ has not confirmed, and all that are in hand."""
+        journal = self._parts.journal
+        owed = sum(each.owed for each in journal.standing().values())
+        return {"polls": self._open_polls(), "owed": owed, "inHand": len(journal.labels())}
 
     def _handed_over(self) -> bool:
         # While RabbitMQ is away there is nothing to wait for: the journal has it all.
@@ -196,7 +194,10 @@ class Daemon:
         return sum(self._threads[part.name].is_alive() for part in parts)
 
     def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Whether the condition holds within the time; a second signal leaves at once."""
+        """Whether the condition holds within the time; a second signal leaves at once.
+
+        The first may come now: a part that has ended, or a command, began this drain.
+        """
         deadline = time.monotonic() + seconds
         told = 0.0
         while not condition():
@@ -206,13 +207,19 @@ class Daemon:
             if now - told > TICK:
                 told = now
                 self._notifier.watchdog()
-                self._notifier.extend_timeout(self._drain_timeout + FINISH_TIMEOUT)
+                self._notifier.extend_timeout(self._parts.drain.seconds + FINISH_TIMEOUT)
+                self._notifier.status(self._parts.report.summary())
             with contextlib.suppress(Empty):
                 if isinstance(self._reasons.get(timeout=STEP), Signal):
-                    log.warning("daemon.left", extra={"left": len(self._parts.journal.labels())})
-                    logging.shutdown()
-                    os._exit(EXIT_STOPPED)
+                    if self._signalled:
+                        self._leave()
+                    self._signalled = True
         return True
+
+    def _leave(self) -> NoReturn:
+        log.warning("daemon.left", extra={"left": len(self._parts.journal.labels())})
+        logging.shutdown()
+        os._exit(EXIT_STOPPED)
 
 
 def run(settings: Settings) -> int:

@@ -9,11 +9,11 @@ watch, and what operators ask: health over HTTP, and the control socket.
 """
 
 from functools import partial
-from threading import Event
 from typing import Protocol
 
 from bridge.control.dead_letter_queue import DeadLetterConsumer
 from bridge.control.dead_letters import DeadLetterCommands
+from bridge.control.drain import Drain
 from bridge.control.pauses import PauseCommands
 from bridge.control.server import ControlServer
 from bridge.control.tasks import TaskCommands
@@ -67,8 +67,6 @@ class Parts:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.draining = Event()
-        """Set by the daemon when it begins to drain."""
         self.metrics = Metrics()
         self.timer = Timer()
         self.swf = Swf(
@@ -270,9 +268,11 @@ class Parts:
 
     def _build_control(self) -> None:
         settings = self.settings
+        self.drain = Drain(settings.drain_timeout, self.slots, self.publisher, self.consumers)
+        halted = self.drain.begun.is_set
         self.report = Report(
             self.metrics,
-            draining=self.draining,
+            drain=self.drain,
             parts=self.all,
             sources=self.sources,
             pollers=self.pollers,
@@ -285,7 +285,6 @@ class Parts:
             forwarder=self.forwarder,
         )
         self.status = StatusServer(settings.http, self.report) if settings.http else None
-        halted = self.draining.is_set
         tasks = TaskCommands(
             self.journal,
             self.swf,
@@ -310,6 +309,7 @@ class Parts:
         )
         pauses = PauseCommands(self.pauses, self.slots, self.journal, halted=halted)
         commands = {
+            "drain": self.drain.ask,
             "pause": pauses.pause,
             "resume": pauses.resume,
             "status": self.report.tell_status,

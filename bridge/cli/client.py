@@ -45,6 +45,10 @@ class Failed(Exception):
         self.code = code
 
 
+class Gone(Failed):
+    """The daemon ended, or cut the connection, before its answer did."""
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options by which a daemon is found."""
     which = parser.add_mutually_exclusive_group()
@@ -93,11 +97,13 @@ def socket_path(args: argparse.Namespace, environ: Mapping[str, str] = os.enviro
 def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]:
     """Have the daemon carry out the command; yield its rows, then ``{"result": …}``.
 
+    It ends when the daemon has closed the connection; after ``drain`` that is its own end.
     Progress goes to standard error. Raises Failed.
     """
     path = socket_path(args)
     request = {"command": name, **{k: v for k, v in fields.items() if v not in (None, (), [])}}
     progress = Progress()
+    answered = False
     try:
         with _connect(path, args) as connection, connection.makefile("rb") as answers:
             with contextlib.suppress(BrokenPipeError):  # turned away; the answer tells why
@@ -111,16 +117,16 @@ def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]
                 if "error" in answer:
                     code = EXIT_CODES.get(answer["error"], os.EX_SOFTWARE)
                     raise Failed(code, answer["message"])
+                answered = "result" in answer
                 yield answer
-                if "result" in answer:
-                    return
     except TimeoutError:
         raise Failed(os.EX_UNAVAILABLE, f"the daemon at {path} does not answer") from None
     except (ConnectionError, ValueError):
         pass
     finally:
         progress.clear()
-    raise Failed(os.EX_UNAVAILABLE, f"the daemon at {path} ended before its answer did")
+    if not answered:
+        raise Gone(os.EX_UNAVAILABLE, f"the daemon at {path} ended before its answer did")
 
 
 def unit_state(args: argparse.Namespace) -> str:
@@ -165,7 +171,7 @@ class Progress:
 
     def show(self, progress: Json) -> None:
         """Show it, if it is time to."""
-        text = f"{progress['done']} of {progress['total']}"
+        text = progress.get("text") or f"{progress['done']} of {progress['total']}"
         if self._rewrites:
             rewrite(text)
             self._shown = True

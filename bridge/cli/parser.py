@@ -11,6 +11,7 @@ from bridge.cli import (
     config,
     conformance,
     dead,
+    drain,
     local,
     pause,
     resume,
@@ -21,7 +22,20 @@ from bridge.cli import (
 )
 from bridge.cli.text import printable
 
-COMMANDS = (run, check, config, status, tasks, dead, pause, resume, topology, local, conformance)
+COMMANDS = (
+    run,
+    check,
+    config,
+    status,
+    tasks,
+    dead,
+    pause,
+    resume,
+    drain,
+    topology,
+    local,
+    conformance,
+)
 
 
 class Parser(argparse.ArgumentParser):

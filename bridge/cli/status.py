@@ -134,7 +134,8 @@ def _head(status: Row) -> Iterator[str]:
         yield f"{'✗' if finding.grave else '!'} {finding.title}: {finding.detail}"
         if finding.tasks:
             yield f"    tasks: {finding.tasks}"
-            yield f"    do: {finding.todo.replace('`', '')} ({finding.alert} in docs/alerts.md)"
+            more = f" ({finding.alert} in docs/alerts.md)" if finding.alert else ""
+            yield f"    do: {finding.todo.replace('`', '')}{more}"
     yield ""
     links = (f"{each['name']} {_link(each)}" for each in status["broker"])
     yield f"RabbitMQ  {', '.join(links)}"

@@ -11,6 +11,8 @@ class Kind(StrEnum):
     """What a check looks at."""
 
     THREADS = "threads"
+    DAEMON = "daemon"
+    """Whether it runs, or drains and will stop."""
     BROKER = "broker"
     """One connection to RabbitMQ."""
     LACKING = "lacking"

@@ -56,8 +56,8 @@ def by_trouble(lists: Sequence[Json]) -> list[Json]:
 def _checks(now: Json) -> Iterator[Finding]:
     wrong = [_read(name, check) for name, check in now["checks"].items() if not check["ok"]]
     of = {kind: [each for each in wrong if each.kind is kind] for kind in Kind}
-    if of[Kind.THREADS]:
-        yield _thread(of[Kind.THREADS][0].detail)
+    own = ((Kind.THREADS, _thread), (Kind.DAEMON, _draining))
+    yield from (told(of[kind][0].detail) for kind, told in own if of[kind])
     broker = of[Kind.BROKER]
     if any(each.subject not in _BESIDE for each in broker):
         yield _broker(broker)
@@ -105,6 +105,16 @@ def _thread(why: str) -> Finding:
         "Under systemd the watchdog starts the daemon again within minutes. Elsewhere start it"
         " again, and report the stacks from the log.",
         "SwfBridgeThreadStuck",
+    )
+
+
+def _draining(how: str) -> Finding:
+    return Finding(
+        False,
+        "The daemon drains and will stop",
+        how,
+        "No new poll begins. What open polls bring is published, and answers go on.",
+        "Nothing: it ends by itself. `swf-bridge drain` waits for that.",
     )
 
 

@@ -8,10 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from threading import Event
 from typing import Any, Protocol
 
 from bridge import __version__
+from bridge.control.drain import Drain
 from bridge.control.request import Output, Request
 from bridge.flow.forwarder import Forwarder
 from bridge.flow.poller import Poller, PollerState, Source
@@ -56,12 +56,12 @@ class Report:
         beside: Sequence[Connection] = (),
         answers: Outage,
         forwarder: Forwarder,
-        draining: Event,
+        drain: Drain,
     ) -> None:
         self.last_errors = snapshot.LastErrors()
         self._started = time.time()
         self._forwarder = forwarder
-        self._draining = draining
+        self._drain = drain
         self._answers = answers
         self._metrics = metrics
         self._parts = parts
@@ -102,7 +102,11 @@ class Report:
         answers = Check(Kind.ANSWERS, State.OK, "taken by SWF")
         if error := self._answers.error:
             answers = Check(Kind.ANSWERS, State.FAILING, error)
-        return [*map(_connected, self._connections), journal, answers, *map(_polls, self._sources)]
+        daemon = Check(Kind.DAEMON, State.OK, "running")
+        if self._drain.begun.is_set():
+            daemon = Check(Kind.DAEMON, State.DRAINING, f"draining: {self._drain.text}")
+        connections = map(_connected, self._connections)
+        return [daemon, *connections, journal, answers, *map(_polls, self._sources)]
 
     def lacks(self) -> list[Check]:
         """What tasks and replies can do without, with RabbitMQ's reason where it is missing.
@@ -125,7 +129,7 @@ class Report:
         return snapshot.take(
             self._metrics,
             started=self._started,
-            stopping=self._draining.is_set(),
+            draining=self._drain.state(),
             checks=[*self.livez(), *self.readyz(), *self.lacks()],
             sources=self._sources,
             pollers=self._pollers,

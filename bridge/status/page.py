@@ -92,8 +92,8 @@ def _headline(now: Json, found: list[Finding]) -> str:
         kind, sign = "warn", "!"
         told = f"It works; {counted(len(found), 'thing wants', 'things want')} a look"
     if now["state"] == "stopping":
-        kind = "warn" if kind == "good" else kind
-        told += "; the daemon drains and will stop"
+        drains = "the daemon drains and will stop"
+        told = f"{told}; {drains}" if wrong else drains.capitalize()
     return f'<p id="state" role="status" class="{kind}">{_sign(sign)} {told}</p>'
 
 

@@ -64,7 +64,7 @@ def take(
     metrics: Metrics,
     *,
     started: float,
-    stopping: bool,
+    draining: Json | None,
     checks: Sequence[Check],
     sources: Sequence[Source],
     pollers: Sequence[Poller],
@@ -87,7 +87,8 @@ def take(
         "instance": journal.instance,
         "now": now,
         "startedAt": started,
-        "state": "stopping" if stopping else "running",
+        "state": "running" if draining is None else "stopping",
+        "draining": draining,
         "checks": {check.name: row(check, redact(check.detail)) for check in checks},
         "broker": [_connection(each) for each in connections],
         "journal": {

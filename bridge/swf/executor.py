@@ -21,7 +21,7 @@ class Jobs(Generic[Job]):
     """What is left for hands, the oldest first. ``put`` and ``empty`` are for every thread."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Job] = SimpleQueue()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._wakes: list[Callable[[], object]] = []
         self.empty = self._queue.empty
 
@@ -36,7 +36,14 @@ class Jobs(Generic[Job]):
 
     def get(self, timeout: float = 0.0) -> Job:
         """The next job, waited for at most so many seconds. Raises queue.Empty."""
-        return self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+        job = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+        if job is None:
+            raise Empty
+        return job
+
+    def wake_one(self) -> None:
+        """Have one who waits in ``get``, or the next who comes, find nothing there."""
+        self._queue.put(None)
 
     def watch(self, wake: Callable[[], object]) -> None:
         """Call ``wake``, which must not block, with each job that is put."""
@@ -77,7 +84,9 @@ class Hand(Generic[Job, T]):
 
     def stop(self) -> None:
         """Take no more work."""
-        self._stopping.set()
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._jobs.wake_one()  # each hand one: whoever takes it, an idle one ends at once
 
     def turn(self) -> None:
         """Take jobs, wait for one if there is nothing else, and go on with what is answered."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.local import LocalSwf
-from tests.acceptance.harness import Bridge, Site, Start, check_log, settings
+from tests.acceptance.harness import Bridge, Operator, Site, Start, check_log, settings
 from tests.brokers import Vhost
 from tests.worker import Worker
 
@@ -42,6 +42,12 @@ def start(swf: LocalSwf, vhost: Vhost, tmp_path: Path) -> Iterator[Start]:
         yield start
     for bridge in started:
         check_log(bridge, swf)
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    """A shell beside the daemon that `start` starts."""
+    return Operator(tmp_path)
 
 
 @pytest.fixture

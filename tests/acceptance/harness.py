@@ -228,3 +228,39 @@ class Site:
         """What SWF has of the task, once it is closed."""
         assert self.swf.wait_closed(task_id, seconds), self.bridge.log
         return self.swf.task(task_id, payload=True)
+
+
+class Operator:
+    """A shell on the same machine, without the daemon's settings."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / "journal.sock"
+        self._shell: Any = {
+            "cwd": ROOT,
+            "env": {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+            "stdin": subprocess.DEVNULL,
+        }
+
+    def _command(self, args: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "bridge", *args, "--control", str(self._socket)]
+
+    def run(self, *args: str) -> tuple[int, str, str]:
+        ended = subprocess.run(
+            self._command(args),
+            **self._shell,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert "Traceback" not in ended.stderr
+        return ended.returncode, ended.stdout, ended.stderr
+
+    def begin(self, *args: str, **streams: Any) -> subprocess.Popen[str]:
+        """The same, without waiting for its end."""
+        return subprocess.Popen(self._command(args), text=True, **self._shell, **streams)
+
+    def json(self, *args: str) -> Any:
+        code, out, err = self.run(*args, "--json")
+        assert code == 0, err
+        return json.loads(out)

@@ -2,15 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.local import LocalSwf
-from tests.acceptance.harness import ROOT, Bridge, Start
+from tests.acceptance.harness import Bridge, Operator, Start
 from tests.processes import until
 from tests.worker import Worker
 
@@ -20,36 +17,6 @@ POLL = "PollForActivityTask"
 @pytest.fixture
 def bridge(start: Start) -> Bridge:
     return start(task_lists="demo,other")
-
-
-class Operator:
-    """A shell on the same machine, without the daemon's settings."""
-
-    def __init__(self, folder: Path) -> None:
-        self._socket = folder / "journal.sock"
-
-    def run(self, *args: str) -> tuple[int, str, str]:
-        ended = subprocess.run(
-            [sys.executable, "-m", "bridge", *args, "--control", str(self._socket)],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert "Traceback" not in ended.stderr
-        return ended.returncode, ended.stdout, ended.stderr
-
-    def json(self, *args: str) -> Any:
-        code, out, err = self.run(*args, "--json")
-        assert code == 0, err
-        return json.loads(out)
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
 
 
 def open_polls(swf: LocalSwf, task_list: str = "demo") -> int:

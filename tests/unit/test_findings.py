@@ -78,6 +78,12 @@ def test_polls_that_swf_refuses_and_polls_that_fail_are_told_apart_by_their_stat
     assert (failing.title, failing.alert) == ("No poll of dev/b succeeds", "SwfBridgePollsFailing")
 
 
+def test_a_drain_is_nothing_wrong_and_has_its_countdown():
+    (finding,) = found(checks=check("daemon", "draining", "2 open polls left; 9 s more at most"))
+    assert (finding.grave, finding.alert) == (False, "")
+    assert finding.detail == "2 open polls left; 9 s more at most"
+
+
 def test_a_check_that_is_not_known_is_told_as_it_is():
     (finding,) = found(checks={"moon phase": {"ok": False, "detail": "connection refused"}})
     assert (finding.grave, finding.detail) == (True, "connection refused")

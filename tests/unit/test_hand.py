@@ -50,6 +50,22 @@ def held(monkeypatch):
     return Held()
 
 
+@pytest.mark.parametrize("hands", [1, 3])
+def test_idle_hands_end_at_once_when_they_are_stopped(monkeypatch, hands):
+    monkeypatch.setattr(module, "TICK", 30.0)
+    jobs = Jobs()
+    found = [Hand(f"hand-{number}", jobs, ask, Line(Held(), print)) for number in range(hands)]
+    threads = [threading.Thread(target=hand.run, daemon=True) for hand in found]
+    for thread in threads:
+        thread.start()
+    for hand in found:
+        hand.stop()
+        hand.stop()
+    for thread in threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in threads)
+
+
 def test_a_hand_has_as_many_jobs_under_way_as_it_has_room_for(held):
     jobs, done = Jobs(), []
     for number in range(5):

@@ -75,8 +75,13 @@ def test_what_wants_a_look_is_told_apart_from_what_is_wrong():
     assert state["class"] == "warn"
 
 
-def test_a_drain_is_told_beside_what_is_wrong():
-    assert "All is well; the daemon drains and will stop" in shown(state="stopping").text
+def test_a_drain_is_told_first_with_its_countdown_and_beside_what_is_wrong():
+    drains = check("daemon", "draining", "draining: 2 open polls left; 9 s more at most")
+    text = shown(state="stopping", checks=drains).text
+    assert "! The daemon drains and will stop" in text
+    assert "2 open polls left; 9 s more at most" in text
+    text = shown(state="stopping", checks=drains | check("journal", "not writable")).text
+    assert "The journal cannot be written; the daemon drains and will stop" in text
 
 
 def test_a_command_in_what_to_do_stands_out():

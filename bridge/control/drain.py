@@ -1,0 +1,152 @@
+"""The end of the daemon: what makes it stop, how far it has drained, and the command ``drain``."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from bridge.control.request import Json, Output, Request
+from bridge.errors import Declined
+from bridge.journal.slots import Slots
+from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.publisher import Publisher
+
+TICK = 1.0
+"""Seconds between two reports of progress."""
+_LEFT = (
+    ("open poll", "open polls"),
+    ("task to publish", "tasks to publish"),
+    ("answer to give", "answers to give"),
+)
+TOLD_TIMEOUT = 1.0
+"""Seconds for which the end of the process waits until those who wait for it are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """The service manager, or a person, asks the daemon to stop."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return signal.Signals(self.number).name
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A part has ended, for no error or for one."""
+
+    part: str
+    error: BaseException | None = None
+
+    def __str__(self) -> str:
+        return f"the part {self.part} ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A person or a script asks for it by ``swf-bridge drain``."""
+
+    uid: int
+
+    def __str__(self) -> str:
+        return f"asked by uid {self.uid}"
+
+
+class Drain:
+    """How the daemon stops. ``reasons`` is what it waits for, and the first of them ends it.
+
+    The daemon says when the drain has begun and when it is over; everyone may ask how far it is.
+    """
+
+    def __init__(
+        self, seconds: float, slots: Slots, publisher: Publisher, consumers: Sequence[Consumer]
+    ) -> None:
+        self.reasons: SimpleQueue[Signal | Ended | Asked] = SimpleQueue()
+        self.begun = threading.Event()
+        self.seconds = seconds
+        """For which open polls may go on."""
+        self._slots = slots
+        self._publisher = publisher
+        self._consumers = consumers
+        self._deadline = 0.0
+        self._changed = threading.Condition()
+        self._waiting = 0
+        self._result: Json | None = None
+
+    def __repr__(self) -> str:
+        return f"<Drain {self.text if self.begun.is_set() else 'not begun'}>"
+
+    def begin(self) -> None:
+        """No new poll begins from now on."""
+        self._deadline = time.monotonic() + self.seconds
+        self.begun.set()
+
+    def state(self) -> Json | None:
+        """How far it is; None before it has begun."""
+        if not self.begun.is_set():
+            return None
+        polls, tasks, answers = self._left
+        return {"left": self._seconds, "polls": polls, "tasks": tasks, "answers": answers}
+
+    @property
+    def text(self) -> str:
+        """The same in words."""
+        told = [
+            f"{count} {one if count == 1 else more}"
+            for count, (one, more) in zip(self._left, _LEFT, strict=True)
+            if count
+        ]
+        if not self._left[0]:
+            return f"{', '.join(told)} left" if told else "disconnecting"
+        return f"{', '.join(told)} left; {math.ceil(self._seconds)} s more at most"
+
+    @property
+    def _left(self) -> tuple[int, int, int]:
+        """Open polls, tasks that RabbitMQ is to confirm, replies that SWF is to be told."""
+        polls = sum(map(self._slots.polls, self._slots.labels))
+        answers = sum(max(0, each.unsettled) for each in self._consumers)
+        return polls, self._publisher.outstanding, answers
+
+    @property
+    def _seconds(self) -> float:
+        return round(max(0.0, self._deadline - time.monotonic()), 1)
+
+    def end(self, result: Json) -> None:
+        """It is over: those who wait are told, for a second at most, before the process ends."""
+        with self._changed:
+            self._result = result
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._waiting, TOLD_TIMEOUT)
+
+    def ask(self, request: Request) -> Output:
+        """The command ``drain``: stop, and tell how far it is until it is over.
+
+        With ``seconds`` it waits so long at most. The answer stays without an end until the process
+        has ended. Raises Declined.
+        """
+        span = request.seconds("seconds")
+        deadline = math.inf if span is None else time.monotonic() + span
+        if not self.begun.is_set():
+            self.reasons.put(Asked(request.uid))
+        with self._changed:
+            self._waiting += 1
+        try:
+            while (result := self._wait(min(TICK, deadline - time.monotonic()))) is None:
+                if time.monotonic() >= deadline:
+                    raise Declined("timeout", f"it drains on: {self.text}")
+                yield {"progress": {"text": self.text}}
+            yield {"result": result}
+        finally:
+            with self._changed:
+                self._waiting -= 1
+                self._changed.notify_all()
+        threading.Event().wait()
+
+    def _wait(self, seconds: float) -> Json | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._result is not None, seconds)
+            return self._result
