@@ -163,6 +163,7 @@ class _Look(Connection):
         self._address = Address(url)
         topology = Topology.of(settings)
         self._wanted = topology.shared()
+        self._only_looks = not declare
         self._will_declare = settings.declare
         self._probes = [] if declare else [*probes(topology, declare=settings.declare)]
         self._found: list[Result] = []
@@ -187,11 +188,11 @@ class _Look(Connection):
         told = f"RabbitMQ at {self._address.shown}: {version}, vhost {vhost}"
         self._found.append(Result(Mark.HOLDS, told))
         for item in self._wanted:
-            if isinstance(item, Binding) and not self._declare:
+            if isinstance(item, Binding) and self._only_looks:
                 self._found.append(Result(Mark.UNPROVEN, f"{item}: AMQP cannot ask for it"))
                 continue
             try:
-                await self._stand([item])
+                await self._declarations.stand_all(self._open_channel, [item])
                 self._found.append(Result(Mark.HOLDS, f"{item}: is there"))
             except Missing as error:
                 self._found.append(self._missing(item, error))

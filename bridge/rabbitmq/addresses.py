@@ -2,8 +2,9 @@
 
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.telemetry.redact import register_secret
@@ -29,15 +30,21 @@ class Address:
 class Addresses:
     """What to connect to next. Owned by one thread.
 
-    A host name with several addresses is as several URLs. A round tries each once; names are
-    looked up anew for every round. ``urls`` are iterated before each try: others begin a round.
+    A host name with several addresses is as several URLs. A round tries each once. A name is
+    looked up when its turn comes, and anew in every round: one that is looked up in vain may take
+    many seconds, and the others must not wait for it. ``urls`` are iterated before each try:
+    others begin a round.
     """
 
-    def __init__(self, urls: Iterable[str]) -> None:
+    def __init__(
+        self, urls: Iterable[str], look_up: Callable[..., list[Any]] = socket.getaddrinfo
+    ) -> None:
         self._source = urls
         self._urls: tuple[str, ...] = ()
+        self._look_up = look_up
         self._tried: list[Address] = []
-        self._left: deque[Address] = deque()
+        self._left: deque[Address | str] = deque()
+        """Addresses, and URLs whose names have not been looked up yet."""
 
     @property
     def tried_all(self) -> bool:
@@ -53,8 +60,11 @@ class Addresses:
             self._urls = urls
             self._tried = []
             self._left.clear()
-            self._left.extend(each for url in self._urls for each in self._resolved(url))
+            self._left.extend(urls)
         address = self._left.popleft()
+        if isinstance(address, str):
+            address, *others = self._resolved(address)
+            self._left.extendleft(reversed(others))
         self._tried.append(address)
         return address
 
@@ -68,7 +78,7 @@ class Addresses:
         parts = urlsplit(url)
         try:
             port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-            found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+            found = self._look_up(parts.hostname, port, type=socket.SOCK_STREAM)
         except (OSError, ValueError):  # it is tried all the same, and says what is wrong
             return [Address(url)]
         ips = list(dict.fromkeys(str(entry[4][0]) for entry in found))

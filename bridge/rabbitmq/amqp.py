@@ -147,6 +147,7 @@ def cause(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
+_FORCED = 320
 _TURNED_AWAY = (403, 530)
 
 
@@ -163,6 +164,17 @@ def turned_away(error: BaseException) -> bool:
         or (isinstance(each, ConnectionClosedByBroker) and each.reply_code in _TURNED_AWAY)
         for each in _layers(error)
     )
+
+
+def closed_over(error: BaseException | None) -> str:
+    """RabbitMQ's own words where it closed channel or connection over a message, else nothing.
+
+    A worker can bring about both: a header frame too large, a malformed direct reply-to.
+    """
+    match error:
+        case ChannelClosedByBroker() | ConnectionClosedByBroker() if error.reply_code != _FORCED:
+            return f"{error.reply_code} {error.reply_text}"
+    return ""
 
 
 _STRICT = (

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,6 @@ from bridge.backoff import Backoff
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.addresses import Address, Addresses
 from bridge.rabbitmq.amqp import (
-    ChannelClosedByBroker,
-    ConnectionClosedByBroker,
     IOLoop,
     SelectConnection,
     Tls,
@@ -26,8 +24,9 @@ from bridge.rabbitmq.amqp import (
     parameters,
     turned_away,
 )
-from bridge.rabbitmq.setup import Missing, Run, Step, Steps, declare
-from bridge.rabbitmq.topology import Binding, Item
+from bridge.rabbitmq.declarations import Declarations
+from bridge.rabbitmq.setup import Run, Step, Steps
+from bridge.rabbitmq.topology import Item
 from bridge.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
@@ -37,14 +36,12 @@ CONNECT_TIMEOUT = 15.0
 CONNECT_TIMEOUT_OF_SEVERAL = 5.0
 """Seconds to connect while another address is left to be tried: a node that is frozen accepts, and
 never answers."""
-SILENCE = 10.0
-"""Seconds without a byte of RabbitMQ after which the connection is made anew, at another node: a
-node that is frozen keeps its connections open. Its heartbeats come every four seconds."""
+SILENCE = 10
+"""Ticks without a byte of RabbitMQ after which the connection is made anew, at another node: a
+node that is frozen keeps its connections open. Its heartbeats come every four seconds. Seconds
+would not do: they pass for a process that is paused, too.
+"""
 CLOSE_TIMEOUT = 3.0
-OPTIONAL_TIMEOUT = 2.0
-"""Seconds to wait for the declaration of what tasks and replies can do without."""
-OPTIONAL_RETRY = 30.0
-"""Seconds between two tries of what could not be had."""
 TICK = 1.0
 PATIENCE = 60.0
 BACKOFF_FIRST = 0.2
@@ -52,18 +49,14 @@ BACKOFF_CAP = 10.0
 SETTLED_AFTER = 5.0
 """Seconds for which a connection must have been ready before the next loss counts as the first."""
 
-_FORCED, _FORBIDDEN, _NOT_FOUND, _DIFFERS = 320, 403, 404, 406
-_ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
-
 
 class Connection(ABC):
     """A part: a thread that keeps one connection and its channel up until it is stopped.
 
     ``ready`` is set while the channel is set up and RabbitMQ does not block it. ``run`` returns
     after ``stop``; ``stop`` never blocks. Every address is tried before any back-off, which is
-    capped and jittered. ``items`` must stand before the channel is set up. ``optional`` ones are
-    tried before it too; what cannot be had of them is in ``lacks``, with RabbitMQ's reason, and is
-    tried again every OPTIONAL_RETRY seconds.
+    capped and jittered. ``items`` must stand before the channel is set up; ``optional`` ones are
+    tried before it too (``declarations``).
     """
 
     def __init__(
@@ -87,28 +80,24 @@ class Connection(ABC):
         """The address that is used, and what RabbitMQ calls itself there; kept while away."""
         self.turned_away = False
         """Whether RabbitMQ is there and does not let us in: a person must mend a login."""
-        self.lacks: dict[Item, str] = {}
-        """Replaced and never changed, so that other threads may read it."""
         self._addresses = Addresses(urls)
         self._tls = tls
-        self._items = tuple(items)
-        self._optional = tuple(optional)
-        self._declare = declare
-        self._warned: set[Item] = set()
+        self._declarations = Declarations(name, items, optional, declare=declare)
         self._greeted = False
         self._stopping = threading.Event()
         self._woken = False
         self._backoff = Backoff(BACKOFF_FIRST, BACKOFF_CAP)
         self._lives = 0
-        self._retry_at = 0.0
         self._loop: IOLoop | None = None
         self._connection: Any = None
         self._channel: Any = None
         self._stands = False
         """Whether the channel is set up: what is sent before has no number to be confirmed by."""
         self._error: BaseException | None = None
-        self._heard = (0, 0.0)
-        """The bytes that RabbitMQ has sent in this life, and when that number last rose."""
+        self._heard = 0
+        """The bytes that RabbitMQ has sent in this life."""
+        self._silent = 0
+        """Ticks since that number last rose."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'ready' if self.ready.is_set() else self.outage.error}>"
@@ -133,6 +122,11 @@ class Connection(ABC):
 
     # --- for every thread ---
 
+    @property
+    def lacks(self) -> Mapping[Item, str]:
+        """The optional items that cannot be had, with RabbitMQ's reason."""
+        return self._declarations.lacks
+
     def wake(self) -> None:
         """Have ``_work`` called soon. One wake-up serves all that comes before it."""
         if not self._woken:
@@ -150,6 +144,7 @@ class Connection(ABC):
         """Keep the connection up until asked to stop."""
         while not self._stopping.is_set():
             address = self._addresses.next()
+            self.moved = time.monotonic()
             self.live(address)
             if self._stopping.is_set():
                 return
@@ -164,7 +159,7 @@ class Connection(ABC):
         """One life of the connection, from connecting to its loss, whatever the cause."""
         pika_tables.install()
         self._error = self._channel = self._connection = None
-        self._heard = (0, time.monotonic())
+        self._heard = self._silent = 0
         self._stands = False
         self._woken = False
         loop = self._loop = IOLoop()
@@ -251,8 +246,8 @@ class Connection(ABC):
         self._run(self._set_up_all(), self._set_up)
 
     async def _set_up_all(self) -> None:
-        await self._stand(self._items)
-        await self._try_optional()
+        await self._declarations.stand(self._open_channel)
+        await self._declarations.try_optional(self._open_channel)
         await self._set_up_channel()
         if self._lives:
             self.reconnects += 1
@@ -290,18 +285,16 @@ class Connection(ABC):
         if self.moved - self._ready_at > SETTLED_AFTER:
             self._backoff.reset()
             self._addresses.settled()
-        if self.lacks and self.moved >= self._retry_at:
-            self._retry_at = self.moved + OPTIONAL_RETRY
-            self._run(self._try_optional())
+        if self._declarations.is_retry_due():
+            self._run(self._declarations.try_optional(self._open_channel))
         self._tick()
 
     def _listen(self, received: int) -> None:
         """Give a connection up on which RabbitMQ says nothing any more."""
-        known, since = self._heard
-        if received != known:
-            self._heard = (received, self.moved)
-        elif self.moved - since > SILENCE:
-            self.abort(TimeoutError(f"RabbitMQ has been silent for {SILENCE:.0f} seconds"))
+        self._silent = self._silent + 1 if received == self._heard else 0
+        self._heard = received
+        if self._silent > SILENCE:
+            self.abort(TimeoutError(f"RabbitMQ has been silent for {SILENCE} seconds"))
 
     def _close(self) -> None:
         """Once: another call must not cut off what the first has still to write."""
@@ -346,76 +339,7 @@ class Connection(ABC):
         if self._stands:
             self._set_up()
 
-    @staticmethod
-    def closed_over(error: BaseException | None) -> str:
-        """RabbitMQ's own words where it closed channel or connection over a message, else nothing.
-
-        A worker can bring about both: a header frame too large, a malformed direct reply-to.
-        """
-        match error:
-            case ChannelClosedByBroker() | ConnectionClosedByBroker() if (
-                error.reply_code != _FORCED
-            ):
-                return f"{error.reply_code} {error.reply_text}"
-        return ""
-
-    # --- topology ---
-
     async def _open_channel(self) -> Any:
         return await Step(
             "open a channel", lambda done: self._connection.channel(on_open_callback=done)
         )
-
-    async def _stand(self, items: Iterable[Item], patience: float | None = None) -> None:
-        """See that every item stands: declare it, or look for it where declaring is not ours.
-
-        Raises Missing where one cannot be had, and TimeoutError after ``patience`` seconds.
-        """
-        channel = None
-        for item in items:
-            for passive in [True] if not self._declare else [False, True]:
-                if channel is None or not channel.is_open:
-                    channel = await self._open_channel()
-                try:
-                    await declare(channel, item, passive=passive, patience=patience)
-                    break
-                except ChannelClosedByBroker as error:
-                    self._refused(item, error, passive=passive)
-        if channel is not None and channel.is_open:
-            channel.close()
-
-    async def _try_optional(self) -> None:
-        """Have what can be had of the optional items, and note what cannot, and why."""
-        lacks: dict[Item, str] = {}
-        for item in self._optional:
-            try:
-                await self._stand([item], OPTIONAL_TIMEOUT)
-            except (Missing, TimeoutError) as error:
-                lacks[item] = str(error)
-            except ChannelClosedByBroker as error:
-                lacks[item] = f"{error.reply_code} {error.reply_text}"
-        for item, why in lacks.items():
-            if self.lacks.get(item) != why:
-                extra = {"item": str(item), "connection": self.name, "reason": why}
-                log.warning("topology.lacking", extra=extra)
-        for item in self.lacks.keys() - lacks.keys():
-            log.info("topology.found", extra={"item": str(item), "connection": self.name})
-        self.lacks = lacks
-        self._retry_at = time.monotonic() + OPTIONAL_RETRY
-
-    def _refused(self, item: Item, error: ChannelClosedByBroker, *, passive: bool) -> None:
-        """RabbitMQ closed the channel over ``item``: what that means, and whether to go on."""
-        code, text = error.reply_code, error.reply_text
-        if code == _NOT_FOUND:
-            absent = text.startswith(_ABSENT)  # else its node is down, or it has no leader
-            raise Missing(f"{item} {'is missing' if absent else 'cannot be had'}: {text}", absent)
-        if code not in (_FORBIDDEN, _DIFFERS) or (passive and code == _DIFFERS):
-            raise error
-        if passive and not isinstance(item, Binding):
-            raise Missing(f"not permitted to use {item}: {text}", absent=False)
-        if item not in self._warned:
-            self._warned.add(item)
-            if code == _DIFFERS:
-                log.warning("topology.differs", extra={"item": str(item), "reason": text})
-            else:  # as it should be where an operator declares
-                log.info("topology.not_permitted", extra={"item": str(item), "reason": text})

@@ -20,8 +20,9 @@ from typing import Any
 from bridge.errors import Refused, Unavailable
 from bridge.message import Message
 from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, from_pika, limit_bodies
-from bridge.rabbitmq.connection import OPTIONAL_TIMEOUT, Connection
+from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.copies import dead_letter, to_the_tail
+from bridge.rabbitmq.declarations import OPTIONAL_TIMEOUT
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.setup import Step
 from bridge.rabbitmq.topology import Item
@@ -228,6 +229,9 @@ class Consumer(Connection):
             log.debug("topology.not_taken_over", extra={"queue": former, "reason": str(error)})
         else:
             log.info("topology.taken_over", extra={"queue": former})
+        finally:
+            if another.is_open:
+                another.close()
 
     def _on_message(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         tag = method.delivery_tag

@@ -15,10 +15,10 @@ from enum import Enum
 from typing import Any
 
 from bridge.message import ATTEMPT_HEADER, Message
-from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, to_pika
+from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, closed_over, to_pika
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.setup import Step
-from bridge.rabbitmq.topology import Exchange, Item
+from bridge.rabbitmq.topology import Item
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Publisher(Connection):
 
     def _send(self, item: _Item) -> None:
         message = item.message
-        if self.lacks and (why := self._lacking(message.exchange)):
+        if self.lacks and (why := self._declarations.why_lacking(message.exchange)):
             self._resolve(item, Fate.NACKED, why)
             return
         number = self._number + 1
@@ -223,7 +223,7 @@ class Publisher(Connection):
         suspects = list(self._on_the_way.values())
         self._on_the_way.clear()
         self._attempts.clear()
-        closed = self.closed_over(error)
+        closed = closed_over(error)
         # A connection also ends for reasons of RabbitMQ's own: who is to blame shows alone.
         proven = isinstance(error, ChannelClosedByBroker) or all(item.alone for item in suspects)
         if closed and proven and len(suspects) == 1 and not self._is_mended(error, suspects[0]):
@@ -233,16 +233,7 @@ class Publisher(Connection):
             item.alone = item.alone or bool(closed)
         self._outbox.extendleft(reversed(suspects))
 
-    def _lacking(self, exchange: str) -> str:
-        """Why the exchange cannot be had; nothing where it can."""
-        for item, why in self.lacks.items():
-            if isinstance(item, Exchange) and item.name == exchange:
-                return why
-        return ""
-
     def _is_mended(self, error: BaseException | None, item: _Item) -> bool:
         """Whether the message's exchange was deleted, which the next setup declares again."""
         missing = isinstance(error, ChannelClosedByBroker) and error.reply_code == _NOT_FOUND
-        wanted = (*self._items, *self._optional)
-        declared = (each.name for each in wanted if isinstance(each, Exchange))
-        return missing and item.message.exchange in declared
+        return missing and self._declarations.have_exchange(item.message.exchange)

@@ -358,7 +358,7 @@ def test_a_node_that_is_silent_is_given_up_for_another(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(connection, "SILENCE", 3.0)
+    monkeypatch.setattr(connection, "SILENCE", 3)
     monkeypatch.setattr(amqp, "HEARTBEAT", 2)
     with Frozen(vhost.url) as frozen:
         part = Publisher([frozen.url, vhost.url], Tls(), [Exchange("e", "topic")], declare=True)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bridge.rabbitmq import connection
+from bridge.rabbitmq import connection, declarations
 from bridge.rabbitmq import consumer as consumer_module
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.consumer import Ack, Consumer, Delivery
@@ -207,7 +207,7 @@ def test_what_was_lacking_is_found_while_the_connection_lives(
     worker: Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "OPTIONAL_RETRY", 0.1)
+    monkeypatch.setattr(declarations, "OPTIONAL_RETRY", 0.1)
     worker.queue("work", bind="#")
     worker.queue("swf.replies", bind=None)
     worker.queue("swf.replies.dead", bind=None)
