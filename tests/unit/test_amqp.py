@@ -3,7 +3,6 @@
 import importlib.util
 import ssl
 import struct
-import subprocess
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -19,6 +18,7 @@ from bridge.message import UNDECODABLE_HEADERS, Message
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import Tls, from_pika, parameters, to_pika
 from bridge.rabbitmq.copies import dead_letter
+from tests.authority import Authority
 
 
 def pikas_own():
@@ -227,16 +227,8 @@ def test_pika_itself_is_as_strict_as_before_with_what_we_send():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=worker -keyout {key} -out {cert}",
-        shell=True,
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
-    return cert, key
+    made = Authority(tmp_path_factory.mktemp("tls")).issue("worker")
+    return made.cert, made.key
 
 
 def test_a_connection_is_watched_and_never_ended_for_being_blocked():
@@ -259,9 +251,9 @@ def test_amqps_checks_the_brokers_name_and_certificate():
     assert found.credentials == PlainCredentials("ann", "s3cret")
 
 
-def test_a_ca_of_ones_own_is_the_only_one_trusted(certificate):
-    cert, _ = certificate
-    found = parameters("amqps://ann:s3cret@broker", Tls(ca=cert), "publisher")
+def test_a_ca_of_ones_own_is_the_only_one_trusted(tmp_path):
+    authority = Authority(tmp_path)
+    found = parameters("amqps://ann:s3cret@broker", Tls(ca=authority.ca), "publisher")
     assert len(found.ssl_options.context.get_ca_certs()) == 1
 
 

@@ -29,7 +29,7 @@ SHOWN_BY = {
     "a poll is cut after SWF gave a task away": "swf_cut_after swf_half_body",
     "the disk is full or read-only": """
         acceptance/test_journal_faults.py::test_a_journal_that_cannot_be_written_stops_polls_alone
-        unit/test_journal.py::test_a_real_disk_that_is_full_loses_nothing
+        integration/test_journal_deaths.py::test_a_real_disk_that_is_full_loses_nothing
         journal_disk_full
     """,
     "it is read-only at the start": "journal_read_only",

@@ -1,6 +1,5 @@
 """Scripted cancellations, time-outs and ends of tasks of the local SWF."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +12,6 @@ from bridge.local.task import Task, Timeouts
 from bridge.local.tasklist import Poll
 from tests.unit.local_clock import HandClock, Present
 from tests.unit.local_wire import Wire
-from tests.unit.test_local_command import local
 
 
 @pytest.fixture(scope="module")
@@ -98,22 +96,3 @@ def test_the_heartbeat_so_scripted_comes_too_late(swf: LocalSwf, script: str, st
 def test_a_script_that_cannot_be_is_refused(swf: LocalSwf, when: object) -> None:
     with pytest.raises(ControlError, match=r"cancelAfter wants seconds, or beats:N"):
         swf.submit_many([{"name": "a", "cancelAfter": when}])
-
-
-def test_scripts_come_from_options_and_from_files(
-    swf: LocalSwf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SWF", swf.endpoint)
-    lines = [{"name": "a", "timeOutAfter": "beats:1"}, {"name": "a"}]
-    file = "\n".join(map(json.dumps, lines))
-    done = local("submit", "--file", "-", "--terminate-after", "beats:1", stdin=file)
-    first, second = done.out.split()
-    with Wire(swf.endpoint) as wire:
-        for _ in lines:
-            polled = wire.call("PollForActivityTask", domain="demo", taskList={"name": "demo"})
-            wire.call("RecordActivityTaskHeartbeat", taskToken=polled.json["taskToken"])
-    assert swf.task(first)["state"] == "timed-out"
-    assert swf.task(second)["state"] == "terminated"
-    wrong = local("submit", "a", "--cancel-after", "soon")
-    assert wrong.code == 64
-    assert "'soon' is neither seconds nor beats:N" in wrong.err

@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -228,14 +227,3 @@ def test_the_worker_has_ten_lines_and_is_python():
     _, _, body = worker.partition("\n\n")
     ast.parse(worker)
     assert len(body.splitlines()) == 10
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_every_shell_snippet_is_shell_and_every_json_snippet_json(page):
-    for snippet in blocks(PAGES[page], "sh"):
-        checked = subprocess.run(
-            ["sh", "-n"], check=False, input=snippet, text=True, capture_output=True
-        )
-        assert checked.returncode == 0, checked.stderr
-    for snippet in blocks(PAGES[page], "json"):
-        json.loads(snippet)

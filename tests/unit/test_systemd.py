@@ -1,8 +1,6 @@
 import contextlib
 import os
-import shutil
 import socket
-import subprocess
 from time import monotonic
 
 import pytest
@@ -35,16 +33,6 @@ def test_each_word_reaches_the_manager_as_sd_notify_writes_it(manager):
         "EXTEND_TIMEOUT_USEC=1500000",
         "STOPPING=1",
     ]
-
-
-@pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="needs systemd-notify")
-def test_it_says_ready_as_systemds_own_tool_does(manager):
-    sock, address = manager
-    environ = {**os.environ, "NOTIFY_SOCKET": address}
-    subprocess.run(["systemd-notify", "--no-block", "READY=1"], env=environ, timeout=10, check=True)
-    theirs = sock.recv(4096)
-    Notifier(address).ready()
-    assert sock.recv(4096) == theirs.strip()
 
 
 def test_children_inherit_none_of_it():

@@ -2,7 +2,7 @@ import json
 
 from bridge.settings.environment import variable
 from bridge.settings.settings import Settings
-from tests.unit.cli_process import LISTS, swf_bridge
+from tests.integration.cli_process import LISTS, swf_bridge
 
 
 def test_config_shows_every_setting_its_value_and_where_it_comes_from(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.__main__ import main
-from tests.unit.cli_process import LISTS, swf_bridge
+from tests.integration.cli_process import LISTS, swf_bridge
 
 BAD = {
     "DOMAIN": "a:b",

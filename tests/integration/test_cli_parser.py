@@ -8,7 +8,7 @@ import pytest
 from bridge import __version__
 from bridge.__main__ import main
 from bridge.cli import parser
-from tests.unit.cli_process import LISTS, swf_bridge
+from tests.integration.cli_process import LISTS, swf_bridge
 
 COMMANDS = [command.__name__.rpartition(".")[2] for command in parser.COMMANDS]
 SLOW = {

@@ -5,7 +5,7 @@ import pytest
 
 from bridge.__main__ import main
 from bridge.cli import check
-from tests.unit.cli_process import LISTS, swf_bridge
+from tests.integration.cli_process import LISTS, swf_bridge
 
 
 def test_check_tells_what_it_checked_and_what_it_did_not_try():

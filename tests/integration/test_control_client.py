@@ -11,7 +11,7 @@ import pytest
 
 from bridge.__main__ import main
 from bridge.cli import client, text
-from tests.unit.cli_process import swf_bridge
+from tests.integration.cli_process import swf_bridge
 
 
 def args(**given):

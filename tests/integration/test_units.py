@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.settings.settings import Settings
-from tests.unit.cli_process import LISTS
+from tests.integration.cli_process import LISTS
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNITS = ["swf-bridge.service", "swf-bridge@.service"]

@@ -154,3 +154,22 @@ def test_an_address_that_is_taken_exits_69(swf: LocalSwf) -> None:
 def test_a_task_that_is_not_there_exits_70(swf: LocalSwf) -> None:
     del swf
     assert local("show", "99") == (os.EX_SOFTWARE, "", "swf-bridge: no task '99'\n")
+
+
+def test_scripts_come_from_options_and_from_files(
+    swf: LocalSwf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SWF", swf.endpoint)
+    lines = [{"name": "a", "timeOutAfter": "beats:1"}, {"name": "a"}]
+    file = "\n".join(map(json.dumps, lines))
+    done = local("submit", "--file", "-", "--terminate-after", "beats:1", stdin=file)
+    first, second = done.out.split()
+    with Wire(swf.endpoint) as wire:
+        for _ in lines:
+            polled = wire.call("PollForActivityTask", domain="demo", taskList={"name": "demo"})
+            wire.call("RecordActivityTaskHeartbeat", taskToken=polled.json["taskToken"])
+    assert swf.task(first)["state"] == "timed-out"
+    assert swf.task(second)["state"] == "terminated"
+    wrong = local("submit", "a", "--cancel-after", "soon")
+    assert wrong.code == 64
+    assert "'soon' is neither seconds nor beats:N" in wrong.err
