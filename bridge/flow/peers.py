@@ -159,13 +159,17 @@ class Peers:
         )
         self._publisher.publish(message, partial(self._worker_told, task))
 
+    def _tell_worker_again(self, task: ActivityTask) -> None:
+        if self._journal.holds(task.id):  # else there is nobody left to be told
+            self._tell_worker(task)
+
     def _worker_told(self, task: ActivityTask, receipt: Receipt) -> None:
         """On the publisher's thread: until RabbitMQ has the notice, it is owed."""
         match receipt.fate:
             case Fate.CONFIRMED:
                 self._timer.later(0.0, partial(self._owe_no_more, task.id))
             case Fate.NACKED:
-                self._timer.later(NOTICE_RETRY, partial(self._tell_worker, task))
+                self._timer.later(NOTICE_RETRY, partial(self._tell_worker_again, task))
             case _:
                 extra = {"task": task.id, "reason": receipt.detail}
                 log.warning("cancel.not_told", extra=extra)
@@ -192,8 +196,11 @@ class Peers:
 
     def _tell(self, what: str, task_ids: Sequence[str]) -> None:
         topology = self._topology
-        message = notice(what, task_ids, topology.instance, exchange=topology.notice_exchange)
-        self._publisher.publish(message, log_unsent)
+        try:
+            message = notice(what, task_ids, topology.instance, exchange=topology.notice_exchange)
+            self._publisher.publish(message, log_unsent)
+        except Exception:  # the others find it out from SWF: what is told must not end the work
+            log.exception("notice.failed", extra={"notice": what})
 
 
 def log_unsent(receipt: Receipt) -> None:

@@ -135,7 +135,7 @@ class Responder:
         except BadReply as error:
             return [(delivery, await self._settlement.refuse(delivery, error))]
         if isinstance(reply, Heartbeat):
-            return await self._heartbeats.take(delivery, reply)
+            return await self._take_beat(delivery, reply)
         if undeliverable and isinstance(reply, Failed):
             log.warning("task.undeliverable", extra={"task": reply.task, "reason": reply.reason})
         settled: Settled = []
@@ -148,12 +148,25 @@ class Responder:
             turn = self._turns.end(reply)
         return settled
 
+    async def _take_beat(self, delivery: Delivery, beat: Heartbeat) -> Settled:
+        try:
+            return await self._heartbeats.take(delivery, beat)
+        except PartFailed:
+            raise
+        except Exception as error:  # noqa: BLE001 - told, and tried again
+            return [(delivery, put_off(delivery, self._settlement.unexpected(error, beat.task)))]
+
     async def _hear(self, delivery: Delivery) -> Outcome:
         for task_id in self._peers.heard(delivery.body):
             self._keepalive.heard(task_id)
         return Ack()
 
     async def _respond(self, delivery: Delivery, reply: Reply) -> Outcome:
+        if refusal := self._settlement.refusal(reply.task):
+            raise refusal
+        if self._settlement.is_closed(reply.task):
+            self._closed_before(delivery, reply)
+            return Ack()
         try:
             match reply:
                 case Canceled():
@@ -162,6 +175,7 @@ class Responder:
                     await self._settlement.close(reply)
         except TaskClosed:
             self._closed_before(delivery, reply)
+            self._settlement.found_closed(reply.task)
         return Ack()
 
     # --- the rows of contract §3 ---
@@ -173,7 +187,8 @@ class Responder:
             self._metrics.count(m.REPLIES, "duplicate")
             log.info("reply.duplicate", extra=extra)
             return
-        held = self._peers.released(reply.task, "closed in SWF")
+        known = self._settlement.is_closed(reply.task)  # and the other instances have been told
+        held = None if known else self._peers.released(reply.task, "closed in SWF")
         since = held.polled_at if held else delivery.properties.get("timestamp")
         age = round(max(0.0, time.time() - since), 1) if since else None
         self._metrics.count(m.REPLIES, "late")

@@ -1,7 +1,9 @@
 """What SWF is told of a task at its end, and what follows from SWF's answer."""
 
 import logging
+import threading
 import time
+from collections import OrderedDict
 
 from bridge.conversation import Conversation
 from bridge.errors import BadReply, PartFailed, Rejected, TaskClosed, Unavailable
@@ -15,6 +17,14 @@ from bridge.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
+INVALID = "token-invalid"
+REFUSED = "refused-by-swf"
+HOLDS = 1.0
+"""Seconds for which SWF's word that a token is invalid, or its task closed, holds for all replies
+that bear it: neither becomes otherwise."""
+KEPT = 1024
+"""Tokens of which that is known."""
+
 
 class Settlement:
     """Closes tasks in SWF, for replies and for heartbeats. Safe to use from many threads."""
@@ -25,6 +35,8 @@ class Settlement:
         self._swf = swf
         self._peers = peers
         self._metrics = metrics
+        self._lock = threading.Lock()
+        self._final: OrderedDict[str, tuple[float, BadReply | TaskClosed]] = OrderedDict()
 
     async def close(self, reply: Reply) -> None:
         """Close the task in SWF as the reply says; its holder gives it up. Raises as respond."""
@@ -40,12 +52,25 @@ class Settlement:
             self._metrics.observe(m.TASK_DURATION, seconds, held.domain, held.task_list, status)
         log.debug("reply.settled", extra={"task": reply.task, "status": status})
 
-    async def refuse(self, delivery: Delivery, error: BadReply) -> Outcome:
+    def refusal(self, task_id: str) -> BadReply | None:
+        """What SWF has said within HOLDS seconds of the task's token, if that is invalid."""
+        word = self._last_word(task_id)
+        return BadReply(word.code, word.detail) if isinstance(word, BadReply) else None
+
+    def is_closed(self, task_id: str) -> bool:
+        """Whether SWF has refused a reply within HOLDS seconds because the task is closed."""
+        return isinstance(self._last_word(task_id), TaskClosed)
+
+    def found_closed(self, task_id: str) -> None:
+        """SWF has refused a reply because the task is closed."""
+        self._note(task_id, TaskClosed())
+
+    async def refuse(self, delivery: Delivery, error: BadReply, task_id: str = "") -> Outcome:
         """The outcome of a reply that can never be accepted: a dead letter.
 
         Where its task is known, the task is failed first: the workflow must not hang.
         """
-        return await self.outcome(delivery, self._refuse(error))
+        return await self.outcome(delivery, self._refuse(error, task_id), task_id)
 
     async def outcome(
         self, delivery: Delivery, answer: Conversation[Outcome], task_id: str = ""
@@ -57,23 +82,30 @@ class Settlement:
         try:
             outcome = await answer
         except BadReply as error:
-            return await self.outcome(delivery, self._refuse(error))
+            return await self.outcome(delivery, self._refuse(error, task_id), task_id)
         except Unavailable as error:
             self.outage.begin(error)
             self._metrics.count(m.REPLIES, "later")
             return put_off(delivery, error)
         except PartFailed:
             raise
-        except Exception as error:
-            of = self._peers.what_is(task_id)
-            log.exception("reply.unexpected", extra={"error": type(error).__name__, **of})
-            return put_off(delivery, Unavailable(type(error).__name__))
+        except Exception as error:  # noqa: BLE001 - told, and tried again
+            return put_off(delivery, self.unexpected(error, task_id))
         self.outage.end()
         return outcome
 
-    async def _refuse(self, error: BadReply) -> Outcome:
+    def unexpected(self, error: Exception, task_id: str) -> Unavailable:
+        """Tell of a fault of ours: what it kept from SWF is tried again, as if that were away."""
+        of = self._peers.what_is(task_id)
+        extra = {"error": type(error).__name__, **of}
+        log.error("reply.unexpected", extra=extra, exc_info=error)
+        return Unavailable(type(error).__name__)
+
+    async def _refuse(self, error: BadReply, task_id: str) -> Outcome:
+        code = error.code
         if isinstance(error, Rejected):
             failed = Failed(error.token, error.reason)
+            task_id = failed.task
             try:
                 await self.close(failed)
             except TaskClosed:
@@ -81,8 +113,25 @@ class Settlement:
             except BadReply as worse:
                 extra = {"task": failed.task, "reason": worse.detail}
                 log.warning("task.not_failed", extra=extra)
+                if code == REFUSED:  # it takes no word with this token, not even ours
+                    code = INVALID
+        if code == INVALID and task_id:
+            self._note(task_id, BadReply(code, error.detail))
         self._metrics.count(m.REPLIES, "dead_lettered")
-        return Park(error.code, error.detail)
+        return Park(code, error.detail)
+
+    def _note(self, task_id: str, word: BadReply | TaskClosed) -> None:
+        """Note what SWF has said, not what was known already: it is asked anew in time."""
+        if self._last_word(task_id) is None:
+            with self._lock:
+                self._final[task_id] = (time.monotonic(), word)
+                self._final.move_to_end(task_id)
+                if len(self._final) > KEPT:
+                    self._final.popitem(last=False)
+
+    def _last_word(self, task_id: str) -> BadReply | TaskClosed | None:
+        at, word = self._final.get(task_id, (float("-inf"), None))
+        return word if time.monotonic() - at < HOLDS else None
 
 
 def status_of(reply: Reply) -> str:

@@ -61,7 +61,7 @@ class Boto3:
             client = self._clients[call.held]
             answer: Answer = getattr(client, xform_name(call.operation))(**call.fields)
         except Exception as raised:  # noqa: BLE001 - botocore's parsers raise anything over noise
-            error = error_from(raised)
+            error = error_from(raised, call.fields)
             self._judged(error)
             raise error from None
         return answer

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
 from bridge.swf.aws import Aws
 from bridge.swf.boto import Boto3
+from bridge.swf.errors import TOKEN, NotTaken
 from bridge.swf.runner import Answer, Call, Caller, Line, complete
 from bridge.task import ActivityTask, Canceled, Completed, Failed, Reply
 
@@ -141,12 +142,11 @@ class Calls:
         given: dict[str, Any] = {k: v for k, v in fields.items() if v is not None}
         try:
             return await self._call(operation, taskToken=token, **given)
-        except BadReply as error:
-            detail = error.detail.replace(token, "…")
-            if "token" in detail.lower():
-                raise BadReply("token-invalid", detail) from None
-            reason = f"reply refused by SWF: {detail}"
-            raise Rejected("refused-by-swf", detail, token=token, reason=reason) from None
+        except NotTaken as error:
+            if error.member == TOKEN:
+                raise BadReply("token-invalid", error.detail) from None
+            reason = f"reply refused by SWF: {error.detail}"
+            raise Rejected("refused-by-swf", error.detail, token=token, reason=reason) from None
 
     async def _call(self, operation: str, *, held: bool = False, **fields: Any) -> Answer:
         started = time.monotonic()

@@ -9,7 +9,7 @@ be closed before a byte of the answer came, it sends the request again on a new 
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -136,10 +136,11 @@ class CurlWire:
 class _Handle(Handle):
     """A handle for calls of SWF: what stays the same is not set again."""
 
-    __slots__ = ("_credentials", "_operation")
+    __slots__ = ("_call", "_credentials", "_operation")
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
+        self._call: Call | None = None
         self._operation = ""
         self._credentials: ReadOnlyCredentials | None = None
 
@@ -151,13 +152,15 @@ class _Handle(Handle):
                 headers.append(f"X-Amz-Security-Token: {credentials.token}")
             self.sign(headers, credentials.access_key, credentials.secret_key)
             self._operation, self._credentials = call.operation, credentials
+        self._call = call
         self.fill(_encode(call.fields), ANSWER_LIMIT[call.held])
 
     def answer(self, failure: str) -> Answer:
         """What came. Raises the error that it tells, and Unavailable for a ``failure``."""
         if failure:
             raise Unavailable("ConnectionFailed", self.why(failure))
-        return _decoded(*self.answered())
+        fields = self._call.fields if self._call else {}
+        return _decoded(*self.answered(), fields)
 
 
 def _obstacle(aws: Aws, config: Any) -> str:
@@ -173,8 +176,11 @@ def _obstacle(aws: Aws, config: Any) -> str:
     return "client-side monitoring or plugins" if aws.monitored() else ""
 
 
-def _decoded(status: int, body: bytes) -> Answer:
-    """The answer. Raises the error that it tells, and Unavailable for what SWF did not write."""
+def _decoded(status: int, body: bytes, fields: Mapping[str, Any]) -> Answer:
+    """The answer to a call with ``fields``.
+
+    Raises the error that it tells, and Unavailable for what SWF did not write.
+    """
     succeeded = 200 <= status < 300
     try:
         answer = decode_json(body, size=len(body)) if body else {}
@@ -186,4 +192,5 @@ def _decoded(status: int, body: bytes) -> Answer:
         return answer
     # As botocore reads it: "com.amazonaws.swf#UnknownResourceFault:http://…"
     code = str(answer.get("__type") or status).partition(":")[0].rpartition("#")[2]
-    raise error_for(code, status, str(answer.get("message") or answer.get("Message") or ""))
+    text = str(answer.get("message") or answer.get("Message") or "")
+    raise error_for(code, status, text, fields)

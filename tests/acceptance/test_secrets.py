@@ -36,7 +36,7 @@ def test_nothing_secret_is_logged_over_a_run_of_failures(
         "error",
         operation="RespondActivityTaskCompleted",
         code="ValidationException",
-        message=f"1 validation error detected: Value '{MARK}' at 'result' failed to satisfy",
+        message=f"1 validation error detected: Value 'a' at '{MARK}' at 'result' failed to satisfy",
         count=1,
     )
     swf.faults.add("error", operation="PollForActivityTask", message=f"Value '{MARK}' at 'x'")

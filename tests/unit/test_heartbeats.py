@@ -7,8 +7,9 @@ from queue import Empty
 import pytest
 
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
-from bridge.flow import heartbeats
-from bridge.flow.heartbeats import IN_HAND, Heartbeats
+from bridge.flow import merge, settlement
+from bridge.flow.heartbeats import Heartbeats
+from bridge.flow.merge import IN_HAND, SHARE, SHARE_OF_KNOWN
 from bridge.message import HEARTBEAT_TYPE
 from bridge.rabbitmq.consumer import Ack, Later, Park, settle_all
 from bridge.swf.runner import complete
@@ -106,12 +107,46 @@ def test_a_tight_loop_is_answered_from_swfs_last_answer_and_crowds_out_nobody(be
 def test_an_answer_of_swf_holds_for_a_second_alone(beating, monkeypatch):
     beating.take("first", reply_to="answers")
     beating.work()
-    monkeypatch.setattr(heartbeats, "MERGE", -1.0)
+    monkeypatch.setattr(merge, "MERGE", -1.0)
     taken = [beating.take("d", reply_to="answers") for _ in range(3)]
     assert not any(each.tag in beating.outcomes for each in taken)
 
 
-def test_an_older_one_that_is_tried_again_takes_the_newer_details_with_it(beating):
+def test_of_a_task_that_swf_knows_few_wait_and_one_answer_is_for_all(bench, beating, monkeypatch):
+    beating.take("first", reply_to="answers", correlation_id="first")
+    beating.work()
+    monkeypatch.setattr(merge, "MERGE", -1.0)
+    taken = [beating.take(f"{n}", reply_to="answers", correlation_id=f"{n}") for n in range(500)]
+    waits = [each for each in taken if each.tag not in beating.outcomes]
+    assert waits == taken[-SHARE_OF_KNOWN:], "the rest is done with, and its answers are owed"
+    assert not [each for each in beating.outcomes.values() if each != Ack()]
+    assert len(bench.publisher.of(HEARTBEAT_TYPE)) == 1
+    beating.swf.will("heartbeat", True)
+    beating.wait()
+    beating.wait()
+    assert beating.sent == ["first", "499"]
+    assert beating.outcomes == {tag: Ack() for tag in beating.outcomes}
+    assert len(beating.outcomes) == 501
+    answers = bench.publisher.of(HEARTBEAT_TYPE)
+    told = [each.properties["correlation_id"] for each in answers[1:]]
+    assert sorted(told, key=int) == [f"{n}" for n in range(500)]
+    assert all(json.loads(each.body)["cancelRequested"] for each in answers[1:])
+
+
+def test_a_task_that_swf_has_not_known_yet_has_its_share_and_leaves_the_rest_to_others(beating):
+    taken = [beating.take("d", reply_to="answers") for _ in range(200)]
+    held = [each for each in taken if each.tag in beating.outcomes]
+    assert held == taken[SHARE + 1 :]
+    assert all(isinstance(beating.outcomes[each.tag], Later) for each in held)
+    other = beating.take("other's", token="token-2", reply_to="answers")
+    beating.work()
+    assert beating.outcomes[other.tag] == Ack()
+    assert all(each.tag in beating.outcomes for each in taken), "one answer is for all that wait"
+    assert beating.sent == ["d", "other's"]
+
+
+def test_an_older_one_that_is_tried_again_takes_the_newer_details_with_it(beating, monkeypatch):
+    monkeypatch.setattr(merge, "MERGE", -1.0)
     beating.swf.will("heartbeat", Unavailable("ThrottlingException"))
     old = beating.take("old", reply_to="answers")
     beating.work()
@@ -148,26 +183,75 @@ def test_where_swf_takes_none_the_newest_stands_for_those_that_want_no_answer(be
     assert beating.outcomes[asking.tag] == beating.outcomes[newest.tag] == Ack()
 
 
-def test_a_token_that_swf_calls_invalid_parks_them_all(beating):
-    taken = [beating.take("d") for _ in range(3)]
-    error = BadReply("token-invalid", "Invalid token")
-    beating.swf.will("heartbeat", error, error)
+INVALID = BadReply("token-invalid", "Invalid token")
+NO = Rejected("refused-by-swf", "no", token="token-1", reason="no")
+
+
+def test_a_token_that_swf_calls_invalid_parks_all_that_come_with_it(beating, monkeypatch):
+    taken = [beating.take("d", reply_to="answers") for _ in range(3)]
+    beating.swf.will("heartbeat", INVALID)
     beating.work()
+    taken += [beating.take("d", reply_to="answers") for _ in range(3)]
     beating.wait()
     assert beating.settled == [(each, Park("token-invalid", "Invalid token")) for each in taken]
-    assert beating.sent == ["d"], "one refusal holds for all that wait"
+    assert beating.sent == ["d"], "one refusal holds for all"
+    monkeypatch.setattr(settlement, "HOLDS", -1.0)
+    beating.take("asked anew")
+    beating.work()
+    assert beating.sent == ["d", "asked anew"]
 
 
-def test_of_those_that_swf_refuses_only_the_last_is_to_blame(beating):
-    beating.swf.will("heartbeat", None)
+def test_a_token_with_which_no_task_can_be_failed_is_refused_for_all_that_wait(bench, beating):
+    taken = [beating.take("d", reply_to="answers") for _ in range(3)]
+    beating.swf.will("heartbeat", NO)
+    beating.swf.will("respond", NO)
+    beating.work()
+    assert beating.outcomes == {each.tag: Park("token-invalid", "no") for each in taken}
+    assert [call for call, _ in beating.swf.calls] == ["heartbeat", "respond"]
+    assert "0 in hand" in repr(beating.heartbeats)
+    assert bench.notices() == []
+
+
+def test_of_those_that_swf_refuses_only_the_last_is_to_blame_and_the_task_is_closed(bench, beating):
     beating.take("d")
     beating.work()
-    taken = [beating.take("d") for _ in range(3)]
-    error = Rejected("refused-by-swf", "no", token="token-1", reason="no")
-    beating.swf.will("heartbeat", error)
+    taken = [beating.take("d", reply_to="answers") for _ in range(3)]
+    beating.swf.will("heartbeat", NO)
     beating.wait()
-    assert beating.outcomes[taken[-1].tag] == Park("refused-by-swf", "no")
-    assert beating.outcomes[taken[0].tag] == beating.outcomes[taken[1].tag] == Ack()
+    taken.append(beating.take("after it", reply_to="answers"))
+    assert beating.outcomes[taken[2].tag] == Park("refused-by-swf", "no")
+    others = [taken[0], taken[1], taken[3]]
+    assert all(beating.outcomes[each.tag] == Ack() for each in others)
+    told = [json.loads(each.body)["open"] for each in bench.publisher.of(HEARTBEAT_TYPE)]
+    assert told == [True, True, False]
+    assert [call for call, _ in beating.swf.calls] == ["heartbeat", "heartbeat", "respond"]
+    assert "0 in hand" in repr(beating.heartbeats)
+
+
+@pytest.mark.parametrize("error", [INVALID, Unavailable("ThrottlingException"), OSError()])
+def test_no_other_instance_hears_of_a_task_of_which_swf_has_not_said_that_it_is_one(
+    bench, beating, error
+):
+    beating.take("d", reply_to="answers")
+    assert bench.notices() == []
+    beating.swf.will("heartbeat", error)
+    beating.work()
+    assert bench.notices() == []
+    beating.take("d", token="known to SWF")
+    beating.work()
+    assert [what for what, _ in bench.notices()] == ["spoke"]
+
+
+def test_an_answer_that_cannot_be_given_keeps_no_heartbeat_from_its_outcome(bench, beating, caplog):
+    def fail(*_, **__):
+        raise RuntimeError("the publisher is broken")
+
+    bench.publisher.publish = fail
+    taken = [beating.take("d", reply_to="answers") for _ in range(3)]
+    beating.work()
+    beating.wait()
+    assert beating.outcomes == {each.tag: Ack() for each in taken}
+    assert {each.message for each in caplog.records} == {"notice.failed", "reply.unexpected"}
 
 
 def test_a_fault_of_ours_loses_none(beating):

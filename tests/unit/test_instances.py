@@ -143,6 +143,18 @@ def test_a_notice_of_a_cancel_that_a_queue_does_not_take_is_published_again(benc
     assert len(bench.publisher.of(CANCELLATION_TYPE)) == 2
 
 
+def test_a_notice_of_a_cancel_is_given_up_with_its_task(bench):
+    task = bench.hold()
+    bench.peers.cancel_requested(task.id)
+    bench.publisher.receipt(Fate.NACKED)
+    bench.timer.happen()
+    bench.publisher.receipt(Fate.NACKED)
+    bench.peers.settled(task.id)
+    bench.timer.happen()
+    assert len(bench.publisher.of(CANCELLATION_TYPE)) == 2
+    assert bench.later == []
+
+
 def test_four_who_hear_of_a_cancel_at_the_same_moment_tell_it_once(bench, monkeypatch):
     task = bench.hold()
     mark = bench.journal._mark

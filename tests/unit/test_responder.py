@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
+from bridge.flow import settlement
 from bridge.flow.peers import notice
 from bridge.flow.responder import NOT_REQUESTED, Responder, Turns
 from bridge.rabbitmq.consumer import Ack, Later, Park
@@ -139,10 +140,34 @@ def test_a_refusal_fails_the_task_and_is_parked(bench, responder):
     assert bench.in_flight == 0
 
 
-@pytest.mark.parametrize("second", [TaskClosed("x"), INVALID, REFUSED])
-def test_a_refusal_whose_task_cannot_be_failed_is_parked_too(bench, responder, second):
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [(TaskClosed("x"), "refused-by-swf"), (INVALID, "token-invalid"), (REFUSED, "token-invalid")],
+)
+def test_a_refusal_whose_task_cannot_be_failed_is_parked_too(bench, responder, second, code):
     bench.swf.will("respond", REFUSED, second)
-    assert outcome(responder, a_reply()) == Park("refused-by-swf", "no")
+    assert outcome(responder, a_reply()) == Park(code, "no")
+
+
+@pytest.mark.parametrize("refusals", [[INVALID], [REFUSED, REFUSED], [REFUSED, INVALID]])
+def test_one_refusal_of_a_token_refuses_all_that_come_with_it_for_a_second(
+    bench, responder, refusals, monkeypatch
+):
+    first, second, third = a_reply(result="1"), a_reply("canceled"), a_reply("failed", reason="3")
+    under_way = responder.handle(first)
+    under_way.send(None)
+    assert responder.handled(second) == []
+    *earlier, last = refusals
+    for refusal in earlier:
+        under_way.throw(refusal)
+    with pytest.raises(StopIteration) as end:
+        under_way.throw(last)
+    assert [found.code for _, found in end.value.value] == ["token-invalid"] * 2
+    assert outcome(responder, third).code == "token-invalid"
+    assert bench.swf.calls == []
+    assert outcome(responder, a_reply(token="another")) == Ack()
+    monkeypatch.setattr(settlement, "HOLDS", -1.0)
+    assert outcome(responder, a_reply()) == Ack()
 
 
 # --- what may be accepted later ----------------------------------------------------------------
@@ -210,6 +235,28 @@ def test_a_heartbeat_is_left_to_those_who_answer_heartbeats(bench, responder):
     delivery = a_reply("heartbeat", details="d")
     assert responder.handled(delivery) == []
     assert responder._heartbeats.taken == [(delivery, Heartbeat("token-1", "d"))]
+
+
+def test_swf_is_asked_once_a_second_about_a_task_that_it_has_called_closed(
+    bench, responder, monkeypatch
+):
+    bench.swf.will("respond", TaskClosed("x"), TaskClosed("x"))
+    for reply in (a_reply(), a_reply("failed"), a_reply("canceled")):
+        assert outcome(responder, reply) == Ack()
+    assert len(bench.swf.calls) == 1
+    assert replies(bench, "late") == 3
+    assert bench.notices() == [("settled", task_id("token-1"))]
+    monkeypatch.setattr(settlement, "HOLDS", -1.0)
+    assert outcome(responder, a_reply()) == Ack()
+    assert len(bench.swf.calls) == 2
+
+
+def test_a_heartbeat_over_which_the_bridge_itself_fails_ends_nothing_and_is_kept(responder):
+    async def fail(delivery, beat):
+        raise KeyError(beat)
+
+    responder._heartbeats.take = fail
+    assert isinstance(outcome(responder, a_reply("heartbeat")), Later)
 
 
 def test_a_task_that_came_back_undelivered_is_failed_with_the_reason(bench, responder):

@@ -4,6 +4,7 @@ import itertools
 import json
 import resource
 import threading
+import time
 import zlib
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +13,7 @@ import pytest
 
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
 from bridge.local import LocalSwf
+from bridge.swf.errors import error_for
 from bridge.task import Canceled, Completed, Failed
 from tests.unit.bridge_parts import aws, until
 from tests.waiting import WaitingSwf
@@ -359,6 +361,132 @@ def test_an_error_tells_no_value_that_the_service_echoes(over_garbage, garbage):
     with pytest.raises(BadReply, match="Invalid token …") as caught:
         over_garbage.respond(Completed("token-1", "r"))
     assert caught.value.code == "token-invalid"
+
+
+SAYS = "failed to satisfy constraint: Member must have length less than or equal to 1"
+FORGED = f"R' at 'result' {SAYS}"
+FORGING = f"R' at 'taskToken' {SAYS}; Value 'x' at 'taskToken' {SAYS}"
+LONG = "s3cret " * 4681
+
+
+def found(*named):
+    noun = "errors" if len(named) > 1 else "error"
+    return f"{len(named)} validation {noun} detected: " + "; ".join(
+        f"Value{value} at '{member}' {SAYS}" for member, value in named
+    )
+
+
+REFUSALS = {
+    # what is sent, what SWF says, whether it is the token that it refuses, and what is told
+    "a token of one letter": ("t", "r", "Invalid token", True, "Invalid token"),
+    "a token that is a word of SWF's": ("token", "r", "Invalid token", True, "Invalid …"),
+    "a token that is quoted": (
+        "s3cret", "r", found(("taskToken", " 's3cret'")), True, f"Value at 'taskToken' {SAYS}"
+    ),
+    "a result that speaks of a token": (
+        "t", "my token s3cret", found(("result", " 'my token s3cret'")), False,
+        f"Value at 'result' {SAYS}",
+    ),
+    "a result that forges SWF's sentence": (
+        "t", f"s3cret{FORGING}", found(("result", f" 's3cret{FORGING}'")), False,
+        f"Value at 'result' {SAYS}",
+    ),
+    "a token that forges it": (
+        FORGED, "R", found(("taskToken", f" '{FORGED}'")), True, f"Value at 'taskToken' {SAYS}"
+    ),
+    "a result that holds the mark of its end": (
+        "t", "a' at 's3cret", found(("result", " 'a' at 's3cret'")), False,
+        f"Value at 'result' {SAYS}",
+    ),
+    "several of them": (
+        "s3cret-token", "a' at 's3cret; Value 'b",
+        found(("result", " 'a' at 's3cret; Value 'b'"), ("taskToken", " 's3cret-token'")), True,
+        f"Value at 'result' {SAYS}; Value at 'taskToken' {SAYS}",
+    ),
+    "a value left out": ("t", "s3cret", found(("taskToken", "")), True, f"at 'taskToken' {SAYS}"),
+    "a null": ("t", "s3cret", found(("result", " null")), False, f"Value at 'result' {SAYS}"),
+    "a value cut short": (
+        "t", LONG, f"1 validation error detected: Value '{LONG[:99]}", False, "Value '…'"
+    ),
+    "a value cut short behind the mark of its end": (
+        "t", f"a' at '{LONG}", f"1 validation error detected: Value 'a' at '{LONG[:99]}", False,
+        "Value '…'",
+    ),
+    "a value in another spelling": (
+        "t", 's3cret "quoted"\n' * 3, r'cannot read s3cret \"quoted\"\n of it', False,
+        "cannot read …",
+    ),
+    "a value that is not what was sent": (
+        "t", "r", f"1 validation error detected: Value 's3cret' at 'taskToken' {SAYS}", False,
+        "Value '…'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_swfs_own_words_tell_what_it_refuses_whatever_a_worker_has_written(
+    over_garbage, garbage, case
+):
+    token, result, said, blames_token, told = REFUSALS[case]
+    body = {"__type": "com.amazon.coral.validate#ValidationException", "message": said}
+    garbage.answer = (400, json.dumps(body).encode())
+    with pytest.raises(BadReply) as caught:
+        over_garbage.respond(Completed(token, result))
+    error = caught.value
+    assert error.code == ("token-invalid" if blames_token else "refused-by-swf")
+    assert isinstance(error, Rejected) != blames_token
+    assert told in error.detail
+    assert "s3cret" not in f"{error}{getattr(error, 'reason', '')}"
+    assert len(error.detail) < 600
+
+
+@pytest.mark.parametrize(
+    "code", ["SerializationException", "UnknownOperationException", "TokenException", "X" * 300]
+)
+def test_words_of_an_error_of_another_type_blame_no_token(over_garbage, garbage, code):
+    body = {"__type": f"com.amazon.coral.service#{code}", "message": "Invalid token"}
+    garbage.answer = (400, json.dumps(body).encode())
+    with pytest.raises(Rejected):
+        over_garbage.respond(Completed("token", "r"))
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("UnknownResourceFault", 400), ("OperationNotPermittedFault", 400), ("InternalFailure", 500)],
+)
+def test_no_error_of_any_kind_tells_what_the_call_held(over_garbage, garbage, code, status):
+    said = "about s3cret-token-of-some-length: s3cret, and Value 's3cret' at 'x"
+    body = {"__type": f"com.amazonaws.swf.base.model#{code}", "message": said}
+    garbage.answer = (status, json.dumps(body).encode())
+    with pytest.raises((TaskClosed, Unavailable)) as caught:
+        over_garbage.respond(Failed("s3cret-token-of-some-length", "s3cret", "s3cret details"))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_poll_that_swf_refuses_for_a_name_is_told_with_the_name(over_garbage, garbage):
+    said = found(("taskList.name", f" '{LABEL[1]}'"))
+    body = {"__type": "com.amazon.coral.validate#ValidationException", "message": said}
+    garbage.answer = (400, json.dumps(body).encode())
+    with pytest.raises(Refused, match=r"Value at 'taskList\.name' failed to satisfy"):
+        over_garbage.poll(*LABEL)
+    body["message"] = "Unknown domain: demo"
+    garbage.answer = (400, json.dumps(body).encode())
+    with pytest.raises(Refused, match="Unknown domain: demo"):
+        over_garbage.poll(*LABEL)
+
+
+def test_the_time_to_read_an_error_grows_with_its_length_alone():
+    fields = {"taskToken": "t", "result": "Value '" * 4681, "details": "a' at '" * 4681}
+
+    def seconds(length):
+        text = "1 validation error detected: " + "; Value 'a' at '" * (length // 16)
+        started = time.perf_counter()
+        for said in (text, "Value '" + text, text.replace("Value", "t"), "t" * length):
+            error_for("ValidationException", 400, said, fields)
+        return time.perf_counter() - started
+
+    short = min(seconds(100_000) for _ in range(3))
+    assert min(seconds(3_200_000) for _ in range(3)) < 64 * max(short, 0.002)
 
 
 def test_nobody_there_is_unavailable(swf):

@@ -1,0 +1,157 @@
+"""What one worker sends in a flood delays no other worker's result, and none of it is forgotten."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pika
+import pytest
+
+from tests.acceptance.harness import Site
+from tests.brokers import Vhost
+from tests.worker import DEAD, REPLIES, Worker
+
+BEATS = 5000
+BATCH = 500
+RESULTS = 15
+GAP = 0.1
+"""Seconds between two of another worker's results."""
+PATIENCE = 5.0
+"""Seconds within which another worker's result is settled, where other tests keep the machine busy.
+On one of its own it takes one at most."""
+
+
+class Flood(threading.Thread):
+    """A worker that beats in a tight loop, and asks each time for an answer; or sends results."""
+
+    def __init__(self, url: str, token: str, count: int = BEATS, status: str = "heartbeat") -> None:
+        super().__init__()
+        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        self._token = token
+        self._count = count
+        self._status = status
+
+    def run(self) -> None:
+        channel = self._connection.channel()
+        channel.tx_select()  # a quorum queue may lose what is unconfirmed when the channel closes
+        for number in range(self._count):
+            headers: dict[str, Any] = {"swf-task-token": self._token, "swf-status": self._status}
+            given = pika.BasicProperties(
+                headers=headers, reply_to="answers", correlation_id=f"{number}", delivery_mode=2
+            )
+            channel.basic_publish("", REPLIES, b"", given)
+            if number % BATCH == BATCH - 1:
+                channel.tx_commit()
+        channel.tx_commit()
+        self._connection.close()
+
+
+@contextmanager
+def flooded(*floods: Flood) -> Iterator[None]:
+    for flood in floods:
+        flood.start()
+    try:
+        yield
+    finally:
+        for flood in floods:
+            flood.join()
+
+
+@pytest.fixture
+def ready(site: Site) -> Site:
+    """A task is done already, and the worker has a queue for answers."""
+    task_id, task = site.hand_out()
+    site.worker.queue("answers", bind=None)
+    site.worker.complete(task)
+    site.closed(task_id)
+    return site
+
+
+def seconds_to_settle(site: Site, *floods: Flood) -> list[float]:
+    """How long the results of another worker take, one after the other, while others flood."""
+    taken = [site.hand_out() for _ in range(RESULTS)]
+    found = []
+    with flooded(*floods):
+        for task_id, task in taken:
+            began = time.monotonic()
+            site.worker.complete(task)
+            site.closed(task_id, 60)
+            found.append(time.monotonic() - began)
+            time.sleep(GAP)
+    print("seconds", sorted(round(each, 2) for each in found))
+    return found
+
+
+def all_answers(worker: Worker, count: int) -> list[Any]:
+    assert worker.until(lambda: worker.ready("answers") >= count, 30), worker.ready("answers")
+    return list(worker.take_all("answers"))
+
+
+def test_heartbeats_in_a_tight_loop_are_all_answered_and_delay_no_other_result(
+    ready: Site, vhost: Vhost
+) -> None:
+    task_id, task = ready.hand_out()
+    token = task.json["taskToken"]
+    began = time.monotonic()
+    found = seconds_to_settle(ready, Flood(vhost.url, token))
+    answers = all_answers(ready.worker, BEATS)
+    took = time.monotonic() - began
+    assert max(found) < PATIENCE, found
+    assert sorted(int(each.properties.correlation_id) for each in answers) == list(range(BEATS))
+    assert all(each.json["open"] for each in answers)
+    assert len(ready.swf.task(task_id)["heartbeats"]) <= took + 2, "one a second goes to SWF"
+    ready.worker.complete(task)
+    ready.closed(task_id)
+
+
+def test_several_loops_and_a_slow_swf_delay_neither_a_result_nor_another_tasks_heartbeat(
+    ready: Site, vhost: Vhost
+) -> None:
+    held = [ready.hand_out() for _ in range(4)]
+    for _, task in held:
+        ready.worker.send(
+            {"taskToken": task.json["taskToken"], "status": "heartbeat"}, reply_to="answers"
+        )
+    all_answers(ready.worker, len(held))
+    fault = ready.swf.faults.add("slow", operation="RecordActivityTaskHeartbeat", delay=1.0)
+    _, other = ready.hand_out()
+    found = seconds_to_settle(
+        ready, *(Flood(vhost.url, task.json["taskToken"], 1500) for _, task in held)
+    )
+    assert max(found) < PATIENCE, found
+    ready.swf.faults.remove(fault)
+    assert len(all_answers(ready.worker, 6000)) == 6000
+    ready.worker.reply(other, "heartbeat")
+
+
+@pytest.mark.parametrize("token", ["t", "token", "Value 'x' at 'result' failed to satisfy"])
+def test_heartbeats_with_a_token_that_is_none_are_all_parked_and_delay_no_result(
+    ready: Site, vhost: Vhost, token: str
+) -> None:
+    found = seconds_to_settle(ready, Flood(vhost.url, token, 3000))
+    assert max(found) < PATIENCE, found
+    assert ready.worker.until(lambda: ready.worker.ready(DEAD) == 3000, 30), ready.worker.ready(
+        DEAD
+    )
+    assert ready.worker.take(DEAD).headers["swf-bridge-error"] == "token-invalid"
+
+
+def test_results_with_a_token_that_is_none_are_all_parked_and_delay_no_other(
+    ready: Site, vhost: Vhost
+) -> None:
+    found = seconds_to_settle(ready, Flood(vhost.url, "t", 3000, "completed"))
+    assert max(found) < PATIENCE, found
+    assert ready.worker.until(lambda: ready.worker.ready(DEAD) == 3000, 30)
+    assert ready.worker.take(DEAD).headers["swf-bridge-error"] == "token-invalid"
+
+
+def test_results_that_are_late_in_numbers_delay_no_other(ready: Site, vhost: Vhost) -> None:
+    task_id, task = ready.hand_out()
+    ready.worker.complete(task)
+    ready.closed(task_id)
+    found = seconds_to_settle(ready, Flood(vhost.url, task.json["taskToken"], 3000, "completed"))
+    assert max(found) < PATIENCE, found
+    assert ready.worker.until(lambda: len(ready.bridge.events("reply.duplicate")) == 3000, 30)
+    assert not ready.worker.ready(DEAD)
