@@ -14,7 +14,8 @@ from types import FrameType
 from typing import NoReturn
 
 from bridge.local.keeper import Keeper
-from bridge.local.rabbitmq import NodeError, RabbitNode
+from bridge.local.management import NodeError
+from bridge.local.rabbitmq import RabbitNode
 from demo.cast import SWF_BRIDGE, WORKERS, Cast, NotReady
 from demo.report import Progress, table
 from demo.tasks import Order, plan

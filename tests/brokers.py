@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from bridge.local.rabbitmq import HttpApi, RabbitNode
+from bridge.local.management import HttpApi
+from bridge.local.rabbitmq import RabbitNode
 
 BROKER_URL = os.environ.get("BROKER_URL", "")
 

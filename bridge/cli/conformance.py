@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     from bridge.conformance.amqp import BrokerAway  # noqa: PLC0415
     from bridge.conformance.checks import CHECKS  # noqa: PLC0415
     from bridge.local.daemon import DaemonError  # noqa: PLC0415
-    from bridge.local.rabbitmq import NodeError, RabbitNode  # noqa: PLC0415
+    from bridge.local.management import NodeError  # noqa: PLC0415
+    from bridge.local.rabbitmq import RabbitNode  # noqa: PLC0415
 
     if not (args.worker or args.broker):
         args.usage_error("want --worker COMMAND, or --broker URL with a worker that runs there")

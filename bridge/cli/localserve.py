@@ -11,7 +11,8 @@ from bridge.cli.text import complain, say
 from bridge.local import LocalSwf
 from bridge.local.daemon import Daemon, DaemonError
 from bridge.local.keeper import Keeper
-from bridge.local.rabbitmq import NodeError, RabbitNode
+from bridge.local.management import NodeError
+from bridge.local.rabbitmq import RabbitNode
 
 AMQP_URL = "SWF_BRIDGE_AMQP_URL"
 LOCAL_BROKER = "amqp://guest:guest@localhost:5672/%2F"

@@ -5,8 +5,6 @@ system's and without touching it: own node name, ports, cookie and folders, and 
 Nothing of it outlives its owner, not even where the owner is killed by SIGKILL.
 """
 
-import base64
-import json
 import os
 import random
 import shutil
@@ -14,16 +12,14 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote
+from typing import Self
 
 from bridge.local.keeper import Keeper
+from bridge.local.management import HttpApi, NodeError, quoted
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 """Where Debian's and RPM's packages keep RabbitMQ's own scripts. The wrappers in `/usr/sbin` change
@@ -43,73 +39,6 @@ management_agent.disable_metrics_collector = true
 disk_free_limit.absolute = 10MB
 log.console = false
 """
-
-
-class NodeError(Exception):
-    """The node did not do what it was asked; the message holds what it printed."""
-
-
-class HttpApi:
-    """RabbitMQ's management API: what creates a vhost in 15 ms where `rabbitmqctl` needs 500."""
-
-    def __init__(self, base: str, user: str = "guest", password: str = "guest") -> None:  # noqa: S107
-        self.base = base.rstrip("/")
-        self._user = user
-        self._authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
-    def call(self, method: str, path: str, body: object = None) -> Any:
-        """The decoded answer, None where it is empty; `path` below `/api/`, quoted by the caller.
-
-        Raises NodeError, with the broker's own words, for any answer but success.
-        """
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.base}/api/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": self._authorization, "Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                text = answer.read()
-        except urllib.error.HTTPError as error:
-            raise NodeError(f"{method} {path}: {error.code} {error.read().decode()}") from error
-        except OSError as error:
-            raise NodeError(f"{method} {path}: {error}") from error
-        return json.loads(text) if text else None
-
-    def add_vhost(self, name: str) -> None:
-        """A new vhost in which the user of this API may do everything."""
-        self.call("PUT", f"vhosts/{_quote(name)}", {})
-        self.set_permissions(self._user, vhost=name)
-
-    def delete_vhost(self, name: str) -> None:
-        """Take the vhost away with all that is in it; its connections are closed."""
-        self.call("DELETE", f"vhosts/{_quote(name)}")
-
-    def add_user(self, name: str, password: str, tags: str = "") -> None:
-        """A user without any permission yet, or a new password for the one there is."""
-        self.call("PUT", f"users/{_quote(name)}", {"password": password, "tags": tags})
-
-    def delete_user(self, name: str) -> None:
-        """Take the user and its permissions away; its connections stay until they ask again."""
-        self.call("DELETE", f"users/{_quote(name)}")
-
-    def set_permissions(
-        self,
-        user: str,
-        configure: str = ".*",
-        write: str = ".*",
-        read: str = ".*",
-        *,
-        vhost: str = "/",
-    ) -> None:
-        """Regular expressions over the names of queues and exchanges; `^$` allows nothing."""
-        patterns = {"configure": configure, "write": write, "read": read}
-        self.call("PUT", f"permissions/{_quote(vhost)}/{_quote(user)}", patterns)
-
-    def delete_queue(self, name: str, *, vhost: str = "/") -> None:
-        """Delete it with what it holds; its consumers get `basic.cancel`."""
-        self.call("DELETE", f"queues/{_quote(vhost)}/{_quote(name)}")
 
 
 class RabbitNode(HttpApi):
@@ -148,7 +77,7 @@ class RabbitNode(HttpApi):
 
     def url(self, vhost: str = "/", user: str = "guest", password: str = "guest") -> str:  # noqa: S107
         """The AMQP URL of a vhost for a user."""
-        return f"amqp://{_quote(user)}:{_quote(password)}@127.0.0.1:{self.port}/{_quote(vhost)}"
+        return f"amqp://{quoted(user)}:{quoted(password)}@127.0.0.1:{self.port}/{quoted(vhost)}"
 
     def start(self) -> Self:
         """Boot the node, or boot it again after `kill()`, and return once it takes connections.
@@ -347,7 +276,3 @@ def _claim(port: int) -> None:
         claim.close()
         raise
     _claims.append(claim)
-
-
-def _quote(name: str) -> str:
-    return quote(name, safe="")

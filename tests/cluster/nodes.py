@@ -10,7 +10,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from bridge.local.rabbitmq import SCRIPTS, NodeError, RabbitNode, free_ports
+from bridge.local.management import NodeError
+from bridge.local.rabbitmq import SCRIPTS, RabbitNode, free_ports
 
 FORM_TIMEOUT = 120.0
 COMMAND_TIMEOUT = 120.0

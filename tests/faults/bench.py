@@ -20,7 +20,8 @@ import pika.exceptions
 
 from bridge.local import LocalSwf
 from bridge.local.keeper import Keeper
-from bridge.local.rabbitmq import NodeError, RabbitNode
+from bridge.local.management import NodeError
+from bridge.local.rabbitmq import RabbitNode
 
 from .account import Account, settle_accounts
 from .daemon import Daemon, until

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from bridge.local.rabbitmq import NodeError
+from bridge.local.management import NodeError
 
 from .daemon import until
 from .registry import BROKER, fault

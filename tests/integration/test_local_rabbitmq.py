@@ -10,7 +10,8 @@ import pika
 import pika.exceptions
 import pytest
 
-from bridge.local.rabbitmq import NodeError, RabbitNode, free_ports
+from bridge.local.management import NodeError
+from bridge.local.rabbitmq import RabbitNode, free_ports
 from tests.processes import processes_that_name, until
 
 needs_rabbitmq = pytest.mark.skipif(
