@@ -24,6 +24,7 @@ from bridge.rabbitmq.consumer import Consumer
 from bridge.rabbitmq.publisher import Fate
 from bridge.status import snapshot
 from bridge.status.checks import Check, Kind, State
+from bridge.telemetry import logs
 from bridge.telemetry import metrics as m
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
@@ -165,6 +166,7 @@ class Report:
         gauge(m.JOURNAL_WRITABLE, journal.writable.is_set)
         gauge(m.JOURNAL_SIZE, journal.size)
         gauge(m.THREAD_PROGRESS, self._progress)
+        gauge(m.LOG_LINES_DROPPED, logs.dropped)
 
     def _begin_counters(self) -> None:
         """At 0: Prometheus sees no increase in a series that begins with its first event."""

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Literal
 
 from bridge.telemetry.redact import redact, redact_value
+from bridge.telemetry.stderr import Stderr
 
 Format = Literal["auto", "journald", "text", "json"]
 
@@ -34,15 +35,18 @@ def configure_logging(level: str = "INFO", format: Format = "auto") -> None:  # 
     """Send all logs to standard error from ``level`` up, and uncaught exceptions to the log.
 
     ``auto`` is journald where standard error is a stream of the journal, text on a terminal, else
-    JSON lines. A standard error that is closed or broken never raises into a caller.
+    JSON lines. A standard error that is closed, broken or not read never raises into a caller, nor
+    blocks one.
     """
     logging.raiseExceptions = False
     # What nobody is shown is not looked up for each record (logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logProcesses = logging.logMultiprocessing = False
-    handler = _Stderr()
+    handler = Stderr()
     handler.setFormatter(_formatter(format, handler.fd))
     root = logging.getLogger()
+    for each in _sinks():
+        each.close()
     root.handlers[:] = [handler]
     ours = logging.getLogger("bridge")
     ours.setLevel(level)
@@ -51,6 +55,15 @@ def configure_logging(level: str = "INFO", format: Format = "auto") -> None:  # 
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
     _catch_uncaught()
+
+
+def dropped() -> int:
+    """Lines that were dropped since the start, because standard error does not take them."""
+    return sum(each.dropped for each in _sinks())
+
+
+def _sinks() -> list[Stderr]:
+    return [each for each in logging.getLogger().handlers if isinstance(each, Stderr)]
 
 
 def print_errors(*lines: str) -> None:
@@ -65,27 +78,6 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
     found = redact_value(given)
     assert isinstance(found, dict)
     return {key: _cut(value) for key, value in found.items()}
-
-
-class _Stderr(logging.Handler):
-    """Writes each record by one write, so that lines of several threads do not mix."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        try:
-            self.fd = sys.stderr.fileno()
-        except (AttributeError, OSError, ValueError):  # started with standard error closed
-            self.fd = -1
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if self.fd < 0:
-            return
-        try:
-            data = memoryview((self.format(record) + "\n").encode("utf-8", "backslashreplace"))
-            while data:
-                data = data[os.write(self.fd, data) :]
-        except Exception:  # noqa: BLE001 — a log that cannot be written is no reason to stop
-            self.handleError(record)
 
 
 class _Text(logging.Formatter):

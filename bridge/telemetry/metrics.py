@@ -222,6 +222,11 @@ THREAD_PROGRESS = Metric(
     "Unix time at which the thread last said that it moves.",
     ("thread",),
 )
+LOG_LINES_DROPPED = Metric(
+    "swf_bridge_log_lines_dropped_total",
+    "counter",
+    "Log lines dropped because standard error did not take them: its reader stands still.",
+)
 BUILD_INFO = Metric(
     "swf_bridge_build_info", "gauge", "Always 1; the labels tell what runs.", ("version", "python")
 )

@@ -42,6 +42,9 @@ class Bridge:
     ) -> None:
         self.settings = settings
         self._command = command
+        self.reading = threading.Event()
+        """While it is cleared, nobody reads what the daemon writes to standard error."""
+        self.reading.set()
         self._changed = threading.Condition()
         self._lines: list[str] = []
         self._events: list[Event] = []
@@ -152,6 +155,7 @@ class Bridge:
         with process.stderr as stream:
             for line in stream:
                 self._note(line.decode())
+                self.reading.wait()
         with self._changed:
             self._changed.notify_all()
 

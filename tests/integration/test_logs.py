@@ -265,6 +265,90 @@ def test_a_reader_that_went_away_stops_nobody():
     assert (result.returncode, result.stdout) == (0, b"alive\n")
 
 
+STANDING_STILL = """
+        import time
+        from bridge.telemetry import stderr
+        stderr.KEPT, stderr.FLUSH_TIMEOUT = 20_000, 0.5
+        configure_logging("DEBUG", "json")
+        began = time.monotonic()
+        for number in range(5000): log.info("a.said", extra={"number": number})
+        for number in range(20): log.error("a.failed", extra={"number": number})
+        print(time.monotonic() - began < 5, flush=True)
+"""
+
+
+def test_a_reader_that_stands_still_blocks_nobody_nor_the_end():
+    read, write = os.pipe()
+    try:
+        result = run(STANDING_STILL, stderr=write, stdout=subprocess.PIPE)
+    finally:
+        os.close(read)
+        os.close(write)
+    assert (result.returncode, result.stdout) == (0, b"True\n")
+
+
+@pytest.mark.parametrize("nonblocking", [False, True])
+def test_what_was_dropped_is_told_once_the_reader_goes_on_and_what_is_grave_is_kept(nonblocking):
+    read, write = os.pipe()
+    os.set_blocking(write, not nonblocking)  # as a shell or a sibling may have left the stream
+    code = (
+        STANDING_STILL
+        + """
+        from bridge.telemetry.logs import dropped
+        sys.stdin.read()
+        logging.getLogger().handlers[0].flush()
+        log.info("b.said", extra={"dropped": dropped()})
+"""
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROLOGUE + textwrap.dedent(code)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=write,
+    )
+    os.close(write)
+    assert process.stdout.readline() == b"True\n"
+    process.stdin.close()
+    with open(read, "rb") as stream:
+        told = [json.loads(line) for line in stream]
+    process.stdout.close()
+    process.wait()
+    said = [each["number"] for each in told if each["event"] == "a.said"]
+    assert said == sorted(set(said))
+    assert [each["number"] for each in told if each["event"] == "a.failed"] == list(range(20))
+    lost = sum(each["count"] for each in told if each["event"] == "log.dropped")
+    assert lost == 5000 - len(said)
+    assert (told[-1]["event"], told[-1]["dropped"]) == ("b.said", lost)
+
+
+def test_a_crash_tells_its_traceback_last():
+    told = lines(
+        """
+        configure_logging("INFO", "json")
+        for _ in range(500): log.info("a.said")
+        raise ValueError("at the end")
+        """
+    )
+    assert len(told) == 501
+    assert "ValueError: at the end" in json.loads(told[-1])["exception"]
+
+
+def test_a_child_that_was_forked_is_heard_too():
+    told = lines(
+        """
+        configure_logging("INFO", "json")
+        log.info("a.said")
+        child = os.fork()
+        log.info("b.said")
+        logging.shutdown()
+        if child: os.waitpid(child, 0)
+        os._exit(0)
+        """
+    )
+    assert sorted(json.loads(line)["event"] for line in told) == ["a.said", "b.said", "b.said"]
+
+
 def test_a_closed_standard_error_stops_nobody():
     code = 'configure_logging(); log.warning("nobody.listens"); print("alive")'
     result = subprocess.run(

@@ -138,8 +138,8 @@ def _calls(tree: ast.AST) -> Iterator[Logged]:
             events = [event for arg in call.args for event in _strings(arg)]
             yield from map(Logged, events, ("warning", "info"), (set(), set()))
         elif owner == "log":
-            level = {"exception": "error", "log": ""}.get(method, method)
-            event = call.args[method == "log"]
+            level = {"exception": "error", "log": "", "makeRecord": ""}.get(method, method)
+            event = call.args[{"log": 1, "makeRecord": 4}.get(method, 0)]
             by_name = isinstance(event, ast.Name)
             for each in named.get(event.id, handed_over) if by_name else _strings(event):
                 yield Logged(each, level, _fields(call))
