@@ -11,7 +11,6 @@ import contextlib
 import faulthandler
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from functools import partial
 from queue import Empty
 from typing import NoReturn
 
-from bridge import __version__
+from bridge import __version__, signals
 from bridge.control.drain import Asked, Ended, Signal
 from bridge.flow import keepalive
 from bridge.flow.poller import PollerState
@@ -60,7 +59,7 @@ class Daemon:
     def run(self) -> int:
         """Run until a signal or the end of a part; the exit code."""
         parts = self._parts
-        self._catch_signals()
+        signals.watch(lambda number: self._reasons.put(Signal(number)))
         threading.stack_size(THREAD_STACK)
         if parts.status is not None:
             self._start(parts.status)
@@ -115,18 +114,13 @@ class Daemon:
         else:
             self._reasons.put(Ended(part.name))
 
-    def _catch_signals(self) -> None:
-        # A handler does one thing: an Event set in one can hang for ever.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, frame: self._reasons.put(Signal(number)))
-
     def _wait(self) -> Signal | Ended | Asked:
         """The first reason to stop."""
         while True:
             self._tick()
             with contextlib.suppress(Empty):
                 reason = self._reasons.get(timeout=TICK)
-                self._signalled = isinstance(reason, Signal)
+                self._signalled = isinstance(reason, Signal) and reason.number in signals.LEAVE
                 if not (isinstance(reason, Ended) and reason.part == "status" and not reason.error):
                     return reason
 
@@ -210,7 +204,8 @@ class Daemon:
                 self._notifier.extend_timeout(self._parts.drain.seconds + FINISH_TIMEOUT)
                 self._notifier.status(self._parts.report.summary())
             with contextlib.suppress(Empty):
-                if isinstance(self._reasons.get(timeout=STEP), Signal):
+                reason = self._reasons.get(timeout=STEP)
+                if isinstance(reason, Signal) and reason.number in signals.LEAVE:
                     if self._signalled:
                         self._leave()
                     self._signalled = True
@@ -228,6 +223,7 @@ def run(settings: Settings) -> int:
     Raises ConfigError for what cannot work, and PartFailed where the journal is held by another.
     """
     faulthandler.enable()
+    signals.hold()
     configure_logging(settings.log_level, settings.log_format)
     for url in settings.amqp_urls:
         register_secret(url)

@@ -12,7 +12,7 @@ LINES = 450
 ROWS = [
     set(row.split())
     for row in (
-        "errors task backoff bounds conversation",
+        "errors task backoff bounds conversation signals",
         "message routing telemetry settings swf",
         "rabbitmq journal",
         "flow control",
