@@ -39,6 +39,8 @@ STATUS_HEADER = "swf-status"
 ATTEMPT_HEADER = "swf-bridge-attempt"
 ERROR_HEADER = "swf-bridge-error"
 DETAIL_HEADER = "swf-bridge-error-detail"
+ERROR_AT_HEADER = "swf-bridge-error-at"
+"""When a reply was put into the dead-letter queue, in seconds since the epoch."""
 DEATH_HEADER = "swf-bridge-death"
 """Why a task message was dead-lettered, once it waits for SWF at the tail of the queue."""
 

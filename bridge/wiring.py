@@ -32,6 +32,7 @@ from bridge.journal.slots import Slots
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer, settle_all
+from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.queue_watch import Demand, Wanted
 from bridge.rabbitmq.topology import Topology
@@ -192,7 +193,10 @@ class Parts:
             publish=self.publisher.publish,
             parked=partial(self.metrics.count, m.DEAD_LETTERS),
         )
-        self.consumer = consumer(topology.for_replies(), queue=topology.reply_queue)
+        self.dead_letters = Depth(topology.dead_letter_queue)
+        self.consumer = consumer(
+            topology.for_replies(), queue=topology.reply_queue, depth=self.dead_letters
+        )
         self.undeliverable = consumer(
             topology.for_undeliverable(), queue=topology.undeliverable, name="undeliverable"
         )
@@ -279,6 +283,7 @@ class Parts:
             window=self.slots,
             journal=self.journal,
             consumer=self.consumer,
+            dead_letters=self.dead_letters,
             connections=self.needed,
             beside=self.beside,
             answers=self.settlement.outage,

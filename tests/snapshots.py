@@ -46,6 +46,18 @@ def paused(**more: Any) -> dict[str, Any]:
     }
 
 
+def dead_letters(standing: int | None = 0, **codes: int) -> dict[str, Any]:
+    """How many stand in the queue, and the codes of those put there since the start."""
+    named = {code.replace("_", "-"): count for code, count in codes.items()}
+    return {
+        "queue": "swf.replies.dead",
+        "standing": standing,
+        "asOf": None if standing is None else NOW - 3,
+        "sinceStart": sum(codes.values()),
+        "codes": named,
+    }
+
+
 def snapshot(**more: Any) -> dict[str, Any]:
     """A daemon that does well for an hour."""
     link = {"connected": True, "blocked": False, "reconnects": 0, "error": "", "awayFor": 0.0}
@@ -69,7 +81,7 @@ def snapshot(**more: Any) -> dict[str, Any]:
         "lists": [row()],
         "unroutable": [],
         "replies": {"held": 0, "outcomes": {"completed": 33}},
-        "deadLetters": {"sinceStart": 0, "codes": {}},
+        "deadLetters": dead_letters(),
         "lastErrors": [],
         **more,
     }

@@ -11,6 +11,7 @@ from bridge.cli.text import (
     Row,
     complain,
     confirmed,
+    moment,
     note,
     print_fields,
     print_table,
@@ -41,9 +42,9 @@ def add_parser(subparsers: Any) -> None:
         help="the dead letters: list, show, replay, drop",
         description="Ask the running daemon about the replies that could never be accepted."
         " The id of a dead letter is made of its content and stays; its first six digits are"
-        " enough. Its age counts from the timestamp that the worker set. Each command here has"
-        " RabbitMQ deliver the dead letters and requeue them; RabbitMQ counts that (SEEN) and"
-        " drops a message after a million.",
+        " enough. Its age counts from the timestamp that the worker set, else from when it"
+        " was put into the queue. Each command here has RabbitMQ deliver the dead letters and"
+        " requeue them; RabbitMQ counts that (SEEN) and drops a message after a million.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
     listed = commands.add_parser("list", help="list them, in the order of the queue")
@@ -79,7 +80,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--code", metavar="CODE", help="with this swf-bridge-error")
     parser.add_argument(
         "--older-than", metavar="SPAN", type=seconds,
-        help="sent before: 90s, 10m, 2h, 1d; never one without a timestamp",
+        help="sent before, or put into the queue: 90s, 10m, 2h, 1d",
     )  # fmt: skip
 
 
@@ -124,6 +125,7 @@ def show(args: argparse.Namespace) -> int:
             ("code", found["code"]),
             ("detail", found["detail"]),
             ("age", span(found["age"])),
+            ("put there", moment(found.get("putAt"))),
             ("task", found["task"] or None),
             ("message id", found["messageId"]),
             ("correlation id", found["correlationId"]),

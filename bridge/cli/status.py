@@ -148,9 +148,18 @@ def _head(status: Row) -> Iterator[str]:
     outcomes = status["replies"]["outcomes"]
     counted = ", ".join(f"{name} {times}" for name, times in outcomes.items() if times)
     yield f"replies   {status['replies']['held']} held; since start: {counted or 'none'}"
-    codes = ", ".join(f"{code} {n}" for code, n in status["deadLetters"]["codes"].items() if n)
-    yield f"dead      {codes or 'none'} since start"
+    yield f"dead      {_dead(status)}"
     yield ""
+
+
+def _dead(status: Row) -> str:
+    """What stands in the dead-letter queue, and what came there since the daemon started."""
+    dead = status["deadLetters"]
+    codes = ", ".join(f"{code} {n}" for code, n in dead["codes"].items() if n) or "none"
+    if (standing := dead.get("standing")) is None:  # not asked yet, or of an older daemon
+        return f"? in the queue; since start: {codes}"
+    age = since(status["now"], dead["asOf"])
+    return f"{standing} in {dead['queue']} ({age} ago); since start: {codes}"
 
 
 def _lists(status: Row, before: Row | None, width: int | None) -> Iterator[str]:

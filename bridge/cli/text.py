@@ -7,6 +7,7 @@ and errors come from SWF, workers and endpoints, and may hold what a terminal wo
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -75,6 +76,11 @@ def span(seconds: float | None) -> str:
 def since(now: float, then: float | None) -> str:
     """How long ago, or ``-`` where it never was."""
     return "-" if then is None else span(max(0.0, now - then))
+
+
+def moment(at: float | None) -> str | None:
+    """A time in seconds since the epoch as this machine's clock shows it."""
+    return None if at is None else time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(at))
 
 
 def size(count: float) -> str:

@@ -12,6 +12,7 @@ from bridge.errors import BadReply, Declined, Rejected
 from bridge.message import (
     ATTEMPT_HEADER,
     DETAIL_HEADER,
+    ERROR_AT_HEADER,
     ERROR_HEADER,
     TOKEN_HEADER,
     Message,
@@ -59,6 +60,17 @@ class DeadLetter:
         return stamp / 1000 if stamp > 1e11 else float(stamp)  # some send milliseconds
 
     @property
+    def put_at(self) -> float | None:
+        """When it was put into the queue, in seconds since the epoch; older ones do not say."""
+        stamp = self.properties["headers"].get(ERROR_AT_HEADER)
+        return float(stamp) if isinstance(stamp, int | float) and stamp > 0 else None
+
+    @property
+    def since(self) -> float | None:
+        """From when its age counts: when its worker sent it, else when it was put."""
+        return self.sent_at or self.put_at
+
+    @property
     def task(self) -> str:
         """The id of the task that it is about; empty where it names none."""
         headers = self.properties["headers"]
@@ -72,7 +84,7 @@ class DeadLetter:
 
     def summary(self) -> Json:
         """Everything except its body and headers."""
-        headers, sent_at = self.properties["headers"], self.sent_at
+        headers, since = self.properties["headers"], self.since
         deliveries = headers.get(_DELIVERIES_HEADER)
         return {
             "position": self.position,
@@ -80,8 +92,9 @@ class DeadLetter:
             "code": self.code,
             "detail": redact(str(headers.get(DETAIL_HEADER, ""))),
             "task": self.task,
-            "sentAt": sent_at,
-            "age": None if sent_at is None else round(max(0.0, time.time() - sent_at), 1),
+            "putAt": self.put_at,
+            "sentAt": self.sent_at,
+            "age": None if since is None else round(max(0.0, time.time() - since), 1),
             "messageId": _named(self.properties.get("message_id")),
             "correlationId": _named(self.properties.get("correlation_id")),
             "size": len(self.body),
@@ -99,7 +112,13 @@ class DeadLetter:
 
     def reply(self, queue: str) -> Message:
         """The reply as its worker sent it."""
-        ours = (ERROR_HEADER, DETAIL_HEADER, ATTEMPT_HEADER, _DELIVERIES_HEADER)
+        ours = (
+            ERROR_HEADER,
+            DETAIL_HEADER,
+            ERROR_AT_HEADER,
+            ATTEMPT_HEADER,
+            _DELIVERIES_HEADER,
+        )
         headers = {k: v for k, v in self.properties["headers"].items() if k not in ours}
         return to_the_tail(queue, self.body, {**self.properties, "headers": headers})
 
@@ -123,12 +142,12 @@ class DeadLetterFilter:
         return cls(ids, request.text("code"), None if age is None else time.time() - age)
 
     def __call__(self, dead_letter: DeadLetter) -> bool:
-        """Whether it is selected; a dead letter without a timestamp has no age."""
-        sent_at = dead_letter.sent_at
+        """Whether it is selected; a dead letter without any time has no age."""
+        since = dead_letter.since
         return (
             self.code in ("", dead_letter.code)
             and (not self.ids or dead_letter.id.startswith(self.ids))
-            and (self.sent_before is None or (sent_at is not None and sent_at <= self.sent_before))
+            and (self.sent_before is None or (since is not None and since <= self.sent_before))
         )
 
 

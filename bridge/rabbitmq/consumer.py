@@ -18,11 +18,12 @@ from functools import partial
 from typing import Any
 
 from bridge.errors import Refused, Unavailable
-from bridge.message import Message
+from bridge.message import ERROR_AT_HEADER, Message
 from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, from_pika, limit_bodies
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.copies import dead_letter, to_the_tail
 from bridge.rabbitmq.declarations import OPTIONAL_TIMEOUT
+from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.setup import Step
 from bridge.rabbitmq.topology import Item
@@ -117,7 +118,7 @@ class Consumer(Connection):
     ``deliver`` is called on its thread for each message and must not block. Dead letters and what
     goes to the tail are published through ``publish``, and acknowledged once confirmed. No other
     may consume the queue where this one is ``exclusive``. ``former`` is the queue of an earlier
-    version: what waits there is consumed too, and then the queue is deleted.
+    version: what waits there is consumed too, and then the queue is deleted. ``depth`` is kept up.
     """
 
     def __init__(
@@ -135,11 +136,13 @@ class Consumer(Connection):
         name: str = "consumer",
         exclusive: bool = False,
         former: str = "",
+        depth: Depth | None = None,
     ) -> None:
         super().__init__(name, urls, tls, items, declare=declare)
         self._queue = queue
         self._exclusive = exclusive
         self._former = former
+        self._depth = depth
         self._dead_letter_queue = dead_letter_queue
         self._deliver = deliver
         self._publish = publish
@@ -189,6 +192,9 @@ class Consumer(Connection):
             "limit the prefetch",
             lambda done: channel.basic_qos(prefetch_count=PREFETCH, callback=done),
         )
+        if self._depth is not None:
+            # A queue that does not answer is not to end the connection.
+            self._run(self._depth.watch(self._open_channel, self._call_later), late=_nothing)
         self._life += 1
         self._gone = ""
         self._tag = ""
@@ -295,6 +301,7 @@ class Consumer(Connection):
     def _park(self, delivery: Delivery, code: str, detail: str) -> None:
         queue, properties = self._dead_letter_queue, delivery.properties
         message = dead_letter(queue, delivery.body, properties, code, detail)
+        message = message.with_headers({ERROR_AT_HEADER: int(time.time())})
         self._publish(message, partial(self._published, delivery, Park(code, detail)))
 
     def _published(self, delivery: Delivery, parked: Park | None, receipt: Receipt) -> None:
@@ -344,6 +351,10 @@ class Consumer(Connection):
         self._ready.clear()
         self._held.clear()
         self._due.clear()
+
+
+def _nothing() -> None:
+    """What is to be done about an answer that is late."""
 
 
 def _consume(

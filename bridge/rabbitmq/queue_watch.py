@@ -8,10 +8,11 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls
 from bridge.rabbitmq.connection import Connection
+from bridge.rabbitmq.depth import look_at
 from bridge.rabbitmq.setup import Step
 from bridge.task import TaskListId
 
@@ -94,20 +95,13 @@ class Demand(Connection):
             if channel is None or not channel.is_open:
                 channel = await self._open_channel()
             try:
-                answer = await _look_at(channel, gate.wanted.queue)
+                answer = await look_at(channel, gate.wanted.queue)
             except ChannelClosedByBroker as error:
                 gate.set(f"queue {gate.wanted.queue}: {error.reply_text}")
             else:
                 counts = answer.method
                 gate.set(_why_not(gate.wanted, counts.consumer_count, counts.message_count))
             await Step("wait", lambda done: self._call_later(INTERVAL, done))
-
-
-def _look_at(channel: Any, queue: str) -> Step:
-    return Step(
-        f"look at queue {queue}",
-        lambda done: channel.queue_declare(queue, passive=True, callback=done),
-    )
 
 
 def _why_not(wanted: Wanted, consumers: int, ready: int) -> str:

@@ -43,6 +43,7 @@ def findings(now: Json) -> list[Finding]:
         _windows(now),
         _paused(now),
         _demand(now),
+        _dead_letters(now),
         _past(now),
     )
     return sorted(found, key=lambda finding: not finding.grave)
@@ -320,15 +321,21 @@ def _past(now: Json) -> Iterator[Finding]:
             "Mend the cause, and retry the workflows where their deciders do not.",
             "SwfBridgeTasksFailedBack",
         )
-    codes = [e["fields"].get("code", "") for e in recent if e["event"] == "reply.dead_lettered"]
-    if codes:
-        count = now["deadLetters"]["sinceStart"]
+
+
+def _dead_letters(now: Json) -> Iterator[Finding]:
+    """What stands in the queue, whoever put it there and whenever; an older daemon knows not."""
+    dead = now["deadLetters"]
+    if count := dead.get("standing"):
+        codes = ", ".join(f"{times} {code}" for code, times in dead["codes"].items())
         yield Finding(
             False,
-            f"{counted(count, 'answer was', 'answers were')} put into the dead-letter queue",
-            ", ".join(map(str, dict.fromkeys(codes))),
-            "The tasks that they meant stay open until SWF times them out.",
-            "Mend the worker: `swf-bridge dead list`. Then replay what is still of use.",
+            f"{counted(count, 'answer stands', 'answers stand')} in the dead-letter queue",
+            f"queue {dead['queue']}; since the start of this daemon: {codes or 'none'}",
+            "The tasks that they meant stay open until SWF times them out, but for those of the"
+            " codes result-too-large and refused-by-swf, which were failed.",
+            "See what they are and mend the worker: `swf-bridge dead list`. Then `swf-bridge dead"
+            " replay` what is still of use, and `drop` the rest.",
             "SwfBridgeDeadLetters",
         )
 

@@ -21,6 +21,7 @@ from bridge.journal.slots import Slots
 from bridge.message import DEAD_LETTER_CODES
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Fate
 from bridge.status import snapshot
 from bridge.status.checks import Check, Kind, State
@@ -53,6 +54,7 @@ class Report:
         window: Slots,
         journal: Journal,
         consumer: Consumer,
+        dead_letters: Depth,
         connections: Sequence[Connection],
         beside: Sequence[Connection] = (),
         answers: Outage,
@@ -71,6 +73,7 @@ class Report:
         self._window = window
         self._journal = journal
         self._consumer = consumer
+        self._dead_letters = dead_letters
         self._connections = connections
         self._beside = beside
         self._read_gauges()
@@ -137,6 +140,7 @@ class Report:
             window=self._window,
             journal=self._journal,
             consumer=self._consumer,
+            dead_letters=self._dead_letters,
             connections=[*self._connections, *self._beside],
             unroutable=self._forwarder.unroutable,
             last_errors=self.last_errors,
@@ -157,6 +161,7 @@ class Report:
         gauge(m.PAUSED, lambda: {s.label: s.pause.seconds if s.pause else 0 for s in sources})
         gauge(m.POLLERS, self._pollers_by_state)
         gauge(m.REPLIES_HELD, lambda: self._consumer.held)
+        gauge(m.DEAD_LETTERS_STANDING, self._dead_letters_standing)
         gauge(m.BROKER_CONNECTED, lambda: {(c.name,): c.ready.is_set() for c in connections})
         gauge(m.BROKER_BLOCKED, lambda: {(c.name,): c.blocked for c in connections})
         gauge(m.BROKER_RECONNECTS, lambda: {(c.name,): c.reconnects for c in connections})
@@ -187,6 +192,11 @@ class Report:
         told: dict[tuple[str, ...], float] = {source.label: 0.0 for source in self._sources}
         told.update((label, of(each)) for label, each in self._journal.standing().items())
         return told
+
+    def _dead_letters_standing(self) -> dict[tuple[str, ...], float]:
+        """Nothing before RabbitMQ has told it: 0 would end an alert that is right."""
+        depth = self._dead_letters
+        return {} if depth.ready is None else {(depth.queue,): depth.ready}
 
     def _pollers_by_state(self) -> dict[tuple[str, ...], float]:
         states = Counter((*poller.label, poller.state.value) for poller in self._pollers)

@@ -219,16 +219,25 @@ def _peer(each: Json) -> tuple[str, str]:
 
 
 def _replies(now: Json) -> str:
-    held, dead = now["replies"]["held"], now["deadLetters"]["sinceStart"]
-    codes = _counts(now["deadLetters"]["codes"])
+    held = now["replies"]["held"]
     items = (
         f"Since the start: {_counts(now['replies']['outcomes']) or 'none'}.",
         f"{_sign('!' if held else '✓')} {counted(held, 'answer', 'answers')} kept until SWF takes"
         " them.",
-        f"{_sign('!' if dead else '✓')} {counted(dead, 'dead letter', 'dead letters')} since the"
-        f" start{f': {codes}' if codes else ''}.",
+        _dead_letters(now),
     )
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
+
+
+def _dead_letters(now: Json) -> str:
+    dead = now["deadLetters"]
+    standing, codes = dead["standing"], _counts(dead["codes"])
+    told = "How many dead letters stand in the queue is not known yet"
+    if standing is not None:
+        stand = counted(standing, "dead letter stands", "dead letters stand")
+        told = f"{stand} in {_text(dead['queue'])}, as of {_ago(now['now'], dead['asOf'], '')}"
+    sign = _sign("!" if standing else "✓") if standing is not None else ""
+    return f"{sign} {told}; put there since the start: {codes or 'none'}."
 
 
 def _counts(counts: Mapping[str, int]) -> str:

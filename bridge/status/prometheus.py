@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bridge.telemetry.metrics import Distribution, Family, Labels, Metrics
+from bridge.telemetry.metric import Distribution, Family, Labels
+from bridge.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

@@ -21,11 +21,13 @@ from bridge.journal.pauses import Pause
 from bridge.journal.slots import Slots
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.depth import Depth
 from bridge.status.checks import Check, row
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry.logs import fields_of
-from bridge.telemetry.metrics import Labels, Metric, Metrics
+from bridge.telemetry.metric import Labels, Metric
+from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.redact import redact
 
 LAST_ERRORS = 20
@@ -71,6 +73,7 @@ def take(
     window: Slots,
     journal: Journal,
     consumer: Consumer,
+    dead_letters: Depth,
     connections: Sequence[Connection],
     unroutable: Mapping[str, tuple[float, str]],
     last_errors: LastErrors,
@@ -107,7 +110,13 @@ def take(
             for key, (seconds, why) in list(unroutable.items())[:UNROUTABLE_SHOWN]
         ],
         "replies": {"held": consumer.held, "outcomes": counts.by_label(m.REPLIES)},
-        "deadLetters": {"sinceStart": sum(codes.values()), "codes": codes},
+        "deadLetters": {
+            "queue": dead_letters.queue,
+            "standing": dead_letters.ready,
+            "asOf": dead_letters.at,
+            "sinceStart": sum(codes.values()),
+            "codes": codes,
+        },
         "lastErrors": last_errors.entries(),
     }
 

@@ -7,46 +7,12 @@ does I/O or knows how metrics are served; ``status`` renders them.
 import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from threading import Lock
-from typing import Literal, NamedTuple
+
+from bridge.telemetry.metric import Distribution, Family, Labels, Metric, Reading
 
 log = logging.getLogger(__name__)
-
-Labels = tuple[str, ...]
-Reading = float | Mapping[Labels, float]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Metric:
-    """What one metric is called and means.
-
-    ``values`` lists every value of a single label where they are known: such a counter begins at 0
-    for each, so that an alert sees the first increase. ``buckets`` are a histogram's upper bounds.
-    """
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    labels: Labels = ()
-    values: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()
-
-
-class Distribution(NamedTuple):
-    """A histogram's state: observations at or below each bound (+Inf last), and their sum."""
-
-    cumulative: tuple[int, ...]
-    sum: float
-
-
-class Family(NamedTuple):
-    """One metric with the value of every combination of labels seen so far."""
-
-    metric: Metric
-    samples: tuple[tuple[Labels, float | Distribution], ...]
-
 
 LIST: Labels = ("domain", "task_list")
 SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -164,6 +130,12 @@ DEAD_LETTERS = Metric(
     "counter",
     "Replies moved to the dead-letter queue, by error code.",
     ("code",),
+)
+DEAD_LETTERS_STANDING = Metric(
+    "swf_bridge_dead_letter_queue_depth",
+    "gauge",
+    "Messages that stand in the dead-letter queue, for all instances that share it.",
+    ("queue",),
 )
 CANCEL_NOTICES = Metric(
     "swf_bridge_cancel_notices_total", "counter", "Cancel requests of SWF handed to workers.", LIST

@@ -56,7 +56,7 @@ AT_ONCE = [
     ("SwfBridgeNoQueue", {"instance": "ill"}),
     ("SwfBridgeTasksFailedBack", {"instance": "ill", "task_list": "main"}),
     ("SwfBridgeRepliesHeld", {"instance": "ill"}),
-    ("SwfBridgeDeadLetters", {"instance": "ill", "code": "not-json"}),
+    ("SwfBridgeDeadLetters", {"queue": "swf.replies.dead"}),
     ("SwfBridgeLateReplies", {"instance": "ill"}),
 ]
 """What is wrong at the same time, with labels by which each alert must name it."""

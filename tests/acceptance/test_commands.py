@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +128,31 @@ def test_dead_letters_are_counted_by_code(bridge: Bridge, worker: Worker, run: R
         "not-json": 1,
         "not-an-object": 1,
     }
+
+
+def test_dead_letters_are_told_by_what_stands_in_the_queue_over_a_restart_until_they_are_dropped(
+    bridge: Bridge, worker: Worker, run: Run
+) -> None:
+    def standing() -> object:
+        return run("status", "--json").json["deadLetters"]["standing"]
+
+    assert until(lambda: standing() == 0, 10)
+    for _ in range(4):
+        worker.send(b"no json")
+    assert until(lambda: standing() == 4, 10)
+    told = run("status")
+    assert "4 answers stand in the dead-letter queue" in told.out
+    letters = run("dead", "list", "--json").rows
+    assert all(0 <= time.time() - each["putAt"] < 60 for each in letters)
+    assert all(each["age"] is not None for each in letters)
+    bridge.stop()
+    bridge.start()
+    assert until(lambda: standing() == 4, 10)
+    status = run("status", "--json").json["deadLetters"]
+    assert (status["sinceStart"], status["queue"]) == (0, "swf.replies.dead")
+    assert run("dead", "drop", "--all", "--yes").code == 0
+    assert until(lambda: standing() == 0, 10)
+    assert "dead-letter queue" not in run("status").out
 
 
 # --- tasks ---

@@ -90,7 +90,7 @@ def test_an_alert_asks_for_metrics_and_labels_that_the_daemon_has(rule):
 @alert
 def test_an_alert_names_only_labels_that_it_has(rule):
     told = rule["annotations"]["summary"] + rule["annotations"]["description"]
-    by = re.search(r"sum by \(([^)]*)\)", rule["expr"])
+    by = re.search(r"\b(?:sum|max) by \(([^)]*)\)", rule["expr"])
     first = next(iter(metrics_of(rule)))
     has = set(by[1].split(", ")) if by else OURS[first] | TARGET
     assert set(re.findall(r"\$labels\.(\w+)", told)) <= has

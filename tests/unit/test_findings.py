@@ -6,7 +6,7 @@ import pytest
 from bridge.rabbitmq.queue_watch import Gate, Wanted, _why_not
 from bridge.status.checks import Kind
 from bridge.status.diagnosis import _idle, by_trouble, findings
-from tests.snapshots import NOW, check, paused, row, snapshot
+from tests.snapshots import NOW, check, dead_letters, paused, row, snapshot
 
 ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()
 KEY = {"key": "greet.1.0", "seconds": 75.0, "reason": "no queue is bound"}
@@ -34,10 +34,7 @@ LOOK = {
     "idle": {"lists": [row(notPolled="queue work has no consumer")]},
     "paused": {"lists": [row(paused=paused(), notPolled="paused by uid 0: moving")]},
     "failed back": {"lastErrors": [event("task.failed_back", reason="no worker")]},
-    "dead": {
-        "lastErrors": [event("reply.dead_lettered", code="not-json")],
-        "deadLetters": {"sinceStart": 2, "codes": {"not-json": 2}},
-    },
+    "dead": {"deadLetters": dead_letters(2, not_json=2)},
 }
 
 
@@ -115,7 +112,17 @@ def test_answers_that_swf_does_not_take_are_not_told_twice():
 
 def test_what_harmed_tasks_long_ago_is_told_no_more():
     old = event("task.failed_back", at=NOW - 3700, reason="no worker")
-    assert found(lastErrors=[old], deadLetters={"sinceStart": 9, "codes": {"not-json": 9}}) == []
+    assert found(lastErrors=[old]) == []
+
+
+def test_dead_letters_are_told_as_long_as_they_stand_whoever_put_them_there():
+    (finding,) = found(deadLetters=dead_letters(4))
+    assert finding.title == "4 answers stand in the dead-letter queue"
+    assert found(deadLetters=dead_letters(0, not_json=4)) == []
+    assert found(deadLetters=dead_letters(None, not_json=4)) == []
+    assert (
+        found(deadLetters={"sinceStart": 4, "codes": {"not-json": 4}}) == []
+    )  # of an older daemon
 
 
 @pytest.mark.parametrize("why", [" has no consumer", ": NOT_FOUND", ": RabbitMQ does not answer"])
@@ -159,4 +166,3 @@ def test_the_words_of_demand_are_those_that_are_looked_for():
 def test_the_events_that_are_looked_for_are_logged_with_those_fields():
     events = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     assert re.search(r"`task\.failed_back` \| warning \| .*`reason`", events)
-    assert re.search(r"`reply\.dead_lettered` \| warning \| .*`code`", events)

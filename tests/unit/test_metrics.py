@@ -3,7 +3,8 @@ from threading import Thread
 import pytest
 
 from bridge.telemetry import metrics
-from bridge.telemetry.metrics import ALL, Distribution, Metric, Metrics
+from bridge.telemetry.metric import Distribution, Metric
+from bridge.telemetry.metrics import ALL, Metrics
 
 UNITS = ("_seconds", "_bytes")
 ABBREVIATIONS = ("_ms", "_sec", "_secs", "_millis", "_milliseconds", "_kb", "_mb", "_minutes")

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bridge.status import page
-from tests.snapshots import NOW, check, paused, row, snapshot
+from tests.snapshots import NOW, check, dead_letters, paused, row, snapshot
 
 VOID = {"meta", "link", "br"}
 
@@ -112,10 +112,16 @@ def test_unroutable_keys_dead_letters_and_errors_are_told():
     error = {"at": NOW - 9, "level": "warning", "event": "task.unroutable", "fields": {"key": "k"}}
     document = shown(
         unroutable=[{"key": "greet.1.0", "seconds": 75.0, "reason": "no queue is bound"}],
-        deadLetters={"sinceStart": 2, "codes": {"not-json": 2}},
+        deadLetters=dead_letters(4, not_json=2),
         lastErrors=[error],
     )
-    for told in ("greet.1.0", "for 1 min 15 s", "2 dead letters", "not-json", "task.unroutable"):
+    for told in (
+        "greet.1.0",
+        "for 1 min 15 s",
+        "4 dead letters stand",
+        "2 not-json",
+        "task.unroutable",
+    ):
         assert told in document.text
 
 
@@ -140,7 +146,7 @@ def test_a_hostile_name_stays_text_and_breaks_nothing(name):
             checks={name: hostile},
             lists=[row(domain=name, taskList=name, notPolled=name, pollerStates={name: 1})],
             unroutable=[{"key": name, "seconds": 1.0, "reason": name}],
-            deadLetters={"sinceStart": 1, "codes": {name: 1}},
+            deadLetters=dead_letters(1) | {"queue": name, "codes": {name: 1}},
             replies={"held": 0, "outcomes": {name: 1}},
             lastErrors=[error],
         )

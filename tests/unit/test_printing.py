@@ -16,7 +16,7 @@ from bridge.control import preflight
 from bridge.control.preflight import Mark, Result
 from bridge.control.server import ControlServer
 from bridge.errors import Declined
-from tests.snapshots import check, row, snapshot
+from tests.snapshots import check, dead_letters, row, snapshot
 
 HOSTILE = "\x1b[2J\u202egnp\x9b31m\x00\x7f\nFORGED line\r\u2028\ud800\u200f"
 LISTS = {"SWF_BRIDGE_DOMAIN": "demo", "SWF_BRIDGE_TASK_LISTS": "images", "AWS_REGION": "eu-west-1"}
@@ -59,7 +59,7 @@ STATUS = snapshot(
     checks=check("broker publisher") | check("polls d/l", "refused"),
     unroutable=[{"key": "k", "seconds": 3.0, "reason": "no queue"}],
     lastErrors=[{"at": 1.0, "level": "error", "event": "e", "fields": {"error": "text"}}],
-    deadLetters={"sinceStart": 1, "codes": {"not-json": 1}},
+    deadLetters=dead_letters(1, not_json=1),
     replies={"held": 1, "outcomes": {"completed": 1}},
 )
 
