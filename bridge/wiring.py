@@ -289,7 +289,11 @@ class Parts:
             answers=self.settlement.outage,
             forwarder=self.forwarder,
         )
-        self.status = StatusServer(settings.http, self.report) if settings.http else None
+        self.status = (
+            StatusServer(settings.http, self.report, allowed=settings.http_names)
+            if settings.http
+            else None
+        )
         tasks = TaskCommands(
             self.journal,
             self.swf,

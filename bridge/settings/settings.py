@@ -38,6 +38,7 @@ Pollers = Annotated[int, Field(ge=1, le=1000)]  # SWF's own limit for a task lis
 MaxInFlight = Annotated[int, Field(ge=1, le=1_000_000)]
 SwfName = Annotated[str, AfterValidator(validators.swf_name)]
 AmqpName = Annotated[str, AfterValidator(validators.amqp_name)]
+HttpNames = Annotated[tuple[str, ...], BeforeValidator(validators.host_names)]
 ReadableFile = Annotated[Path, AfterValidator(files.readable)]
 
 
@@ -182,6 +183,11 @@ class Settings(BaseSettings):
     http: HttpAddress | None = Field(
         default=HttpAddress("127.0.0.1", 9464),
         description="address of /, /livez, /readyz and /metrics, or off",
+    )
+    http_names: HttpNames = Field(
+        default=(),
+        description="host names, separated by commas, by which that address may be asked beside"
+        " localhost and this machine's own",
     )
     swf_client: Literal["auto", "curl", "boto3"] = Field(
         default="auto", description="what calls SWF: auto takes curl where PycURL is installed"
@@ -389,6 +395,8 @@ def _filled_in(entry: object, defaults: Mapping[str, object]) -> object:
 
 
 def _written(value: object) -> str:
+    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
     if isinstance(value, tuple) and all(isinstance(each, TaskList) for each in value):
         return json.dumps([each.model_dump(exclude_none=True) for each in value])
     if isinstance(value, bool):

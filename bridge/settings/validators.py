@@ -17,6 +17,7 @@ ROUTING_KEY_FIELDS = ("domain", "task_list", "name", "version")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*")
 _RESERVED = "in a user, password or virtual host / is written %2F, ? %3F, # %23, @ %40, comma %2C"
 
 
@@ -171,6 +172,18 @@ def http_address(value: str) -> HttpAddress | None:
         except ValueError:
             raise ValueError("must have an IPv6 address between the brackets") from None
     return HttpAddress(match[1] or match[2], int(match[3]))
+
+
+def host_names(value: object) -> object:
+    """Read names of hosts, separated by commas: without a scheme, a port or a wildcard."""
+    if not isinstance(value, str):
+        return value
+    names = tuple(name.strip().rstrip(".").lower() for name in value.split(","))
+    for number, name in enumerate(names, 1):
+        if not _HOST.fullmatch(name) or len(name) > 253:
+            which = f"name {number} of {len(names)} " if len(names) > 1 else ""
+            raise ValueError(f"{which}must be a host's name, as bridge.example.net")
+    return names
 
 
 def sentry_dsn(value: str) -> str:

@@ -42,6 +42,7 @@ PATIENCE = 90.0
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
+NO_SUCH_HOST = "no such host here; SWF_BRIDGE_HTTP_NAMES allows further names\n"
 NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
 
@@ -70,7 +71,9 @@ class StatusServer(Listener):
 
     name = "status"
 
-    def __init__(self, address: tuple[str, int], facts: Facts) -> None:
+    def __init__(
+        self, address: tuple[str, int], facts: Facts, *, allowed: Sequence[str] = ()
+    ) -> None:
         super().__init__("status", most=CONNECTIONS, request_timeout=REQUEST_TIMEOUT)
         self.listening = Event()
         self.address: tuple[str, int] = (address[0], address[1])  # the real port while listening
@@ -78,6 +81,7 @@ class StatusServer(Listener):
         self.facts = facts
         self.names: frozenset[str] = frozenset()
         """The host names by which it may be asked."""
+        self._allowed = allowed
         where = f"{address[0]}:{address[1]}"
         self._outage = Outage(log, "status.unavailable", "status.available", address=where)
 
@@ -100,7 +104,7 @@ class StatusServer(Listener):
         """Serve until asked to stop. Raises OSError where the address cannot be had."""
         listener = _bind(self.address)
         self._outage.end()
-        self.names = _names(self.address[0])
+        self.names = _names(self.address[0]).union(self._allowed)
         self.address = listener.getsockname()[:2]
         log.info("status.listening", extra={"address": "{}:{}".format(*self.address)})
         self.listening.set()
@@ -155,7 +159,7 @@ class _Request(BaseHTTPRequestHandler):
         }
         answer = pages.get(self.path.partition("?")[0])
         if not _is_ours(self.headers.get("Host"), self._server.names):
-            self._send(HTTPStatus.MISDIRECTED_REQUEST, TEXT, "no such host here\n")
+            self._send(HTTPStatus.MISDIRECTED_REQUEST, TEXT, NO_SUCH_HOST)
         elif answer is None:
             self._send(HTTPStatus.NOT_FOUND, TEXT, f"there are {' '.join(pages)}\n")
         else:

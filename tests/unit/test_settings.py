@@ -49,6 +49,7 @@ def test_everything_but_the_task_lists_has_the_default_that_the_contract_names(t
         "control": "swf-bridge.sock",
         "drain_timeout": "75",
         "http": "127.0.0.1:9464",
+        "http_names": "",
         "swf_client": "auto",
         "log_level": "INFO",
         "log_format": "auto",
@@ -239,6 +240,8 @@ def test_a_number_has_two_borders(name, low, high):
         ("HTTP", "localhost:65536", ADDRESS),
         ("HTTP", "::1:9464", ADDRESS),
         ("HTTP", "[localhost]:9464", "must have an IPv6 address between the brackets"),
+        ("HTTP_NAMES", "bridge.example.net:9464", "must be a host's name, as bridge.example.net"),
+        ("HTTP_NAMES", "a,*.b", "name 2 of 2 must be a host's name, as bridge.example.net"),
         ("SWF_CLIENT", "aws", "must be one of auto curl boto3"),
         ("LOG_LEVEL", "loud", "must be one of DEBUG INFO WARNING ERROR CRITICAL"),
         ("LOG_FORMAT", "xml", "must be one of auto journald text json"),
@@ -264,6 +267,12 @@ def test_http_is_an_address_or_off():
     assert load(HTTP="0.0.0.0:9464").http == ("0.0.0.0", 9464)
     assert load(HTTP="Off").http is None
     assert load(HTTP="off").shown()["http"] == "off"
+
+
+def test_http_names_are_host_names_separated_by_commas():
+    assert load(HTTP_NAMES="Bridge.example.net., b").http_names == ("bridge.example.net", "b")
+    assert load(HTTP_NAMES="a,b").shown()["http_names"] == "a,b"
+    assert load().http_names == ()
 
 
 def test_a_log_level_may_be_written_in_any_case():

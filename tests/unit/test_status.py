@@ -237,6 +237,15 @@ def test_a_name_that_was_rebound_to_us_is_misdirected(server, host, path):
     assert ask(server, path, Host=host)[0].status == 421
 
 
+def test_names_that_were_allowed_are_answered_to_and_no_others(daemon):
+    named = StatusServer(("127.0.0.1", 0), daemon, allowed=("bridge.example.net",))
+    with serving(named) as server:
+        assert server.listening.wait(5)
+        assert ask(server, "/metrics", Host="Bridge.example.net:9464")[0].status == 200
+        response, text = ask(server, "/metrics", Host="evil.example.net")
+        assert (response.status, "SWF_BRIDGE_HTTP_NAMES" in text) == (421, True)
+
+
 def test_the_name_that_was_set_is_answered_to(daemon):
     assert "bridge.internal" in http._names("bridge.internal")
 
