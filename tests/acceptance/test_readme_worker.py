@@ -41,9 +41,10 @@ def greeter(vhost: Vhost, start: Start, tmp_path: Path) -> Iterator[subprocess.P
 def test_the_worker_of_the_readme_does_one_task_after_the_other(
     swf: LocalSwf, greeter: subprocess.Popen[bytes]
 ) -> None:
-    names = ["World", "lone \ud800", "ß and 𝒜"]
+    names = ["World", None, "", "lone \ud800", "ß and 𝒜"]
     ids = [swf.submit("Greeter.say", "1.0", name) for name in names]
     assert all(swf.wait_closed(task_id, 20) for task_id in ids)
     assert greeter.poll() is None
     results = [swf.task(task_id, payload=True)["result"] for task_id in ids]
-    assert results == [f"Hello, {name}!" for name in names]
+    told = ["nobody" if name is None else name for name in names]
+    assert results == [f"Hello, {name}!" for name in told]
