@@ -211,7 +211,9 @@ def _tail(status: Row) -> Iterator[str]:
     if status["unroutable"]:
         yield ""
     for each in status["unroutable"]:
-        yield f"{each['reason']}, for {span(each['seconds'])}"
+        ends = each.get("failsIn")
+        countdown = "" if ends is None else f"; the first task is failed in SWF in {span(ends)}"
+        yield f"{each['reason']}, for {span(each['seconds'])}{countdown}"
     if status["lastErrors"]:
         yield ""
         yield "last warnings and errors"

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from bridge.backoff import delay
 from bridge.flow.responder import Responder
@@ -27,6 +28,18 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST = 0.25
 RETRY_CAP = 5.0
+
+
+class Unroutable(NamedTuple):
+    """What is to be told of a routing key that no queue takes."""
+
+    seconds: float
+    """For how long none has."""
+    why: str
+    tasks: int
+    """Those that wait."""
+    fails_at: float | None
+    """When the first of them is failed in SWF, in seconds since the epoch; None: they wait on."""
 
 
 class Forwarder:
@@ -58,8 +71,9 @@ class Forwarder:
         self._reply_to = reply_to
         self._unroutable_timeout = unroutable_timeout
         self._lock = threading.Lock()
-        self._waiting: dict[str, tuple[Outage, set[str]]] = {}
-        """By routing key: the tasks that no queue takes. The timer's thread changes it too."""
+        self._waiting: dict[str, tuple[Outage, dict[str, float | None]]] = {}
+        """By routing key: the tasks that no queue takes, and when each is failed in SWF, in seconds
+        since the epoch; never, behind a full queue. The timer's thread changes it too."""
 
     def __repr__(self) -> str:
         return f"<Forwarder to {self._exchange}, {len(self._waiting)} keys without a queue>"
@@ -95,11 +109,21 @@ class Forwarder:
             self.forward(entry.task, entry.body)
 
     @property
-    def unroutable(self) -> dict[str, tuple[float, str]]:
-        """Routing keys that no queue takes, with the seconds since, and why."""
+    def unroutable(self) -> "dict[str, Unroutable]":
+        """The routing keys that no queue takes."""
         with self._lock:
-            waiting = list(self._waiting.items())
-        return {key: (outage.seconds, outage.error) for key, (outage, _) in waiting}
+            waiting = [
+                (key, of, list(tasks.values())) for key, (of, tasks) in self._waiting.items()
+            ]
+        return {
+            key: Unroutable(
+                outage.seconds,
+                outage.error,
+                len(ends),
+                min((end for end in ends if end is not None), default=None),
+            )
+            for key, outage, ends in waiting
+        }
 
     def _message(self, task: ActivityTask, body: bytes, key: str) -> Message:
         message = task_message(
@@ -136,7 +160,7 @@ class Forwarder:
     def _unrouted(self, task: ActivityTask, key: str, attempt: int, receipt: Receipt) -> None:
         waited = time.time() - task.polled_at
         why = _why(receipt, key, self._exchange)
-        self._wait(task, key, why)
+        self._wait(task, key, why, task.polled_at + self._unroutable_timeout)
         if waited >= self._unroutable_timeout:
             reason = cut(f"no worker could be reached: {why}", REASON_LIMIT)
             self._waits_no_more(task.id, key)
@@ -146,14 +170,14 @@ class Forwarder:
             at_most = self._unroutable_timeout - waited
             self._again(task.id, key, attempt, at_most, alone=alone)
 
-    def _wait(self, task: ActivityTask, key: str, why: str) -> None:
+    def _wait(self, task: ActivityTask, key: str, why: str, fails_at: float | None = None) -> None:
         """The task waits, with others of its key, until a queue takes them."""
         with self._lock:
             if key not in self._waiting:
                 outage = Outage(log, "task.unroutable", "task.routable", key=key)
-                self._waiting[key] = (outage, set())
+                self._waiting[key] = (outage, {})
             outage, tasks = self._waiting[key]
-            tasks.add(task.id)
+            tasks[task.id] = fails_at
         outage.begin(why, task=task.id)
 
     def _waits_no_more(self, task_id: str, key: str) -> None:
@@ -161,7 +185,7 @@ class Forwarder:
             if key not in self._waiting:
                 return
             outage, tasks = self._waiting[key]
-            tasks.discard(task_id)
+            tasks.pop(task_id, None)
             if tasks:
                 return
             del self._waiting[key]

@@ -237,14 +237,20 @@ def _not_taken(why: str, held: int) -> Finding:
 
 def _unroutable(now: Json) -> Iterator[Finding]:
     if keys := now["unroutable"]:
+        ends = [each["failsIn"] for each in keys if each.get("failsIn") is not None]
+        tasks = "They wait in the journal, behind a full queue for as long as it takes."
+        if ends:
+            tasks = (
+                f"They wait in the journal. The first is failed in SWF in {min(ends):.0f} s, where"
+                " no queue is bound until then; behind a full queue they wait on."
+            )
         yield Finding(
             True,
             f"No queue takes the tasks of {_listed([each['key'] for each in keys])}",
             str(keys[0]["reason"]),
-            "They wait in the journal. Without a binding they are failed in SWF when"
-            " SWF_BRIDGE_UNROUTABLE_TIMEOUT is over; behind a full queue they wait.",
+            tasks,
             "Start the worker whose queue is missing, bind the queue to this routing key, or start"
-            " more workers for the full one.",
+            " more workers for the full one. SWF_BRIDGE_UNROUTABLE_TIMEOUT gives more time.",
             "SwfBridgeNoQueue",
         )
 

@@ -168,6 +168,7 @@ class Report:
         gauge(m.TASKS_UNCONFIRMED, lambda: self._standing(lambda stands: stands.owed))
         gauge(m.OLDEST_TASK, lambda: self._standing(lambda stands: time.time() - stands.oldest))
         gauge(m.ROUTING_KEYS_WAITING, lambda: len(self._forwarder.unroutable))
+        gauge(m.UNROUTABLE_FAILS, self._first_failed)
         gauge(m.JOURNAL_WRITABLE, journal.writable.is_set)
         gauge(m.JOURNAL_SIZE, journal.size)
         gauge(m.THREAD_PROGRESS, self._progress)
@@ -192,6 +193,11 @@ class Report:
         told: dict[tuple[str, ...], float] = {source.label: 0.0 for source in self._sources}
         told.update((label, of(each)) for label, each in self._journal.standing().items())
         return told
+
+    def _first_failed(self) -> dict[tuple[str, ...], float]:
+        unroutable = self._forwarder.unroutable.values()
+        ends = [each.fails_at for each in unroutable if each.fails_at is not None]
+        return {(): min(ends)} if ends else {}
 
     def _dead_letters_standing(self) -> dict[tuple[str, ...], float]:
         """Nothing before RabbitMQ has told it: 0 would end an alert that is right."""

@@ -190,10 +190,15 @@ def _list(row: Json, now: float, started: float) -> Iterator[str]:
 def _unroutable(keys: Iterable[Json]) -> str:
     told = "Routing keys that no queue takes: bind one, or the tasks are failed in SWF"
     rows = (
-        (_text(each["key"]), _text(each["reason"]), f"for {_span(each['seconds'])}")
+        (
+            _text(each["key"]),
+            _text(each["reason"]),
+            f"{counted(each['tasks'], 'task', 'tasks')} for {_span(each['seconds'])}",
+            "waits on" if each["failsIn"] is None else f"in {_span(each['failsIn'])}",
+        )
         for each in keys
     )
-    return _table(told, ("Routing key", "Reason", "Waiting"), rows)
+    return _table(told, ("Routing key", "Reason", "Waiting", "First is failed"), rows)
 
 
 def _peers(now: Json) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from bridge import __version__
 from bridge.control import pauses
+from bridge.flow.forwarder import Unroutable
 from bridge.flow.poller import Poller, Source
 from bridge.journal.entry import Standing
 from bridge.journal.journal import Journal
@@ -75,7 +76,7 @@ def take(
     consumer: Consumer,
     dead_letters: Depth,
     connections: Sequence[Connection],
-    unroutable: Mapping[str, tuple[float, str]],
+    unroutable: Mapping[str, Unroutable],
     last_errors: LastErrors,
 ) -> Json:
     """The daemon as it stands; asks no peer, and the journal two short questions."""
@@ -106,8 +107,7 @@ def take(
             *_left_over(sources, standing),
         ],
         "unroutable": [
-            {"key": key, "seconds": round(seconds, 1), "reason": redact(why)}
-            for key, (seconds, why) in list(unroutable.items())[:UNROUTABLE_SHOWN]
+            _unroutable(key, each, now) for key, each in list(unroutable.items())[:UNROUTABLE_SHOWN]
         ],
         "replies": {"held": consumer.held, "outcomes": counts.by_label(m.REPLIES)},
         "deadLetters": {
@@ -140,6 +140,17 @@ class _Counts:
         """The sum of all series whose labels begin so."""
         found = self._samples[metric].items()
         return int(sum(value for each, value in found if each[: len(labels)] == labels))
+
+
+def _unroutable(key: str, of: Unroutable, now: float) -> Json:
+    left = None if of.fails_at is None else round(max(0.0, of.fails_at - now), 1)
+    return {
+        "key": key,
+        "seconds": round(of.seconds, 1),
+        "reason": redact(of.why),
+        "tasks": of.tasks,
+        "failsIn": left,
+    }
 
 
 def _connection(connection: Connection) -> Json:

@@ -100,6 +100,11 @@ ROUTING_KEYS_WAITING = Metric(
     "gauge",
     "Routing keys whose tasks no queue takes now: none is bound, it is full, or refused.",
 )
+UNROUTABLE_FAILS = Metric(
+    "swf_bridge_unroutable_fails_timestamp_seconds",
+    "gauge",
+    "Unix time at which the first task without a queue is failed in SWF; absent where none waits.",
+)
 PUBLISH_CONFIRM = Metric(
     "swf_bridge_publish_confirm_duration_seconds",
     "histogram",

@@ -28,6 +28,10 @@ def test_a_task_without_a_queue_waits_for_one_and_delays_no_other(
     bridge = start()
     waiting = [swf.submit("lonely") for _ in range(20)]
     bridge.wait("task.unroutable", key="lonely.1.0")
+    (told,) = bridge.status["unroutable"]
+    assert told["key"] == "lonely.1.0"
+    assert told["tasks"] >= 1
+    assert 40 < told["failsIn"] <= 60
     assert max(one_goes_through(swf, worker) for _ in range(5)) < 2
     worker.queue("late", bind="lonely.#")
     for task in worker.take_many(20, "late"):

@@ -9,7 +9,13 @@ from bridge.status.diagnosis import _idle, by_trouble, findings
 from tests.snapshots import NOW, check, dead_letters, paused, row, snapshot
 
 ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()
-KEY = {"key": "greet.1.0", "seconds": 75.0, "reason": "no queue is bound"}
+KEY = {
+    "key": "greet.1.0",
+    "seconds": 15.0,
+    "reason": "no queue is bound",
+    "tasks": 2,
+    "failsIn": 45.2,
+}
 
 
 def event(name, at=NOW - 9, **fields):
@@ -113,6 +119,14 @@ def test_answers_that_swf_does_not_take_are_not_told_twice():
 def test_what_harmed_tasks_long_ago_is_told_no_more():
     old = event("task.failed_back", at=NOW - 3700, reason="no worker")
     assert found(lastErrors=[old]) == []
+
+
+def test_tasks_without_a_queue_are_told_with_the_seconds_until_the_first_is_failed():
+    full = KEY | {"key": "other.1.0", "failsIn": None}
+    (finding,) = found(unroutable=[full, KEY, KEY | {"key": "later.1.0", "failsIn": 59.0}])
+    assert "The first is failed in SWF in 45 s" in finding.tasks
+    (finding,) = found(unroutable=[full])
+    assert "failed" not in finding.tasks
 
 
 def test_dead_letters_are_told_as_long_as_they_stand_whoever_put_them_there():

@@ -116,6 +116,23 @@ def test_the_wait_for_a_queue_counts_from_the_poll_and_ends_on_time(bench, forwa
     assert bench.later.waits[0] <= 0.1
 
 
+def test_what_waits_is_told_with_the_time_at_which_the_first_is_failed(bench, forwarder):
+    now = time.time()
+    forward(bench, forwarder, "one", polled_at=now - 50)
+    bench.publisher.receipt(Fate.UNROUTABLE)
+    forward(bench, forwarder, "two", polled_at=now)
+    bench.publisher.receipt(Fate.UNROUTABLE)
+    (told,) = forwarder.unroutable.values()
+    assert (told.tasks, told.fails_at) == (2, pytest.approx(now + 10))
+
+
+def test_what_waits_behind_a_full_queue_is_never_failed(bench, forwarder):
+    forward(bench, forwarder)
+    bench.publisher.receipt(Fate.NACKED)
+    (told,) = forwarder.unroutable.values()
+    assert (told.tasks, told.fails_at) == (1, None)
+
+
 def test_without_a_time_to_wait_a_task_without_a_queue_is_failed_at_once(bench):
     forwarder = a_forwarder(bench, unroutable_timeout=0.0)
     forward(bench, forwarder)

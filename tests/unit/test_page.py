@@ -111,7 +111,15 @@ def test_a_full_window_is_told():
 def test_unroutable_keys_dead_letters_and_errors_are_told():
     error = {"at": NOW - 9, "level": "warning", "event": "task.unroutable", "fields": {"key": "k"}}
     document = shown(
-        unroutable=[{"key": "greet.1.0", "seconds": 75.0, "reason": "no queue is bound"}],
+        unroutable=[
+            {
+                "key": "greet.1.0",
+                "seconds": 75.0,
+                "reason": "no queue is bound",
+                "tasks": 2,
+                "failsIn": 44.9,
+            }
+        ],
         deadLetters=dead_letters(4, not_json=2),
         lastErrors=[error],
     )
@@ -145,7 +153,7 @@ def test_a_hostile_name_stays_text_and_breaks_nothing(name):
         snapshot(
             checks={name: hostile},
             lists=[row(domain=name, taskList=name, notPolled=name, pollerStates={name: 1})],
-            unroutable=[{"key": name, "seconds": 1.0, "reason": name}],
+            unroutable=[{"key": name, "seconds": 1.0, "reason": name, "tasks": 1, "failsIn": None}],
             deadLetters=dead_letters(1) | {"queue": name, "codes": {name: 1}},
             replies={"held": 0, "outcomes": {name: 1}},
             lastErrors=[error],

@@ -57,7 +57,7 @@ CHANGED = {"letters": 1, "matched": 1, "confirmed": 0, "reasons": {"because": 1}
 STATUS = snapshot(
     lists=[row(notPolled="queue x"), row(notPolled="refused")],
     checks=check("broker publisher") | check("polls d/l", "refused"),
-    unroutable=[{"key": "k", "seconds": 3.0, "reason": "no queue"}],
+    unroutable=[{"key": "k", "seconds": 3.0, "reason": "no queue", "tasks": 1, "failsIn": 2.0}],
     lastErrors=[{"at": 1.0, "level": "error", "event": "e", "fields": {"error": "text"}}],
     deadLetters=dead_letters(1, not_json=1),
     replies={"held": 1, "outcomes": {"completed": 1}},
