@@ -23,7 +23,7 @@ from bridge.control.drain import Asked, Ended, Signal
 from bridge.flow import keepalive
 from bridge.flow.poller import PollerState
 from bridge.settings.settings import Settings
-from bridge.telemetry import sentry
+from bridge.telemetry import repeated, sentry
 from bridge.telemetry.logs import configure_logging
 from bridge.telemetry.redact import register_secret
 from bridge.telemetry.systemd import Notifier
@@ -66,6 +66,7 @@ class Daemon:
         self._start(parts.control)
         parts.timer.later(0.0, self._resume)
         parts.timer.every(FLUSH, parts.journal.flush)
+        parts.timer.every(repeated.FLUSH, repeated.flush)
         parts.timer.every(FLUSH, parts.pauses.end_due)
         for part in parts.all:
             self._start(part)
@@ -82,6 +83,7 @@ class Daemon:
         left = {"polls": 0, "owed": 0, "inHand": 0}
         try:
             self._drain()
+            repeated.flush(everything=True)
             left = self._left()
             log.info("daemon.stopped", extra={"left": left["inHand"]})
             parts.journal.close()

@@ -211,6 +211,18 @@ def decode_reply(body: bytes, headers: Mapping[str, Any]) -> Reply:
     raise _bad("status-unknown")
 
 
+def token_of(body: bytes, headers: Mapping[str, Any]) -> str:
+    """The token that a bad reply names all the same; nothing where it names none."""
+    try:
+        fields = _object(body) if body else {}
+    except BadReply:
+        fields = {}
+    try:
+        return _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
+    except BadReply:
+        return ""
+
+
 def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
     """The failure of a task message that a worker's queue dead-lettered, with RabbitMQ's reason.
 

@@ -27,6 +27,7 @@ from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
+from bridge.telemetry.repeated import Repeated
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Heartbeats:
         self._metrics = metrics
         self._timer = timer
         self._topology = topology
+        self._not_answered = Repeated(log, "heartbeat.not_answered")
 
     def __repr__(self) -> str:
         return f"<Heartbeats {self._merge}>"
@@ -181,8 +183,8 @@ class Heartbeats:
             return
         try:
             if self._topology.is_ours(asked.reply_to):
-                extra = {"task": task_id(asked.token), "queue": asked.reply_to}
-                log.warning("heartbeat.not_answered", extra=extra)
+                of = {"task": task_id(asked.token), "queue": asked.reply_to}
+                self._not_answered.tell((asked.reply_to,), **of)
                 return
             message = heartbeat_answer(
                 asked.token,

@@ -20,6 +20,7 @@ from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
 from bridge.message import decode_reply, decode_undeliverable
 from bridge.rabbitmq.consumer import Ack, Delivery, Outcome, Settled, put_off
+from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.topology import Topology
 from bridge.swf.client import Calls
 from bridge.swf.executor import Jobs
@@ -27,6 +28,7 @@ from bridge.task import Canceled, Failed, Heartbeat, Reply
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
 from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.repeated import Repeated
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,9 @@ class Responder:
         self._metrics = metrics
         self._topology = topology
         self._turns = Turns()
+        self._late = Repeated(log, "reply.late")
+        self._duplicate = Repeated(log, "reply.duplicate", logging.INFO)
+        self._undelivered = Repeated(log, "task.undeliverable")
 
     # --- for every thread ---
 
@@ -137,7 +142,7 @@ class Responder:
         if isinstance(reply, Heartbeat):
             return await self._take_beat(delivery, reply)
         if undeliverable and isinstance(reply, Failed):
-            log.warning("task.undeliverable", extra={"task": reply.task, "reason": reply.reason})
+            self._undelivered.tell((reply.reason,), task=reply.task, reason=reply.reason)
         settled: Settled = []
         turn = (delivery, reply) if self._turns.begin(delivery, reply) else None
         while turn:
@@ -182,17 +187,18 @@ class Responder:
 
     def _closed_before(self, delivery: Delivery, reply: Reply) -> None:
         """SWF closed the task before this reply: by an earlier one of ours, or without us."""
-        extra: dict[str, object] = {"task": reply.task, "status": status_of(reply)}
+        kind = tuple(name(delivery.properties).values())
+        of = {"task": reply.task, "status": status_of(reply), **sender(delivery.properties)}
         if self._peers.settled_before(reply.task):
             self._metrics.count(m.REPLIES, "duplicate")
-            log.info("reply.duplicate", extra=extra)
+            self._duplicate.tell(kind, **of)
             return
         known = self._settlement.is_closed(reply.task)  # and the other instances have been told
         held = None if known else self._peers.released(reply.task, "closed in SWF")
         since = held.polled_at if held else delivery.properties.get("timestamp")
         age = round(max(0.0, time.time() - since), 1) if since else None
         self._metrics.count(m.REPLIES, "late")
-        log.warning("reply.late", extra={**extra, "age": age})
+        self._late.tell(kind, **of, age=age)
 
     async def _cancel(self, reply: Canceled) -> None:
         """Cancel the task in SWF; one heartbeat decides where SWF does not take that."""

@@ -8,9 +8,10 @@ from collections import OrderedDict
 from bridge.conversation import Conversation
 from bridge.errors import BadReply, PartFailed, Rejected, TaskClosed, Unavailable
 from bridge.flow.peers import Peers
+from bridge.message import token_of
 from bridge.rabbitmq.consumer import Delivery, Outcome, Park, put_off
 from bridge.swf.client import Calls
-from bridge.task import Canceled, Completed, Failed, Reply
+from bridge.task import Canceled, Completed, Failed, Reply, task_id
 from bridge.telemetry import metrics as m
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
@@ -70,7 +71,7 @@ class Settlement:
 
         Where its task is known, the task is failed first: the workflow must not hang.
         """
-        return await self.outcome(delivery, self._refuse(error, task_id), task_id)
+        return await self.outcome(delivery, self._refuse(delivery, error, task_id), task_id)
 
     async def outcome(
         self, delivery: Delivery, answer: Conversation[Outcome], task_id: str = ""
@@ -82,7 +83,7 @@ class Settlement:
         try:
             outcome = await answer
         except BadReply as error:
-            return await self.outcome(delivery, self._refuse(error, task_id), task_id)
+            return await self.outcome(delivery, self._refuse(delivery, error, task_id), task_id)
         except Unavailable as error:
             self.outage.begin(error)
             self._metrics.count(m.REPLIES, "later")
@@ -101,8 +102,8 @@ class Settlement:
         log.error("reply.unexpected", extra=extra, exc_info=error)
         return Unavailable(type(error).__name__)
 
-    async def _refuse(self, error: BadReply, task_id: str) -> Outcome:
-        code = error.code
+    async def _refuse(self, delivery: Delivery, error: BadReply, task_id: str) -> Outcome:
+        code, about = error.code, self._about(delivery)
         if isinstance(error, Rejected):
             failed = Failed(error.token, error.reason)
             task_id = failed.task
@@ -118,7 +119,12 @@ class Settlement:
         if code == INVALID and task_id:
             self._note(task_id, BadReply(code, error.detail))
         self._metrics.count(m.REPLIES, "dead_lettered")
-        return Park(code, error.detail)
+        return Park(code, error.detail, about)
+
+    def _about(self, delivery: Delivery) -> dict[str, str]:
+        """The task that a bad reply means, as far as that is known."""
+        token = token_of(delivery.body, delivery.properties["headers"])
+        return {"task": task_id(token), **self._peers.what_is(task_id(token))} if token else {}
 
     def _note(self, task_id: str, word: BadReply | TaskClosed) -> None:
         """Note what SWF has said, not what was known already: it is asked anew in time."""

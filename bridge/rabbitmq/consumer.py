@@ -25,8 +25,10 @@ from bridge.rabbitmq.copies import dead_letter, to_the_tail
 from bridge.rabbitmq.declarations import OPTIONAL_TIMEOUT
 from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
+from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.setup import Step
 from bridge.rabbitmq.topology import Item
+from bridge.telemetry.repeated import Repeated
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,8 @@ class Park:
 
     code: str
     detail: str
+    about: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """The task that it means, as far as that is known, for the log."""
 
 
 Outcome = Ack | Later | Park
@@ -147,6 +151,7 @@ class Consumer(Connection):
         self._deliver = deliver
         self._publish = publish
         self._parked = parked
+        self._dead_lettered = Repeated(log, "reply.dead_lettered")
         self._outcomes: deque[tuple[Delivery, Outcome]] = deque()
         self._life = 0
         self._open: OrderedDict[int, None] = OrderedDict()
@@ -277,8 +282,8 @@ class Consumer(Connection):
                 self._ready.add(delivery.tag)
             case Later(seconds, here=here):
                 self._hold(delivery, seconds, here=here)
-            case Park(code, detail):
-                self._park(delivery, code, detail)
+            case Park():
+                self._park(delivery, outcome)
 
     def _hold(self, delivery: Delivery, seconds: float, *, here: bool) -> None:
         now = time.monotonic()
@@ -298,18 +303,19 @@ class Consumer(Connection):
         log.debug("reply.requeued", extra={"queue": delivery.queue})
         self._publish(message, partial(self._published, delivery, None))
 
-    def _park(self, delivery: Delivery, code: str, detail: str) -> None:
+    def _park(self, delivery: Delivery, parked: Park) -> None:
         queue, properties = self._dead_letter_queue, delivery.properties
-        message = dead_letter(queue, delivery.body, properties, code, detail)
+        message = dead_letter(queue, delivery.body, properties, parked.code, parked.detail)
         message = message.with_headers({ERROR_AT_HEADER: int(time.time())})
-        self._publish(message, partial(self._published, delivery, Park(code, detail)))
+        self._publish(message, partial(self._published, delivery, parked))
 
     def _published(self, delivery: Delivery, parked: Park | None, receipt: Receipt) -> None:
         """On the publisher's thread: the copy stands in its queue, or it has to be tried again."""
         if receipt.fate is Fate.CONFIRMED:
             if parked is not None:
-                extra = {"code": parked.code, "reason": parked.detail}
-                log.warning("reply.dead_lettered", extra=extra)
+                kind = (parked.code, *name(delivery.properties).values())
+                of = {**sender(delivery.properties), **parked.about}
+                self._dead_lettered.tell(kind, code=parked.code, reason=parked.detail, **of)
                 self._parked(parked.code)
             self.settle(delivery, Ack())
         else:

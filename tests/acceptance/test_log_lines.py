@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from bridge.local import LocalSwf
-from tests.acceptance.harness import Bridge, Start
+from tests.acceptance.harness import Bridge, Site, Start
 from tests.brokers import Vhost
 from tests.processes import until
-from tests.worker import Worker
+from tests.worker import DEAD, Worker
 
 
 class Door:
@@ -163,3 +163,21 @@ def test_each_line_of_a_run_has_the_form_that_was_asked_for(
         for event in map(json.loads, told):
             assert {"time", "level", "event", "logger", "thread"} <= set(event)
         assert bridge.events("task.polled")[0]["activity"] == "Greeter.say and more"
+
+
+def test_thousands_of_bad_replies_are_a_few_lines_that_name_the_worker_and_their_number(
+    site: Site,
+) -> None:
+    _, task = site.hand_out()
+    body = {"taskToken": task.json["taskToken"], "status": "done"}
+    for _ in range(1000):
+        site.worker.send(body, app_id="encoder-7", user_id="guest")
+    assert site.worker.until(lambda: site.worker.ready(DEAD) == 1000)
+    assert len(site.bridge.events("reply.dead_lettered")) == 5
+    site.bridge.stop()
+    *told, last = site.bridge.events("reply.dead_lettered")
+    assert (len(told), last["count"]) == (5, 995)
+    for each in (*told, last):
+        assert (each["app_id"], each["user_id"]) == ("encoder-7", "guest")
+        assert (each["code"], each["activity"]) == ("status-unknown", "echo")
+        assert each["task"] == task.properties.message_id

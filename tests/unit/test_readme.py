@@ -134,7 +134,10 @@ def _calls(tree: ast.AST) -> Iterator[Logged]:
     handed_over = [event for call in calls for arg in call.args for event in _strings(arg)]
     for call in calls:
         owner, method = _called(call)
-        if method in OUTAGES:
+        if method == "Repeated":
+            level = "info" if len(call.args) > 2 else "warning"
+            yield from (Logged(each, level, set()) for each in _strings(call.args[1]))
+        elif method in OUTAGES:
             events = [event for arg in call.args for event in _strings(arg)]
             yield from map(Logged, events, ("warning", "info"), (set(), set()))
         elif owner == "log":
