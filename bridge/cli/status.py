@@ -24,6 +24,7 @@ from bridge.cli.text import (
     table,
 )
 from bridge.status.diagnosis import by_trouble, findings
+from bridge.status.documents import more_about
 
 WATCH = 2.0
 ERRORS_SHOWN = 8
@@ -134,7 +135,7 @@ def _head(status: Row) -> Iterator[str]:
         yield f"{'✗' if finding.grave else '!'} {finding.title}: {finding.detail}"
         if finding.tasks:
             yield f"    tasks: {finding.tasks}"
-            more = f" ({finding.alert} in docs/alerts.md)" if finding.alert else ""
+            more = f" (more: {more_about(finding.alert)})" if finding.alert else ""
             yield f"    do: {finding.todo.replace('`', '')}{more}"
     yield ""
     links = (f"{each['name']} {_link(each)}" for each in status["broker"])

@@ -17,6 +17,7 @@ from typing import Any
 
 from bridge.status.checks import Kind
 from bridge.status.diagnosis import Finding, by_trouble, counted, findings
+from bridge.status.documents import more_about
 
 Json = Mapping[str, Any]
 
@@ -153,7 +154,7 @@ def _finding(finding: Finding) -> str:
             shown = _COMMAND.sub(r"<code>\1</code>", _text(words)) if name else _text(words)
             told += f'<p class="{"do" if name else "detail"}">{head}{shown}</p>'
     if finding.alert:
-        told += f'<p class="more">More: docs/alerts.md, {_text(finding.alert)}</p>'
+        told += f'<p class="more">More: {_text(more_about(finding.alert))}</p>'
     return f"{told}</li>"
 
 

@@ -107,7 +107,7 @@ def test_no_line_is_wider_than_the_terminal_and_what_is_wrong_comes_first(
     text = " ".join(" ".join(lines).split())
     assert "tasks: SWF keeps these tasks" in text
     assert "do: Mend the domain or the permission" in text
-    assert "SwfBridgePollsRefused in docs/alerts.md" in text
+    assert re.search(r"/docs/alerts\.md,\s+SwfBridgePollsRefused\)", text)
     (head,) = [line for line in lines if line.startswith("TASK LIST")]
     assert head.endswith("POLLED")
     assert any(re.match("demo/w[^ ]*…[^ ]*e- +[0-9]", line) for line in lines)

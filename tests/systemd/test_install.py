@@ -1,5 +1,6 @@
 """`make install`, `make uninstall`: what stands where, and what an upgrade must not touch."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -41,6 +42,36 @@ def test_the_first_settings_are_the_example_and_only_root_reads_them(installed: 
     assert settings.read_text() == (ROOT / "config/bridge.env.example").read_text()
     assert settings.stat().st_mode & 0o777 == 0o600
     assert settings.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_documents_stand_there_and_their_links_and_those_of_alerts_lead_somewhere(
+    installed: Path,
+) -> None:
+    documents = installed / "opt/swf-bridge/share/doc/swf-bridge"
+    links = {
+        file.parent / link.partition("#")[0]
+        for file in documents.rglob("*.md")
+        for link in re.findall(r"\]\(([^)\s]+)\)", file.read_text())
+        if not re.match(r"https?:|#", link)
+    }
+    assert len(links) > 15
+    assert [str(link) for link in links if not link.exists()] == []
+    rules = (documents / "config/alerts.yml").read_text()
+    urls = set(re.findall(r"runbook_url: file://(\S+)#", rules))
+    assert urls
+    assert all((installed / url.lstrip("/")).is_file() for url in urls)
+    assert not [*documents.rglob("node_modules")]
+
+
+def test_a_finding_names_a_file_that_is_there(installed: Path) -> None:
+    python = installed / "opt/swf-bridge/bin/python"
+    ask = "from bridge.status.documents import more_about; print(more_about('SwfBridgeDown'))"
+    told = subprocess.run(
+        [python, "-I", "-c", ask], capture_output=True, text=True, check=True
+    ).stdout
+    file, _, alert = told.strip().partition(", ")
+    assert Path(file).is_relative_to(installed)
+    assert f"### {alert}\n" in Path(file).read_text()
 
 
 def test_an_upgrade_replaces_environment_and_units_and_leaves_settings_and_journal(

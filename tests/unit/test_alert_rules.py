@@ -45,7 +45,8 @@ def metrics_of(rule: dict) -> dict[str, str]:
 
 
 def paragraph(rule: dict) -> str:
-    path, _, anchor = rule["annotations"]["runbook"].partition("#")
+    url, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    path = url.removeprefix("file:///opt/swf-bridge/share/doc/swf-bridge/")
     sections = re.split(r"^#{1,3} ", (ROOT / path).read_text(), flags=re.MULTILINE)[1:]
     (found,) = [each for each in sections if each.splitlines()[0].lower() == anchor]
     return found
@@ -55,7 +56,7 @@ def paragraph(rule: dict) -> str:
 def test_an_alert_says_how_grave_it_is_and_what_it_means(rule):
     assert rule["labels"].keys() == {"severity"}
     assert rule["labels"]["severity"] in {"critical", "warning"}
-    assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+    assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
     assert not rule["annotations"]["summary"].endswith(".")
     assert rule["annotations"]["description"].endswith(".")
 

@@ -1,0 +1,12 @@
+from bridge.status import documents
+
+
+def test_what_is_named_is_there_and_has_the_heading():
+    file, _, alert = documents.more_about("SwfBridgeDown").partition(", ")
+    with open(file) as text:
+        assert f"### {alert}\n" in text.read()
+
+
+def test_where_no_document_stands_the_alert_is_named_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(documents, "FOLDERS", (tmp_path,))
+    assert documents.more_about("SwfBridgeDown") == "the alert SwfBridgeDown"
