@@ -1,11 +1,13 @@
 """``swf-bridge check``: whether the settings are such that the daemon can start."""
 
 import argparse
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.cli import client, unit
 from bridge.cli.text import say
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "check",
         help="check the settings",
-        description="Check the settings, and exit 78 with a line for each that is wrong.",
+        description="Check the settings, and exit 78 with a line for each that is wrong: those of"
+        " this shell, or with --service or --instance those of the service, as it sees them.",
         epilog="Marks: ✓ holds, ✗ wrong, ! to be noted, ? not proven. Exit codes: 0, 78 where"
         " something is wrong, 69 where a peer cannot be reached.",
     )
@@ -30,20 +33,30 @@ def add_parser(subparsers: Any) -> None:
         help="ask AWS and RabbitMQ too: credentials, each domain, clock, broker, topology,"
         " permissions; nothing is polled, published or declared",
     )
-    parser.set_defaults(run=run)
+    unit.add_options(parser)
+    parser.set_defaults(run=client.command(run))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each thing checked; wrong settings raise ``ConfigError``."""
     from bridge.settings.settings import Settings  # noqa: PLC0415 — slow to load
+    from bridge.swf.aws import Aws  # noqa: PLC0415
 
+    if unit.asked_for(args):
+        code = unit.run_as(args, "check", *(["--connect"] if args.connect else []))
+        for line in _exposures():  # the unit's user does not see the folder
+            say(f"! {line}")
+        return code
     settings = Settings.load()
-    for mark, line in _findings(settings):
+    region = Aws().make_client().meta.region_name
+    worst = 0
+    for mark, line in [*_findings(settings), ("✓", f"region: {region}")]:
         say(f"{mark} {line}")
+        worst = max(worst, os.EX_CONFIG if mark == "✗" else 0)
     if not args.connect:
-        say("? credentials, region, SWF domains, RabbitMQ: not tried; --connect tries them")
-        return 0
-    return _connect(settings)
+        say("? credentials, SWF domains, RabbitMQ: not tried; --connect tries them")
+        return worst
+    return max(worst, _connect(settings))
 
 
 def _connect(settings: "Settings") -> int:
@@ -58,7 +71,7 @@ def _connect(settings: "Settings") -> int:
 
 
 def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
-    """Yield marks and lines: ✓ holds, ! to be noted, ? not tried here."""
+    """Yield marks and lines: ✓ holds, ✗ wrong, ! to be noted."""
     sources, shown = settings.sources(), settings.shown()
     count = sum(source != "default" for source in sources.values())
     yield "✓", f"settings: {count} given, {len(sources) - count} by default"
@@ -69,8 +82,23 @@ def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
     yield "✓", f"RabbitMQ: {shown['amqp_url']}"
     for field in ("journal", "control", "http"):
         yield "✓", f"{field}: {shown[field]}"
+    for path in (settings.journal, settings.control):
+        if not _may_be_written(path):
+            yield "✗", f"{path} cannot be written by this user"
+    for line in _exposures():
+        yield "!", line
+
+
+def _may_be_written(path: Path) -> bool:
+    """Whether the file, or one in its folder, can be made and written, SQLite's beside it too."""
+    return os.access(path.parent, os.W_OK | os.X_OK) and (
+        not path.exists() or os.access(path, os.W_OK)
+    )
+
+
+def _exposures() -> Iterator[str]:
     for path in exposed(FOLDER):
-        yield "!", f"{path} can be read by others than its owner: chmod go= {path}"
+        yield f"{path} can be read by others than its owner: chmod go= {path}"
 
 
 def exposed(folder: Path) -> list[Path]:

@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options by which a daemon is found."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--instance", metavar="NAME", type=_instance,
+        "--instance", metavar="NAME", type=instance,
         help="the daemon that runs as swf-bridge@NAME.service",
     )  # fmt: skip
     which.add_argument(
@@ -214,7 +214,8 @@ def _may_be_there(path: Path) -> bool:
     return True
 
 
-def _instance(text: str) -> str:
+def instance(text: str) -> str:
+    """Take the NAME of a unit swf-bridge@NAME."""
     if not text or "/" in text or text in (".", ".."):
         raise argparse.ArgumentTypeError(f"{text!r} is no instance of a unit")
     return text

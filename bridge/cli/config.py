@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from bridge.cli import client, unit
 from bridge.cli.text import say, say_json
 
 
@@ -15,7 +16,8 @@ def add_parser(subparsers: Any) -> None:
         " Passwords and keys show as ***.",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object by variable")
-    parser.set_defaults(run=run)
+    unit.add_options(parser)
+    parser.set_defaults(run=client.command(run))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,7 +25,9 @@ def run(args: argparse.Namespace) -> int:
     from bridge.settings.environment import variable  # noqa: PLC0415
     from bridge.settings.settings import Settings  # noqa: PLC0415 — slow to load
 
-    settings = Settings.load()
+    if unit.asked_for(args):
+        return unit.run_as(args, "config", *(["--json"] if args.json else []))
+    settings = Settings.load(lists_needed=False)
     sources, shown = settings.sources(), settings.shown()
     rows = [(variable(name), value, sources[name]) for name, value in shown.items()]
     if args.json:

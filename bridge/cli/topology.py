@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from bridge.rabbitmq.topology import Topology, definitions  # noqa: PLC0415
     from bridge.settings.settings import Settings  # noqa: PLC0415
 
-    settings = Settings.load()
+    settings = Settings.load(lists_needed=False)
     if args.apply:
         worst = 0
         for mark, text in preflight.declare(settings):

@@ -222,6 +222,8 @@ class Settings(BaseSettings):
         entries = validators.entries(value) if isinstance(value, str) else value
         if not isinstance(entries, list | tuple):
             return entries
+        if isinstance(value, str) and not entries:
+            raise ValueError("names no task list")
         stand_in = {"domain": "wrong", "pollers": 1, "max_in_flight": 1, "keepalive": 0}
         defaults = {name: info.data.get(name, stand_in[name]) for name in stand_in}
         return [_filled_in(each, _present(defaults)) for each in entries]
@@ -229,8 +231,6 @@ class Settings(BaseSettings):
     @field_validator("task_lists")
     @classmethod
     def _each_list_once(cls, lists: tuple[TaskList, ...]) -> tuple[TaskList, ...]:
-        if not lists:
-            raise ValueError("names no task list")
         seen: dict[str, int] = {}
         for number, each in enumerate(lists, 1):
             first = seen.setdefault(each.label, number)
@@ -316,18 +316,20 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ) -> Self:
+    def load(cls, environ: Mapping[str, str] = os.environ, *, lists_needed: bool = True) -> Self:
         """Read every setting from the environment and the files of ``$CREDENTIALS_DIRECTORY``.
 
         The environment wins over a file, and what is empty counts as unset.
-        Raises :class:`ConfigError` with all that is wrong.
+        Raises :class:`ConfigError` with all that is wrong. Where no list is ``lists_needed``, that
+        none is set is not.
         """
         problems: list[str] = []
         found = read(environ, cls.model_fields, problems)
         problems += _unpaired(found)
         values: dict[str, Any] = {name: each.value for name, each in found.items()}
         try:
-            settings = cls(**_places(environ, values) | values)
+            none = {} if lists_needed else {"task_lists": ()}
+            settings = cls(**_places(environ, values) | none | values)
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
             lines = (sentence(each, found, cls, TaskList) for each in details)

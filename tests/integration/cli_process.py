@@ -4,7 +4,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-LISTS = {"SWF_BRIDGE_DOMAIN": "demo", "SWF_BRIDGE_TASK_LISTS": "images"}
+LISTS = {
+    "SWF_BRIDGE_DOMAIN": "demo",
+    "SWF_BRIDGE_TASK_LISTS": "images",
+    "AWS_REGION": "eu-west-1",
+}
 
 
 @dataclass(frozen=True)

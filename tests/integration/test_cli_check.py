@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,44 @@ def test_check_tells_what_it_checked_and_what_it_did_not_try():
         "✓ journal: swf-bridge.db",
         "✓ control: swf-bridge.sock",
         "✓ http: 127.0.0.1:9464",
-        "? credentials, region, SWF domains, RabbitMQ: not tried; --connect tries them",
+        "✓ region: eu-west-1",
+        "? credentials, SWF domains, RabbitMQ: not tried; --connect tries them",
     ]
+
+
+def test_without_a_region_check_fails_as_the_start_would():
+    for command in ("check", "run"):
+        ended = swf_bridge(command, **LISTS | {"AWS_REGION": ""})
+        assert (ended.code, ended.err) == (
+            78,
+            "AWS_REGION: is not set, and no profile names a region\n",
+        )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write every folder")
+def test_a_journal_that_this_user_cannot_write_is_wrong(tmp_path):
+    tmp_path.chmod(0o500)
+    ended = swf_bridge("check", **LISTS, SWF_BRIDGE_JOURNAL=str(tmp_path / "journal.db"))
+    assert ended.code == 78
+    assert f"✗ {tmp_path}/journal.db cannot be written by this user" in ended.out
+
+
+def test_config_and_topology_need_no_task_lists():
+    environ = {"AWS_REGION": "eu-west-1"}
+    told = json.loads(swf_bridge("config", "--json", **environ).out)
+    assert told["SWF_BRIDGE_TASK_LISTS"] == {"value": "", "source": "default"}
+    assert json.loads(swf_bridge("topology", **environ).out)["queues"]
+    ended = swf_bridge("config", **environ, SWF_BRIDGE_TASK_LISTS="[]")
+    assert (ended.code, ended.err) == (78, "SWF_BRIDGE_TASK_LISTS: names no task list\n")
+    assert swf_bridge("check", **environ).code == 78
+
+
+@pytest.mark.parametrize("command", ["check", "config"])
+def test_where_no_systemd_knows_the_unit_that_is_said(command):
+    ended = swf_bridge(command, "--instance", "no-such-bridge", **LISTS)
+    assert (ended.code, ended.out) == (69, "")
+    assert ended.err.startswith("swf-bridge: ")
+    assert "Traceback" not in ended.err
 
 
 def test_check_notes_what_will_not_do_what_was_meant():
