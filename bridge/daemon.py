@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from bridge import __version__, signals
 from bridge.control.drain import Asked, Ended, Signal
-from bridge.flow import keepalive
+from bridge.flow import deadlines, keepalive
 from bridge.flow.poller import PollerState
 from bridge.settings.settings import Settings
 from bridge.telemetry import repeated, sentry
@@ -100,6 +100,7 @@ class Daemon:
         parts.forwarder.resume()
         parts.peers.resume()
         parts.keepalive.resume()
+        parts.timer.every(deadlines.ROUND, parts.deadlines.look)
         if parts.keepalive.wanted:
             parts.timer.every(keepalive.LOOK, partial(parts.keepalive.look, parts.heartbeats))
 
@@ -169,6 +170,8 @@ class Daemon:
         return {"polls": self._open_polls(), "owed": owed, "inHand": len(journal.labels())}
 
     def _handed_over(self) -> bool:
+        if self._parts.deadlines.searching:
+            return False
         # While RabbitMQ is away there is nothing to wait for: the journal has it all.
         sending = (self._parts.publisher, self._parts.answers)
         return all(not each.outstanding or not each.ready.is_set() for each in sending)

@@ -5,6 +5,7 @@ under which it does. Properties bear the names of AMQP 0-9-1; ``headers`` is one
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -37,6 +38,7 @@ PERSISTENT = 2
 TOKEN_HEADER = "swf-task-token"  # noqa: S105 - the name of a header
 STATUS_HEADER = "swf-status"
 ATTEMPT_HEADER = "swf-bridge-attempt"
+DEADLINE_HEADER = "swf-deadline"
 ERROR_HEADER = "swf-bridge-error"
 DETAIL_HEADER = "swf-bridge-error-detail"
 ERROR_AT_HEADER = "swf-bridge-error-at"
@@ -68,6 +70,9 @@ DEAD_LETTER_CODES = {
 }
 """Every value of ``swf-bridge-error``, and what it means."""
 
+EXPIRATION_LIMIT = 2**32 - 1
+"""Milliseconds for which RabbitMQ lets a message wait at most, where it is to expire."""
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -78,6 +83,8 @@ class Message:
     body: bytes
     properties: Mapping[str, Any] = field(default_factory=dict)
     mandatory: bool = True
+    until: float | None = None
+    """Monotonic seconds after which it is of no use to anybody; None: it always is."""
 
     def with_headers(self, headers: Mapping[str, Any]) -> "Message":
         """The same message with ``headers`` added to its own."""
@@ -104,8 +111,8 @@ def encode_task(task: ActivityTask) -> bytes:
     return encode_json(fields)
 
 
-def decode_task(body: bytes, polled_at: float) -> ActivityTask:
-    """The task that ``encode_task`` wrote; ``polled_at`` does not stand in the body."""
+def decode_task(body: bytes, polled_at: float, given_at: float | None = None) -> ActivityTask:
+    """The task that ``encode_task`` wrote; the times do not stand in the body."""
     fields = decode_json(body, size=len(body))
     return ActivityTask(
         token=fields["taskToken"],
@@ -119,13 +126,24 @@ def decode_task(body: bytes, polled_at: float) -> ActivityTask:
         domain=fields["domain"],
         task_list=fields["taskList"],
         polled_at=polled_at,
+        given_at=given_at,
     )
 
 
 def task_message(
-    task: ActivityTask, body: bytes, *, exchange: str, routing_key: str, reply_to: str
+    task: ActivityTask,
+    body: bytes,
+    *,
+    exchange: str,
+    routing_key: str,
+    reply_to: str,
+    deadline: float | None = None,
+    until: float | None = None,
 ) -> Message:
-    """The message that hands ``task`` to a worker."""
+    """The message that hands ``task`` to a worker.
+
+    ``deadline`` is when SWF gives the task up, by SWF's clock; ``until`` is ``Message.until``.
+    """
     headers = {
         TOKEN_HEADER: task.token,
         "swf-domain": task.domain,
@@ -141,7 +159,18 @@ def task_message(
         "timestamp": int(task.polled_at),
         "headers": {name: encodable(value) for name, value in headers.items()},
     }
-    return Message(exchange, routing_key, body, properties)
+    if deadline is not None:
+        properties["headers"][DEADLINE_HEADER] = math.ceil(deadline * 1000)
+    return Message(exchange, routing_key, body, properties, until=until)
+
+
+def expiration(seconds: float) -> str | None:
+    """The property of that name for a message that expires in so many seconds.
+
+    None where that is longer than RabbitMQ takes, 49 days: it would close the channel.
+    """
+    milliseconds = math.ceil(seconds * 1000)
+    return str(milliseconds) if milliseconds <= EXPIRATION_LIMIT else None
 
 
 def heartbeat_answer(
@@ -234,6 +263,17 @@ def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
         raise BadReply("too-large", str(error)) from None
     token = _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
     return Failed(token, cut(f"undeliverable: {why_dead_lettered(headers)}", REASON_LIMIT))
+
+
+def is_expired(headers: Mapping[str, Any]) -> bool:
+    """Whether RabbitMQ dead-lettered a message because its time in the queue was up."""
+    return why_dead_lettered(headers).startswith("expired in queue ")
+
+
+def deadline_of(headers: Mapping[str, Any]) -> float | None:
+    """When SWF gives up the task of a message, in seconds by SWF's clock, where it says so."""
+    told = headers.get(DEADLINE_HEADER)
+    return told / 1000 if isinstance(told, int) and not isinstance(told, bool) else None
 
 
 def why_dead_lettered(headers: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ Limits are those of the Amazon SWF API Reference, counted as SWF counts them: in
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 TOKEN_LIMIT = 1024
 RESULT_LIMIT = 32768
@@ -54,6 +55,8 @@ class ActivityTask:
     task_list: str
     polled_at: float
     """Seconds since the epoch."""
+    given_at: float | None = field(default=None, compare=False)
+    """The same by SWF's own clock, in whole seconds, rounded down; None where SWF did not tell."""
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +64,45 @@ class ActivityTask:
 
     def __repr__(self) -> str:
         return f"<ActivityTask {self.id} {self.name} {self.version} {self.domain}/{self.task_list}>"
+
+
+class Timeouts(NamedTuple):
+    """How long SWF waits for a task, in seconds; None where it waits for ever, or none is known."""
+
+    start_to_close: float | None = None
+    schedule_to_close: float | None = None
+    heartbeat: float | None = None
+
+    def deadline(self, scheduled_at: float, started_at: float) -> "Deadline":
+        """The deadline of a task that was scheduled and started then."""
+        ends = [
+            begin + limit
+            for begin, limit in (
+                (scheduled_at, self.schedule_to_close),
+                (started_at, self.start_to_close),
+            )
+            if limit is not None
+        ]
+        silent = None if self.heartbeat is None else started_at + self.heartbeat
+        return Deadline(min(ends, default=None), silent)
+
+
+class Deadline(NamedTuple):
+    """When SWF gives a task up, in seconds since the epoch by SWF's clock; None: it never does."""
+
+    close_by: float | None = None
+    beat_by: float | None = None
+    """Then at the latest, unless its worker has spoken before."""
+
+    @property
+    def at(self) -> float | None:
+        """The earlier of both."""
+        return min((each for each in self if each is not None), default=None)
+
+    @property
+    def after_first_word(self) -> "Deadline":
+        """What is left of it once the task's worker has spoken."""
+        return Deadline(self.close_by)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

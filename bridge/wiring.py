@@ -8,8 +8,9 @@ Beside the flow stand the timer, heartbeats and keepalive, the peers, the reconc
 watch, and what operators ask: health over HTTP, and the control socket.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridge.control.dead_letter_queue import DeadLetterConsumer
 from bridge.control.dead_letters import DeadLetterCommands
@@ -17,6 +18,8 @@ from bridge.control.drain import Drain
 from bridge.control.pauses import PauseCommands
 from bridge.control.server import ControlServer
 from bridge.control.tasks import TaskCommands
+from bridge.conversation import Conversation
+from bridge.flow.deadlines import Deadlines
 from bridge.flow.forwarder import Forwarder
 from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.keepalive import Keepalive
@@ -31,7 +34,7 @@ from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumer import Consumer, settle_all
+from bridge.rabbitmq.consumer import Consumer, Settled, settle_all
 from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.queue_watch import Demand, Wanted
@@ -41,10 +44,12 @@ from bridge.settings.settings import Settings, TaskList
 from bridge.status.health import Report
 from bridge.status.http import StatusServer
 from bridge.swf.client import Swf
-from bridge.swf.executor import Hand
+from bridge.swf.executor import Hand, Jobs
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry.metrics import Metrics
+
+Converse = Callable[[Any], Conversation[Settled]]
 
 
 class Part(Protocol):
@@ -73,7 +78,7 @@ class Parts:
         self.swf = Swf(
             identity=settings.identity,
             pollers=sum(each.pollers for each in settings.task_lists),
-            responders=settings.responders + _heartbeats(settings),
+            responders=settings.responders + _heartbeats(settings) + _deadlines(settings),
             read_timeout=settings.read_timeout,
             observe=self.metrics.observe_call,
             way=settings.swf_client,
@@ -97,6 +102,17 @@ class Parts:
             routing_key=self._routing_key,
             timer=self.timer,
         )
+        self.deadlines = Deadlines(
+            self.swf.calls,
+            self.journal,
+            self.peers,
+            clock=self.swf.clock,
+            timer=self.timer,
+            metrics=self.metrics,
+            modes={_id(each): each.deadlines for each in settings.task_lists},
+            kept_alive={_id(each) for each in settings.task_lists if each.keepalive},
+            calls=settings.deadline_calls,
+        )
         self._build_way_back()
         self._build_way_forward()
         self.reconciler = Reconciler(
@@ -105,6 +121,7 @@ class Parts:
             self.slots,
             self.peers,
             [source.label for source in self.sources],
+            deadlines=self.deadlines,
             in_flight_timeout=settings.in_flight_timeout,
         )
         self._build_control()
@@ -129,6 +146,7 @@ class Parts:
             self.peers,
             intervals={_id(each): each.keepalive for each in settings.task_lists},
             limit=settings.keepalive_limit,
+            mark=self.deadlines.wanted,
         )
         self.heartbeats = Heartbeats(
             self.swf.calls,
@@ -147,34 +165,28 @@ class Parts:
             settlement=self.settlement,
             heartbeats=self.heartbeats,
             keepalive=self.keepalive,
+            deadlines=self.deadlines,
             topology=self.topology,
         )
-        self.responders = [*self._responder_threads(), *self._heartbeat_threads()]
+        # Heartbeats and deadlines beside the responders, so that a slow one delays no result.
+        heartbeats, deadlines = self.heartbeats, self.deadlines
+        self.responders = [
+            *self._hands(
+                "responder", settings.responders, self.responder.work, self.responder.handle
+            ),
+            *self._hands("heartbeat", _heartbeats(settings), heartbeats.work, heartbeats.carry_out),
+            *self._hands("deadline", _deadlines(settings), deadlines.work, deadlines.carry_out),
+        ]
         self._build_consumers()
 
-    def _responder_threads(self) -> list[Part]:
-        wanted = self.settings.responders
+    def _hands(self, name: str, wanted: int, jobs: Jobs[Any], converse: Converse) -> list[Part]:
+        """Threads that carry on so many conversations with SWF side by side."""
         room = self._room(wanted)
         return [
             Hand(
-                f"responder-{number}",
-                self.responder.work,
-                self.responder.handle,
-                self.swf.line(room, settle_all, self.peers.together),
-                room,
-            )
-            for number in range(1, wanted // room + 1)
-        ]
-
-    def _heartbeat_threads(self) -> list[Part]:
-        """Beside the responders, so that a slow heartbeat delays no result."""
-        wanted = _heartbeats(self.settings)
-        room = self._room(wanted)
-        return [
-            Hand(
-                f"heartbeat-{number}",
-                self.heartbeats.work,
-                self.heartbeats.carry_out,
+                f"{name}-{number}",
+                jobs,
+                converse,
                 self.swf.line(room, settle_all, self.peers.together),
                 room,
             )
@@ -222,6 +234,7 @@ class Parts:
             self.responder,
             self.timer,
             self.metrics,
+            deadlines=self.deadlines,
             exchange=settings.exchange,
             routing_key=self._routing_key,
             reply_to=settings.reply_queue,
@@ -367,6 +380,11 @@ class Parts:
 def _heartbeats(settings: Settings) -> int:
     """Heartbeats that are on their way to SWF side by side."""
     return max(2, settings.responders // 2)
+
+
+def _deadlines(settings: Settings) -> int:
+    """Questions for deadlines that are on their way to SWF side by side."""
+    return 8 if any(each.deadlines != "off" for each in settings.task_lists) else 1
 
 
 def _id(task_list: TaskList) -> TaskListId:

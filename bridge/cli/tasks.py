@@ -163,6 +163,7 @@ def republish(args: argparse.Namespace) -> int:
             ("unroutable", "have no queue"),
             ("refused", "refused by RabbitMQ"),
             ("nacked", "not taken by a full or failing queue"),
+            ("expired", "left alone: SWF has given them up, or is about to"),
             ("waiting", "left alone: not confirmed yet, the daemon tries by itself"),
             ("answered", "answered meanwhile"),
         ):

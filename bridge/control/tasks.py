@@ -291,7 +291,7 @@ class TaskCommands:
             raise Declined("stopping", "the daemon is stopping; what is left was not touched")
 
 
-_REPUBLISHED = ("confirmed", "unroutable", "refused", "nacked", "waiting", "answered")
+_REPUBLISHED = ("confirmed", "unroutable", "refused", "nacked", "expired", "waiting", "answered")
 _FAILED = ("failed", "closed", "answered", "refused", "unavailable", "left")
 
 

@@ -12,13 +12,14 @@ from functools import partial
 from typing import NamedTuple
 
 from bridge.backoff import delay
+from bridge.flow.deadlines import Deadlines
 from bridge.flow.responder import Responder
 from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
 from bridge.message import Message, task_message
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.routing import RoutingKey
-from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut
+from bridge.task import REASON_LIMIT, ActivityTask, Deadline, Failed, cut
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
 from bridge.telemetry.metrics import Metrics
@@ -56,6 +57,7 @@ class Forwarder:
         timer: Timer,
         metrics: Metrics,
         *,
+        deadlines: Deadlines,
         exchange: str,
         routing_key: RoutingKey,
         reply_to: str,
@@ -65,6 +67,7 @@ class Forwarder:
         self._publisher = publisher
         self._responder = responder
         self._timer = timer
+        self._deadlines = deadlines
         self._metrics = metrics
         self._exchange = exchange
         self._routing_key = routing_key
@@ -74,6 +77,7 @@ class Forwarder:
         self._waiting: dict[str, tuple[Outage, dict[str, float | None]]] = {}
         """By routing key: the tasks that no queue takes, and when each is failed in SWF, in seconds
         since the epoch; never, behind a full queue. The timer's thread changes it too."""
+        deadlines.watch(self.forward)
 
     def __repr__(self) -> str:
         return f"<Forwarder to {self._exchange}, {len(self._waiting)} keys without a queue>"
@@ -81,10 +85,18 @@ class Forwarder:
     def forward(
         self, task: ActivityTask, body: bytes, *, attempt: int = 0, alone: bool = False
     ) -> None:
-        """Publish the task; try again, or fail it back, where no queue takes it."""
+        """Publish the task as soon as its deadline is found, which never takes over a second.
+
+        Try again, or fail it back, where no queue takes it.
+        """
+        self._deadlines.find(task, partial(self._publish, task, body, attempt, alone))
+
+    def _publish(
+        self, task: ActivityTask, body: bytes, attempt: int, alone: bool, deadline: Deadline
+    ) -> None:
         key = self._routing_key.of(task)
         done = partial(self._published, task, key, attempt)
-        self._publisher.publish(self._message(task, body, key), done, alone=alone)
+        self._publisher.publish(self._message(task, body, key, deadline), done, alone=alone)
 
     def republish(
         self, task: ActivityTask, body: bytes, told: Callable[[Fate, str], object]
@@ -92,16 +104,22 @@ class Forwarder:
         """Publish a task once more that was confirmed before; whatever comes of it is told.
 
         Nothing is tried again and nothing failed back: ``told``, which must not block, is called
-        on the publisher's thread with the fate and the reason.
+        on the publisher's thread with the fate and the reason. It goes out with the time that it
+        has left.
         """
         key = self._routing_key.of(task)
 
         def done(receipt: Receipt) -> None:
             self._metrics.count(m.PUBLISHES, task.domain, task.task_list, receipt.fate.value)
+            if receipt.fate is Fate.EXPIRED:
+                self._deadlines.expired(task.id)
             confirmed = receipt.fate is Fate.CONFIRMED
             told(receipt.fate, "" if confirmed else _why(receipt, key, self._exchange))
 
-        self._publisher.publish(self._message(task, body, key), done)
+        def publish(deadline: Deadline) -> None:
+            self._publisher.publish(self._message(task, body, key, deadline), done)
+
+        self._deadlines.find(task, publish)
 
     def resume(self) -> None:
         """Hand over what an earlier life of the daemon owes."""
@@ -125,9 +143,16 @@ class Forwarder:
             for key, outage, ends in waiting
         }
 
-    def _message(self, task: ActivityTask, body: bytes, key: str) -> Message:
+    def _message(self, task: ActivityTask, body: bytes, key: str, deadline: Deadline) -> Message:
+        at, until = self._deadlines.limits(deadline)
         message = task_message(
-            task, body, exchange=self._exchange, routing_key=key, reply_to=self._reply_to
+            task,
+            body,
+            exchange=self._exchange,
+            routing_key=key,
+            reply_to=self._reply_to,
+            deadline=at,
+            until=until,
         )
         with (
             sentry.task_scope(task.domain, task.task_list, task.name),
@@ -146,6 +171,9 @@ class Forwarder:
             case Fate.NACKED:
                 self._wait(task, key, _why(receipt, key, self._exchange))
                 self._again(task.id, key, attempt)
+            case Fate.EXPIRED:
+                self._waits_no_more(task.id, key)
+                self._deadlines.expired(task.id)
             case Fate.UNROUTABLE | Fate.REFUSED:
                 self._unrouted(task, key, attempt, receipt)
 
@@ -219,6 +247,8 @@ class Forwarder:
 def _why(receipt: Receipt, key: str, exchange: str) -> str:
     if receipt.fate is Fate.REFUSED:
         return f"RabbitMQ refuses routing key {key}: {receipt.detail}"
+    if receipt.fate is Fate.EXPIRED:
+        return "SWF has given the task up, or is about to"
     if receipt.fate is Fate.NACKED:
         return f"a queue that is bound for routing key {key} is full or failing"
     return f"no queue is bound to exchange {exchange} for routing key {key}"

@@ -38,7 +38,8 @@ class Keepalive:
     """Beats for the tasks of the lists that ask for it. Safe to use from many threads.
 
     ``look`` is to be called every LOOK seconds. ``intervals`` has seconds between two heartbeats by
-    task list, 0 for none; after ``limit`` seconds a task is kept alive no longer.
+    task list, 0 for none; after ``limit`` seconds a task is kept alive no longer. First words are
+    marked in the journal where any list asks for heartbeats, or others want to know (``mark``).
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Keepalive:
         *,
         intervals: Mapping[TaskListId, float],
         limit: float,
+        mark: bool = False,
     ) -> None:
         self._swf = swf
         self._journal = journal
         self._peers = peers
         self._intervals = {name: seconds for name, seconds in intervals.items() if seconds}
         self._limit = limit
+        self._mark = mark or bool(self._intervals)
         self._lock = Lock()
         self._due: dict[str, float] = {}
         """The tasks whose worker has not spoken yet, and when the next heartbeat is due."""
@@ -87,7 +90,7 @@ class Keepalive:
         """A worker has spoken of the task: from now on keeping it alive is the worker's."""
         if not self._journal.holds(task_id):
             self._peers.spoke(task_id)
-        elif self.wanted and self._is_first(task_id):
+        elif self._mark and self._is_first(task_id):
             self._journal.first_word(task_id)
 
     def look(self, heartbeats: "Heartbeats") -> None:

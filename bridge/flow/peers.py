@@ -119,23 +119,28 @@ class Peers:
                 del self._spoken[next(iter(self._spoken))]
         self._tell("spoke", [task_id])
 
-    def heard(self, body: bytes) -> list[str]:
+    def dropped(self, task_id: str) -> None:
+        """RabbitMQ let the message of a task expire: its holder has it looked after."""
+        self._tell("dropped", [task_id])
+
+    def heard(self, body: bytes) -> tuple[str, list[str]]:
         """Take note of what another instance says of tasks that are in hand here.
 
-        Returns those of which it says that their worker has spoken.
+        Returns what is left for others to do: of which tasks their worker has spoken (``spoke``),
+        or the message expired (``dropped``).
         """
         what, task_ids, sender = decode_notice(body)
         if sender == self._topology.instance:
-            return []
+            return "", []
         held = list(filter(self._journal.holds, task_ids))
-        if what == "spoke":
-            return held
+        if what in ("spoke", "dropped"):
+            return what, held
         for task_id in held:
             if what == "settled" and (closed := self._journal.settle(task_id)):
                 self._count_release(task_id, closed, SETTLED_ELSEWHERE)
             elif what == "cancel":
                 self.cancel_requested(task_id)
-        return []
+        return "", []
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from bridge.errors import Unavailable
+from bridge.flow.deadlines import Deadlines
 from bridge.flow.peers import Peers
 from bridge.journal.entry import Entry
 from bridge.journal.journal import Journal
@@ -31,6 +32,8 @@ PER_ROUND = 25
 YOUNG = 30.0
 """Seconds for which a task is not asked about: most are answered by then."""
 YOUNG_WHEN_FULL = 2.0
+AGAIN = 0.05
+"""Seconds until the budget of looks into histories is asked again."""
 PATIENCE = 120.0
 
 
@@ -45,6 +48,7 @@ class Reconciler:
         peers: Peers,
         labels: Sequence[TaskListId],
         *,
+        deadlines: Deadlines,
         in_flight_timeout: float,
     ) -> None:
         self.name = "reconciler"
@@ -54,6 +58,7 @@ class Reconciler:
         self._journal = journal
         self._slots = slots
         self._peers = peers
+        self._deadlines = deadlines
         self._labels = labels
         self._in_flight_timeout = in_flight_timeout
         self._asked: dict[TaskListId | None, int] = {}
@@ -113,7 +118,9 @@ class Reconciler:
     def _ask_about_all(self, candidates: Sequence[tuple[int, Entry]]) -> int:
         freed = 0
         for _, entry in candidates:
-            if self._stopping.is_set():
+            while not (stopped := self._stopping.is_set()) and not self._deadlines.budget.take():
+                self._stopping.wait(AGAIN)
+            if stopped:
                 break
             self.moved = time.monotonic()
             try:
@@ -124,9 +131,9 @@ class Reconciler:
         return freed
 
     def _ask_about(self, entry: Entry) -> bool:
-        task = entry.task
-        how = self._swf.closed(task.domain, task.workflow_id, task.run_id, task.started_event_id)
-        return how is not None and self._peers.released(task.id, how) is not None
+        look = self._swf.look(entry.task)
+        self._deadlines.look_at(entry.task, look)
+        return look.closed is not None and self._deadlines.let_go(entry.task, look.closed)
 
     def expire(self) -> None:
         """Give up waiting for tasks that are in flight for too long, whatever SWF says of them."""

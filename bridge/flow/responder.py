@@ -14,11 +14,12 @@ from functools import partial
 
 from bridge.conversation import Conversation
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
+from bridge.flow.deadlines import Deadlines
 from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
-from bridge.message import decode_reply, decode_undeliverable
+from bridge.message import deadline_of, decode_reply, decode_undeliverable, is_expired
 from bridge.rabbitmq.consumer import Ack, Delivery, Outcome, Settled, put_off
 from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.topology import Topology
@@ -80,6 +81,7 @@ class Responder:
         settlement: Settlement,
         heartbeats: Heartbeats,
         keepalive: Keepalive,
+        deadlines: Deadlines,
         topology: Topology,
     ) -> None:
         self.work: Jobs[Work] = Jobs()
@@ -88,6 +90,7 @@ class Responder:
         self._settlement = settlement
         self._heartbeats = heartbeats
         self._keepalive = keepalive
+        self._deadlines = deadlines
         self._metrics = metrics
         self._topology = topology
         self._turns = Turns()
@@ -142,6 +145,8 @@ class Responder:
         if isinstance(reply, Heartbeat):
             return await self._take_beat(delivery, reply)
         if undeliverable and isinstance(reply, Failed):
+            if self._expired(delivery, reply):
+                return [(delivery, Ack())]
             self._undelivered.tell((reply.reason,), task=reply.task, reason=reply.reason)
         settled: Settled = []
         turn = (delivery, reply) if self._turns.begin(delivery, reply) else None
@@ -162,9 +167,24 @@ class Responder:
             return [(delivery, put_off(delivery, self._settlement.unexpected(error, beat.task)))]
 
     async def _hear(self, delivery: Delivery) -> Outcome:
-        for task_id in self._peers.heard(delivery.body):
-            self._keepalive.heard(task_id)
+        what, task_ids = self._peers.heard(delivery.body)
+        for task_id in task_ids:
+            (self._deadlines.dropped if what == "dropped" else self._keepalive.heard)(task_id)
         return Ack()
+
+    def _expired(self, delivery: Delivery, reply: Failed) -> bool:
+        """Whether the task's message has waited beyond the deadline that it bears.
+
+        SWF has given the task up then: it is not failed, but looked after.
+        """
+        headers = delivery.properties["headers"]
+        deadline = deadline_of(headers) if is_expired(headers) else None
+        if deadline is None or not self._deadlines.is_past(deadline):
+            return False
+        self._metrics.count(m.REPLIES, "expired")
+        log.debug("task.dropped", extra={"task": reply.task})
+        self._deadlines.dropped(reply.task)
+        return True
 
     async def _respond(self, delivery: Delivery, reply: Reply) -> Outcome:
         if refusal := self._settlement.refusal(reply.task):
@@ -195,6 +215,12 @@ class Responder:
             return
         known = self._settlement.is_closed(reply.task)  # and the other instances have been told
         held = None if known else self._peers.released(reply.task, "closed in SWF")
+        if delivery.queue == self._topology.undeliverable and is_expired(
+            delivery.properties["headers"]
+        ):
+            self._metrics.count(m.REPLIES, "expired")
+            log.debug("task.dropped", extra={"task": reply.task})
+            return
         since = held.polled_at if held else delivery.properties.get("timestamp")
         age = round(max(0.0, time.time() - since), 1) if since else None
         self._metrics.count(m.REPLIES, "late")

@@ -23,6 +23,8 @@ class Standing(NamedTuple):
     """Those of them that RabbitMQ has not confirmed."""
     oldest: float
     """When the oldest of them was polled, in seconds since the epoch."""
+    next_deadline: float | None = None
+    """When SWF gives the next of them up, by SWF's clock, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Entry:
     cancel_noticed: bool
 
 
-def entry_of(row: tuple[bytes, float, int, int, int]) -> Entry:
-    """The entry of a row of the journal: body, time of the poll, three flags."""
-    body, polled_at, *flags = row
-    return Entry(decode_task(body, polled_at), body, *map(bool, flags))
+def entry_of(row: tuple[bytes, float, float | None, int, int, int]) -> Entry:
+    """The entry of a row of the journal: body, times of the poll by two clocks, three flags."""
+    body, polled_at, given_at, *flags = row
+    return Entry(decode_task(body, polled_at, given_at), body, *map(bool, flags))

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bridge.errors import ConfigError, PartFailed
 
@@ -36,7 +36,9 @@ CREATE TABLE task (
 CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);
 CREATE TRIGGER settle AFTER INSERT ON settled BEGIN DELETE FROM task WHERE id = NEW.id; END;
 """
-PAUSES = """
+LATER_COLUMNS = ("given_at", "close_by", "beat_by")
+"""Of a task: seconds since the epoch by SWF's clock."""
+LATER_TABLES = """
 CREATE TABLE IF NOT EXISTS pause (
     domain TEXT NOT NULL,
     task_list TEXT NOT NULL,
@@ -45,20 +47,34 @@ CREATE TABLE IF NOT EXISTS pause (
     uid INTEGER NOT NULL,
     reason TEXT NOT NULL,
     PRIMARY KEY (domain, task_list)
-)
+);
+CREATE TABLE IF NOT EXISTS overridden (
+    domain TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    PRIMARY KEY (domain, name, version)
+);
 """
-"""Added without a new VERSION: versions that do not know the table leave it alone."""
+"""Added without a new VERSION, as the columns: versions that do not know them leave them alone."""
 SETTLED_KEPT = 20_000
 """So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
 FORGET_SETTLED = f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settled) - {SETTLED_KEPT}"  # noqa: S608
 BUSY_TIMEOUT = 5.0
 
 
-class Write(Protocol):
-    """A statement, and the rows for each of which it is executed."""
+class Write:
+    """A statement that waits for its commit, and the rows for each of which it is executed.
 
-    statement: str
-    rows: tuple[tuple[object, ...], ...]
+    ``task_id`` where it records or settles a task.
+    """
+
+    __slots__ = ("done", "rows", "statement", "task_id")
+
+    def __init__(self, statement: str, *rows: tuple[object, ...], task_id: str = "") -> None:
+        self.statement = statement
+        self.rows = rows
+        self.task_id = task_id
+        self.done = False
 
 
 class JournalFile:
@@ -209,8 +225,17 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
-    db.execute(PAUSES)
+    _complete(db)
     db.execute(FORGET_SETTLED)
+
+
+def _complete(db: sqlite3.Connection) -> None:
+    """Add what a journal of an earlier version lacks."""
+    there = {name for _, name, *_ in db.execute("PRAGMA table_info(task)")}
+    for column in LATER_COLUMNS:
+        if column not in there:
+            db.execute(f"ALTER TABLE task ADD COLUMN {column} REAL")
+    db.executescript(LATER_TABLES)
 
 
 def _rename_aside(path: Path) -> Path:

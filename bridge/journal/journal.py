@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bridge.errors import PartFailed
+from bridge.journal.deadlines import DEADLINES, Deadlines
 from bridge.journal.entry import Entry, InHand, Standing, entry_of
-from bridge.journal.file import FORGET_SETTLED, SETTLED_KEPT, JournalFile
+from bridge.journal.file import FORGET_SETTLED, SETTLED_KEPT, JournalFile, Write
 from bridge.journal.slots import Slots
-from bridge.task import ActivityTask, TaskListId
+from bridge.task import ActivityTask, Deadline, TaskListId
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ LOCK_TIMEOUT = 30.0
 
 
 _RECORD = (
-    "INSERT INTO task (id, domain, task_list, polled_at, body) VALUES (?, ?, ?, ?, ?)"
+    "INSERT INTO task (id, domain, task_list, polled_at, body, given_at) VALUES (?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (id) DO NOTHING"
 )
 _SETTLE = "INSERT INTO settled (id) VALUES (?)"  # a trigger removes the task
@@ -41,19 +42,7 @@ _REMOVE = "DELETE FROM task WHERE id = ?"
 _IN_HAND = "SELECT id, domain, task_list, polled_at FROM task ORDER BY seq"
 _TOLD, _OWED = 1, 2
 """What ``cancel_noticed`` holds once SWF has asked to cancel the task."""
-_ENTRY = "body, polled_at, published, first_word, cancel_noticed"
-
-
-class _Write:
-    """A statement that waits for its commit; ``task_id`` where it records or settles a task."""
-
-    __slots__ = ("done", "rows", "statement", "task_id")
-
-    def __init__(self, statement: str, *rows: tuple[object, ...], task_id: str = "") -> None:
-        self.statement = statement
-        self.rows = rows
-        self.task_id = task_id
-        self.done = False
+_ENTRY = "body, polled_at, given_at, published, first_word, cancel_noticed"
 
 
 class Journal:
@@ -81,7 +70,7 @@ class Journal:
         self.path = path
         self.writable = threading.Event()
         self._slots = slots
-        self._waiting: deque[_Write] = deque()
+        self._waiting: deque[Write] = deque()
         self._unwritten: dict[str, Entry] = {}
         """Tasks whose record waits for the disk."""
         self._in_hand: dict[str, InHand] = {}
@@ -99,6 +88,10 @@ class Journal:
             self._in_hand[task_id] = held = InHand(*what)
             if slots is not None:
                 slots.hold((held.domain, held.task_list), task_id)
+        self.deadlines = Deadlines(self._file.read(DEADLINES))
+        """Of the tasks in hand, as far as they are known."""
+        self.overridden = {tuple(row) for row in self._file.read("SELECT * FROM overridden")}
+        """Activity types (domain, name, version) whose registered time-outs do not tell."""
         self._remembered.update(self._file.read("SELECT id, NULL FROM settled ORDER BY seq"))
         self.writable.set()
 
@@ -109,10 +102,10 @@ class Journal:
 
     def record(self, task: ActivityTask, body: bytes) -> None:
         """A poll brought this task: from now on it is owed to a worker or back to SWF."""
-        row = (task.id, task.domain, task.task_list, task.polled_at, body)
+        row = (task.id, task.domain, task.task_list, task.polled_at, body, task.given_at)
         self._unwritten[task.id] = Entry(task, body, False, False, False)
         self._in_hand[task.id] = InHand(task.domain, task.task_list, task.polled_at)
-        self._commit(_Write(_RECORD, row, task_id=task.id))
+        self._commit(Write(_RECORD, row, task_id=task.id))
 
     def published(self, task_id: str) -> None:
         """RabbitMQ has confirmed the task; written at the next ``flush``.
@@ -120,6 +113,22 @@ class Journal:
         Most tasks are settled before; after a kill the rest is published twice.
         """
         self._confirmed[task_id] = None
+
+    def expires(self, task_id: str, deadline: Deadline) -> None:
+        """SWF will give the task up then; written at the next ``flush``."""
+        self.deadlines.set(task_id, deadline)
+        if task_id not in self._in_hand:  # it was settled meanwhile
+            self.deadlines.forget(task_id)
+
+    def override(self, kind: tuple[str, str, str]) -> None:
+        """A decider gives tasks of this type other time-outs than it is registered with."""
+        self.overridden.add(kind)
+        self.execute("INSERT OR IGNORE INTO overridden VALUES (?, ?, ?)", *kind)
+
+    def owe(self, task_id: str) -> None:
+        """RabbitMQ has the task no more: it is to be published again, if it is still in hand."""
+        self._confirmed.pop(task_id, None)
+        self._commit(Write("UPDATE task SET published = 0 WHERE id = ?", (task_id,)))
 
     def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
         """The task is closed in SWF: it is no longer in hand. None where it was not.
@@ -131,15 +140,18 @@ class Journal:
             self._remember(task_id)
         if remember or held is not None:
             settle = _SETTLE if remember else _REMOVE
-            self._commit(_Write(settle, (task_id,), task_id=task_id))
+            self._commit(Write(settle, (task_id,), task_id=task_id))
         self._unwritten.pop(task_id, None)
         self._confirmed.pop(task_id, None)
+        self.deadlines.forget(task_id)
         if self._slots is not None:
             self._slots.release(task_id)
         return held
 
     def first_word(self, task_id: str) -> None:
         """A worker has spoken of the task."""
+        if deadline := self.deadlines.get(task_id):
+            self.expires(task_id, deadline.after_first_word)
         self._mark("first_word", task_id)
 
     def cancel_noticed(self, task_id: str) -> bool:
@@ -226,9 +238,11 @@ class Journal:
         published = {each for (each,) in self.read("SELECT id FROM task WHERE published")}
         found: dict[TaskListId, Standing] = {}
         for task_id, (domain, name, polled_at) in list(self._in_hand.items()):
-            tasks, owed, oldest = found.get((domain, name), Standing(0, 0, polled_at))
+            tasks, owed, oldest, due = found.get((domain, name), Standing(0, 0, polled_at))
             owed += task_id not in published and task_id not in self._confirmed
-            found[domain, name] = Standing(tasks + 1, owed, min(oldest, polled_at))
+            if (known := self.deadlines.get(task_id)) and known.at is not None:
+                due = known.at if due is None else min(due, known.at)
+            found[domain, name] = Standing(tasks + 1, owed, min(oldest, polled_at), due)
         return found
 
     def size(self) -> int:
@@ -241,10 +255,12 @@ class Journal:
         """Write what waits; whether the disk took it. Call it about once a second."""
         ids = [(each,) for each in list(self._confirmed)]
         if ids:
-            self._waiting.append(_Write("UPDATE task SET published = 1 WHERE id = ?", *ids))
+            self._waiting.append(Write("UPDATE task SET published = 1 WHERE id = ?", *ids))
+        if write := self.deadlines.unwritten():
+            self._waiting.append(write)
         if self._settlements >= FORGET_EVERY:
             self._settlements = 0
-            self._waiting.append(_Write(FORGET_SETTLED, ()))
+            self._waiting.append(Write(FORGET_SETTLED, ()))
         with self._lock:
             if self._waiting:
                 self._write_all()
@@ -265,7 +281,7 @@ class Journal:
             if entry := self._unwritten.get(task_id):
                 marked: dict[str, Any] = {column: True}
                 self._unwritten[task_id] = replace(entry, **marked)
-        write = _Write(f"UPDATE task SET {column} = {value} WHERE id = ?", (task_id,))  # noqa: S608
+        write = Write(f"UPDATE task SET {column} = {value} WHERE id = ?", (task_id,))  # noqa: S608
         self._commit(write, at_once=True)  # whoever asks next has to see it
 
     def _as_confirmed(self, entry: Entry) -> Entry:
@@ -286,7 +302,7 @@ class Journal:
 
     def execute(self, statement: str, *values: object) -> None:
         """Commit a statement of this room's; where the disk does not take it, at a ``flush``."""
-        self._commit(_Write(statement, values), at_once=True)
+        self._commit(Write(statement, values), at_once=True)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -304,7 +320,7 @@ class Journal:
             if own.last is not None:
                 self._write(own.last)
 
-    def _commit(self, write: _Write, *, at_once: bool = False) -> None:
+    def _commit(self, write: Write, *, at_once: bool = False) -> None:
         """Write one change, together with all that wait."""
         self._waiting.append(write)
         if not at_once and getattr(self._own, "together", False):
@@ -312,7 +328,7 @@ class Journal:
         else:
             self._write(write)
 
-    def _write(self, last: _Write) -> None:
+    def _write(self, last: Write) -> None:
         """Write all that waits up to this; while the disk takes nothing, only ``flush`` tries."""
         with self._lock:
             if not last.done and self.writable.is_set():

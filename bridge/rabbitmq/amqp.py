@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from pika.exceptions import (
 )
 from pika.spec import BasicProperties
 
-from bridge.message import CUT_HEADER, Message
+from bridge.message import CUT_HEADER, Message, expiration
 
 __all__ = ["Channel", "ChannelClosedByBroker", "ConnectionClosedByBroker", "IOLoop"]
 
@@ -118,8 +119,13 @@ def limit_bodies(channel: Any) -> None:
 
 
 def to_pika(message: Message, attempt: str, header: str) -> BasicProperties:
-    """The properties of ``message`` with one header more, which names this attempt."""
+    """The properties of ``message`` with one header more, which names this attempt.
+
+    They say how long it is to wait in a queue from now on, where its time is limited.
+    """
     given = dict(message.properties)
+    if message.until is not None:
+        given["expiration"] = expiration(max(0.0, message.until - time.monotonic()))
     given["headers"] = {**(given.get("headers") or {}), header: attempt}
     return BasicProperties(**given)
 

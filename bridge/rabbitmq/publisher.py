@@ -44,6 +44,8 @@ class Fate(Enum):
     """RabbitMQ closes the channel or the connection over it, or it cannot be encoded."""
     NACKED = "nacked"
     """A queue would not take it now: it is full, or failing."""
+    EXPIRED = "expired"
+    """Its time was up before it could be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,9 @@ class Publisher(Connection):
         message = item.message
         if self.lacks and (why := self._declarations.why_lacking(message.exchange)):
             self._resolve(item, Fate.NACKED, why)
+            return
+        if message.until is not None and message.until <= time.monotonic():
+            self._resolve(item, Fate.EXPIRED, "its time is up")
             return
         number = self._number + 1
         item.attempt = f"{self._life}-{number}"

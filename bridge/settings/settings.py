@@ -39,6 +39,7 @@ MaxInFlight = Annotated[int, Field(ge=1, le=1_000_000)]
 SwfName = Annotated[str, AfterValidator(validators.swf_name)]
 AmqpName = Annotated[str, AfterValidator(validators.amqp_name)]
 HttpNames = Annotated[tuple[str, ...], BeforeValidator(validators.host_names)]
+Deadlines = Literal["off", "type", "history"]
 ReadableFile = Annotated[Path, AfterValidator(files.readable)]
 
 
@@ -53,6 +54,7 @@ class TaskList(BaseModel):
     max_in_flight: Annotated[MaxInFlight, Field(strict=True)]
     queue: AmqpName | None = None
     keepalive: Keepalive
+    deadlines: Deadlines
 
     @property
     def label(self) -> str:
@@ -93,9 +95,21 @@ class Settings(BaseSettings):
         le=validators.YEAR,
         description="seconds after which KEEPALIVE ends for a task",
     )
+    deadlines: Deadlines = Field(
+        default="off",
+        description="tasks go out with the time at which SWF gives them up: type: by the time-outs"
+        " of their type; history: by their own, a look into the history for each",
+    )
+    deadline_calls: int = Field(
+        default=20,
+        ge=1,
+        le=1000,
+        description="looks into histories a second at most, where DEADLINES are not off",
+    )
     task_lists: tuple[TaskList, ...] = Field(
         description="the task lists to poll: names separated by commas, or a JSON array of names"
-        ' and objects {"name", "domain", "pollers", "max_in_flight", "queue", "keepalive"}'
+        ' and objects {"name", "domain", "pollers", "max_in_flight", "queue", "keepalive",'
+        ' "deadlines"}'
     )
     in_flight_timeout: Seconds = Field(
         default=86400,
@@ -224,7 +238,13 @@ class Settings(BaseSettings):
             return entries
         if isinstance(value, str) and not entries:
             raise ValueError("names no task list")
-        stand_in = {"domain": "wrong", "pollers": 1, "max_in_flight": 1, "keepalive": 0}
+        stand_in = {
+            "domain": "wrong",
+            "pollers": 1,
+            "max_in_flight": 1,
+            "keepalive": 0,
+            "deadlines": "off",
+        }
         defaults = {name: info.data.get(name, stand_in[name]) for name in stand_in}
         return [_filled_in(each, _present(defaults)) for each in entries]
 

@@ -11,11 +11,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, TypeVar
 
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
+from bridge.swf import history
 from bridge.swf.aws import Aws
 from bridge.swf.boto import Boto3
+from bridge.swf.clock import SwfClock
 from bridge.swf.errors import TOKEN, NotTaken
+from bridge.swf.history import Look
 from bridge.swf.runner import Answer, Call, Caller, Line, complete
-from bridge.task import ActivityTask, Canceled, Completed, Failed, Reply
+from bridge.task import ActivityTask, Canceled, Completed, Failed, Reply, Timeouts
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +27,6 @@ HISTORY_PAGES = 10
 """A history is read from its end, and at most so far: 2,000 of its 25,000 events."""
 
 Way = Literal["auto", "curl", "boto3"]
-
-_CLOSE_EVENTS = {
-    "ActivityTaskCanceled": "canceled",
-    "ActivityTaskCompleted": "completed",
-    "ActivityTaskFailed": "failed",
-    "ActivityTaskTimedOut": "timed out",
-    "WorkflowExecutionCanceled": "workflow canceled",
-    "WorkflowExecutionCompleted": "workflow completed",
-    "WorkflowExecutionContinuedAsNew": "workflow continued as new",
-    "WorkflowExecutionFailed": "workflow failed",
-    "WorkflowExecutionTerminated": "workflow terminated",
-    "WorkflowExecutionTimedOut": "workflow timed out",
-}
 
 _GARBLED = (KeyError, TypeError, AttributeError)
 """What reading an answer raises that is not shaped as SWF shapes it."""
@@ -49,7 +39,10 @@ Observe = Callable[[str, str, float], None]
 class Calls:
     """What SWF is asked, and what its answers mean: conversations of one or a few calls."""
 
-    def __init__(self, identity: str, observe: Observe = lambda *_: None) -> None:
+    def __init__(
+        self, identity: str, observe: Observe = lambda *_: None, clock: SwfClock | None = None
+    ) -> None:
+        self._clock = clock or SwfClock()
         self._identity = identity
         self._observe = observe
 
@@ -68,7 +61,7 @@ class Calls:
         if not answer.get("taskToken"):
             return None
         try:
-            return _task(answer, domain, task_list)
+            return _task(answer, domain, task_list, self._clock.note(_date(answer)))
         except _GARBLED as error:
             raise Unavailable("GarbledAnswer", f"a task without {error}") from error
 
@@ -98,35 +91,44 @@ class Calls:
         answer = await self._answer("RecordActivityTaskHeartbeat", token, details=details)
         return bool(answer.get("cancelRequested"))
 
-    async def closed(
-        self, domain: str, workflow_id: str, run_id: str, started_event_id: int
-    ) -> str | None:
-        """How the task that started with this event was closed; None while it is open.
+    async def look(self, task: ActivityTask, pages: int = HISTORY_PAGES) -> Look:
+        """What its workflow's history says of the task (GetWorkflowExecutionHistory).
 
-        Reads the history from its end (GetWorkflowExecutionHistory), at most HISTORY_PAGES pages.
-        Raises Refused and Unavailable.
+        The history is read from its end, at most so many ``pages``; of the time-outs only what
+        stands on the page that was read last. Raises Refused and Unavailable.
         """
+        found = Look(whole=False)
         page: dict[str, Any] = {}
-        for _ in range(HISTORY_PAGES):
+        for _ in range(pages):
             try:
                 answer = await self._call(
                     "GetWorkflowExecutionHistory",
-                    domain=domain,
-                    execution={"workflowId": workflow_id, "runId": run_id},
+                    domain=task.domain,
+                    execution={"workflowId": task.workflow_id, "runId": task.run_id},
                     maximumPageSize=HISTORY_PAGE,
                     reverseOrder=True,
                     **page,
                 )
             except TaskClosed:
-                return "execution unknown"
+                return Look("execution unknown")
             except BadReply as error:
                 raise Refused(error.code, error.detail) from None
             with _garbled():
-                how, reached = _closed_on(answer, started_event_id)
-            if reached or not answer.get("nextPageToken"):
-                return how
+                found = history.read(answer.get("events", ()), task.started_event_id)
+            if found.whole or not answer.get("nextPageToken"):
+                break
             page = {"nextPageToken": answer["nextPageToken"]}
-        return None
+        return found
+
+    async def registered(self, domain: str, name: str, version: str) -> Timeouts:
+        """The time-outs with which an activity type is registered (DescribeActivityType).
+
+        Raises Refused, for a type that is not registered too, and Unavailable.
+        """
+        kind = {"name": name, "version": version}
+        answer = await self._ask("DescribeActivityType", domain=domain, activityType=kind)
+        with _garbled():
+            return history.timeouts_of(answer.get("configuration", {}), "defaultTask{}Timeout")
 
     async def _ask(self, operation: str, *, held: bool = False, **fields: Any) -> Answer:
         """A call that names no task: what SWF does not know or take is ours to mend."""
@@ -152,7 +154,9 @@ class Calls:
         started = time.monotonic()
         code = "ok"
         try:
-            return await Call(operation, fields, held)
+            answer = await Call(operation, fields, held)
+            self._clock.note(_date(answer))
+            return answer
         except Exception as error:
             code = getattr(error, "code", type(error).__name__)
             raise
@@ -178,7 +182,8 @@ class Swf:
         observe: Observe = lambda operation, code, seconds: None,
         way: Way = "boto3",
     ) -> None:
-        self.calls = Calls(identity, observe)
+        self.clock = SwfClock()
+        self.calls = Calls(identity, observe, self.clock)
         self.caller = _caller(
             way, pollers=pollers, responders=responders + 2, read_timeout=read_timeout
         )
@@ -206,12 +211,9 @@ class Swf:
         """As ``Calls.respond``, waited for."""
         complete(self.calls.respond(reply), self.caller.call)
 
-    def closed(
-        self, domain: str, workflow_id: str, run_id: str, started_event_id: int
-    ) -> str | None:
-        """As ``Calls.closed``, waited for."""
-        conversation = self.calls.closed(domain, workflow_id, run_id, started_event_id)
-        return complete(conversation, self.caller.call)
+    def look(self, task: ActivityTask) -> Look:
+        """As ``Calls.look``, waited for."""
+        return complete(self.calls.look(task), self.caller.call)
 
 
 def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> Caller:
@@ -241,7 +243,17 @@ def _garbled() -> Iterator[None]:
         raise Unavailable("GarbledAnswer", f"not of SWF's shape: {error}") from None
 
 
-def _task(answer: Mapping[str, Any], domain: str, task_list: str) -> ActivityTask:
+def _date(answer: Mapping[str, Any]) -> object:
+    """The header ``Date`` of an answer, where boto3 puts it."""
+    try:
+        return answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+    except (KeyError, TypeError):
+        return None
+
+
+def _task(
+    answer: Mapping[str, Any], domain: str, task_list: str, given_at: float | None
+) -> ActivityTask:
     text = answer.get("input")
     return ActivityTask(
         token=_text(answer["taskToken"]),
@@ -255,6 +267,7 @@ def _task(answer: Mapping[str, Any], domain: str, task_list: str) -> ActivityTas
         domain=domain,
         task_list=task_list,
         polled_at=time.time(),
+        given_at=given_at,
     )
 
 
@@ -268,26 +281,3 @@ def _number(value: Any) -> int:
     if not isinstance(value, int):
         raise TypeError(f"{type(value).__name__} for a number")
     return value
-
-
-def _closed_on(page: Mapping[str, Any], started_event_id: int) -> tuple[str | None, bool]:
-    """How a page of history closes the task, and whether no older page can say more."""
-    for event in page.get("events", ()):
-        if event["eventId"] <= started_event_id:
-            return None, True
-        if how := _closes(event, started_event_id):
-            return how, True
-    return None, False
-
-
-def _closes(event: Mapping[str, Any], started_event_id: int) -> str | None:
-    """How ``event`` closed the task, where it did."""
-    kind = event["eventType"]
-    how = _CLOSE_EVENTS.get(kind)
-    if how is None or kind.startswith("Workflow"):
-        return how
-    attributes = event[f"{kind[0].lower()}{kind[1:]}EventAttributes"]
-    if attributes.get("startedEventId") != started_event_id:
-        return None
-    timeout = attributes.get("timeoutType")
-    return f"{how} ({timeout})" if timeout else how

@@ -160,7 +160,8 @@ class _Handle(Handle):
         if failure:
             raise Unavailable("ConnectionFailed", self.why(failure))
         fields = self._call.fields if self._call else {}
-        return _decoded(*self.answered(), fields)
+        answer = _decoded(*self.answered(), fields)
+        return {**answer, "ResponseMetadata": {"HTTPHeaders": {"date": self.date}}}
 
 
 def _obstacle(aws: Aws, config: Any) -> str:

@@ -57,10 +57,12 @@ class Handle:
     An answer of more bytes than ``fill`` allowed is cut off, and counts as none.
     """
 
-    __slots__ = ("_body", "_left", "_limit", "curl")
+    __slots__ = ("_body", "_left", "_limit", "curl", "date")
 
     def __init__(self, target: Target) -> None:
         self.curl = pycurl.Curl()
+        self.date = ""
+        """The header ``Date`` of the answer."""
         self._body: list[bytes] = []
         self._limit = self._left = 0
         for option, value in (
@@ -80,6 +82,7 @@ class Handle:
             (pycurl.NOPROXY, ""),
             (pycurl.CAINFO, target.authorities),
             (pycurl.PROXY_CAINFO, target.authorities),
+            (pycurl.HEADERFUNCTION, self._take_header),
             (pycurl.WRITEFUNCTION, self._take),
         ):
             self.curl.setopt(option, value)
@@ -94,6 +97,7 @@ class Handle:
         """The next request is to carry this; its answer may have so many bytes."""
         self.curl.setopt(pycurl.POSTFIELDS, body)
         self._body.clear()
+        self.date = ""
         self._limit = self._left = limit
 
     def perform(self) -> str:
@@ -115,6 +119,13 @@ class Handle:
             return 0
         self._body.append(chunk)
         return None
+
+    def _take_header(self, line: bytes) -> None:
+        """Called by libcurl with each line above the body, a proxy's answers among them."""
+        if line[:5].lower() == b"date:":
+            self.date = line[5:].strip().decode("latin-1")
+        elif line[:5] == b"HTTP/":
+            self.date = ""
 
     def answered(self) -> tuple[int, bytes]:
         """Status and body of the answer."""

@@ -58,6 +58,24 @@ TASKS_FAILED_BACK = Metric(
     "Tasks failed in SWF by the bridge itself, as no worker could be reached or answer.",
     LIST,
 )
+TASKS_EXPIRED = Metric(
+    "swf_bridge_tasks_expired_total",
+    "counter",
+    "Tasks past their deadline that SWF had given up before a worker answered.",
+    LIST,
+)
+SECONDS_LEFT = Metric(
+    "swf_bridge_publish_time_left_seconds",
+    "histogram",
+    "Time that tasks with a deadline had left when they were published.",
+    buckets=WORK,
+)
+NEXT_DEADLINE = Metric(
+    "swf_bridge_next_deadline_seconds",
+    "gauge",
+    "Time until SWF gives up the next of the tasks in hand; negative where it should have.",
+    LIST,
+)
 TASKS_IN_FLIGHT = Metric(
     "swf_bridge_tasks_in_flight", "gauge", "Tasks held by this instance and not yet settled.", LIST
 )
@@ -92,7 +110,7 @@ TASK_DURATION = Metric(
 PUBLISHES = Metric(
     "swf_bridge_publishes_total",
     "counter",
-    "Publishes of tasks, by outcome: confirmed, unroutable, refused or nacked.",
+    "Publishes of tasks, by outcome: confirmed, unroutable, refused, nacked or expired.",
     (*LIST, "outcome"),
 )
 ROUTING_KEYS_WAITING = Metric(
@@ -122,6 +140,7 @@ REPLIES = Metric(
         "canceled",
         "heartbeat",
         "duplicate",
+        "expired",
         "late",
         "dead_lettered",
         "later",

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from bridge.swf.client import Swf, Way
 from bridge.task import Canceled, Completed, Failed
 from tests.contract.sides import TASK_LIST, MakeSwf, Side
 from tests.contract.wires import Recorder, http
+from tests.unit.bridge_parts import a_task
 
 ODD_TEXTS = {
     "32,768 characters": "x" * 32_768,
@@ -122,11 +124,10 @@ def test_a_cancel_request_is_told_and_confirmed(local: LocalSwf, swf: Swf) -> No
 
 def test_history_tells_how_a_task_was_closed(local: LocalSwf, swf: Swf) -> None:
     _, task = polled(local, swf)
-    where = (task.domain, task.workflow_id, task.run_id, task.started_event_id)
-    assert swf.closed(*where) is None
+    assert swf.look(task).closed is None
     swf.respond(Completed(task.token, None))
-    assert swf.closed(*where) == "completed"
-    assert swf.closed("demo", "no such", "run", 5) == "execution unknown"
+    assert swf.look(task).closed == "completed"
+    assert swf.look(replace(task, workflow_id="no such")).closed == "execution unknown"
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
@@ -247,7 +248,7 @@ def test_an_answer_of_noise_is_an_error_of_ours_or_nothing(
         lambda: swf.poll("demo", "demo"),
         lambda: swf.heartbeat("token", None),
         lambda: swf.respond(Completed("token", None)),
-        lambda: swf.closed("demo", "w", "r", 5),
+        lambda: swf.look(a_task()),
     ]
     for call in calls:
         try:

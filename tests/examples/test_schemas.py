@@ -110,7 +110,9 @@ def test_every_message_of_the_bridge_is_valid(
     )
     body = encode_task(task)
     assert_valid("task", json.loads(body))
-    message = task_message(task, body, exchange="x", routing_key="k", reply_to="r")
+    message = task_message(
+        task, body, exchange="x", routing_key="k", reply_to="r", deadline=event / 1000
+    )
     headers = message.with_headers({"swf-bridge-attempt": "1"}).properties["headers"]
     assert_valid("task-headers", headers)
     for is_open in (True, False):

@@ -13,7 +13,7 @@ def test_check_tells_what_it_checked_and_what_it_did_not_try():
     ended = swf_bridge("check", **LISTS)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
-        "✓ settings: 2 given, 31 by default",
+        "✓ settings: 2 given, 33 by default",
         "✓ task list demo/images: 2 pollers, 100 in flight",
         "✓ RabbitMQ: amqp://guest:***@localhost:5672/%2F",
         "✓ journal: swf-bridge.db",

@@ -29,6 +29,8 @@ BAD = {
     "UNROUTABLE_TIMEOUT": "-1",
     "KEEPALIVE": "sometimes",
     "KEEPALIVE_LIMIT": "0",
+    "DEADLINES": "sometimes",
+    "DEADLINE_CALLS": "0",
     "JOURNAL": "/",
     "CONTROL": "/tmp/" + "x" * 108,
     "DRAIN_TIMEOUT": "inf",

@@ -126,7 +126,8 @@ class Terminal(io.StringIO):
 
 
 REPUBLISHED = {
-    "matched": 2, "confirmed": 2, "unroutable": 0, "refused": 0, "nacked": 0, "waiting": 0,
+    "matched": 2, "confirmed": 2, "unroutable": 0, "refused": 0, "nacked": 0, "expired": 0,
+    "waiting": 0,
     "answered": 0, "reasons": {},
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bridge.flow.deadlines import Deadlines
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import NOTICE_TYPE, Peers, decode_notice
 from bridge.flow.settlement import Settlement
@@ -24,8 +25,10 @@ from bridge.rabbitmq.consumer import Delivery, Outcome
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import Topology
 from bridge.routing import RoutingKey
-from bridge.swf.runner import Call
-from bridge.task import ActivityTask
+from bridge.swf.clock import SwfClock
+from bridge.swf.history import Look
+from bridge.swf.runner import Call, complete
+from bridge.task import ActivityTask, Timeouts
 from bridge.telemetry.metrics import Metrics
 
 LABEL = ("demo", "list")
@@ -179,8 +182,10 @@ class ScriptedSwf:
     def heartbeat(self, token: str, details: str | None) -> bool:
         return bool(self._answer("heartbeat", (token, details)))
 
-    def closed(self, domain: str, workflow_id: str, run_id: str, event: int) -> Any:
-        return self._answer("closed", (domain, workflow_id, run_id, event))
+    def look(self, task: ActivityTask) -> Look:
+        """Answers are looks, or say how the task was closed."""
+        answer = self._answer("look", task)
+        return answer if isinstance(answer, Look) else Look(answer)
 
     def make(self, call: Call) -> Any:
         """Answer a call of `Awaited`."""
@@ -198,6 +203,14 @@ class Awaited:
 
     async def heartbeat(self, token: str, details: str | None) -> bool:
         return bool(await Call("heartbeat", (token, details)))
+
+    async def look(self, task: ActivityTask, pages: int = 10) -> Look:
+        answer: Any = await Call("look", (task, pages))
+        return answer if isinstance(answer, Look) else Look(answer)
+
+    async def registered(self, domain: str, name: str, version: str) -> Timeouts:
+        answer: Any = await Call("registered", (domain, name, version))
+        return answer or Timeouts()
 
 
 class TestTimer(Timer):
@@ -249,6 +262,18 @@ class Bench:
         self.keepalive = Keepalive(
             Awaited(), self.journal, self.peers, intervals={LABEL: 0.0}, limit=3600.0
         )
+        self.clock = SwfClock()
+        self.modes = {LABEL: "off"}
+        self.deadlines = Deadlines(
+            Awaited(),
+            self.journal,
+            self.peers,
+            clock=self.clock,
+            timer=self.timer,
+            metrics=self.metrics,
+            modes=self.modes,
+            calls=20,
+        )
 
     def hold(self, token: str = "token-1", *, published: bool = True, **fields: Any) -> Any:
         """A task in hand, as if a poll had brought it."""
@@ -260,6 +285,11 @@ class Bench:
             self.journal.published(task.id)
             self.journal.flush()
         return task
+
+    def ask_swf(self) -> None:
+        """Carry out what is left for the threads that ask for deadlines."""
+        while not self.deadlines.work.empty():
+            complete(self.deadlines.carry_out(self.deadlines.work.get()), self.swf.make)
 
     @property
     def in_flight(self) -> int:

@@ -132,8 +132,8 @@ def test_published_tasks_are_published_again_and_counted_by_fate(site):
     assert site.republished == ids
     assert waiting[0] not in site.republished
     assert told == {
-        "matched": 5, "confirmed": 1, "unroutable": 1, "refused": 1, "nacked": 1, "waiting": 1,
-        "answered": 0,
+        "matched": 5, "confirmed": 1, "unroutable": 1, "refused": 1, "nacked": 1, "expired": 0,
+        "waiting": 1, "answered": 0,
         "reasons": {"why unroutable": 1, "why refused": 1, "why nacked": 1},
     }  # fmt: skip
 

@@ -31,6 +31,7 @@ def a_forwarder(bench, *, unroutable_timeout=60.0):
         FailsBack(bench.failed_back),
         bench.later,
         bench.metrics,
+        deadlines=bench.deadlines,
         exchange="swf.activities",
         routing_key=RoutingKey("{name}.{version}"),
         reply_to="swf.replies",
@@ -194,7 +195,8 @@ def test_a_task_is_republished_under_its_id_and_whatever_comes_of_it_is_told(ben
 
 
 def test_every_publish_is_counted_by_its_fate(bench, forwarder):
-    for number, fate in enumerate(Fate):
-        forward(bench, forwarder, f"token-{number}")
+    for fate in Fate:
+        task = forward(bench, forwarder, fate.value)
         bench.publisher.receipt(fate)
-    assert [published(bench, fate) for fate in Fate] == [1] * 4
+        bench.journal.settle(task.id)
+    assert [published(bench, fate) for fate in Fate] == [1] * 5

@@ -113,7 +113,7 @@ def test_a_workers_first_word_is_told_to_the_holder(bench):
     bench.peers.spoke(task.id)
     bench.peers.spoke(THEIRS)
     assert bench.notices() == [("spoke", THEIRS)]
-    assert hear(bench, "spoke", task.id) == [task.id]
+    assert hear(bench, "spoke", task.id) == ("spoke", [task.id])
 
 
 @pytest.mark.parametrize("fate", Fate)

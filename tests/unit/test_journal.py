@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from bridge.journal.file import SETTLED_KEPT
 from bridge.journal.journal import Journal
 from bridge.journal.slots import Slots
 from bridge.message import encode_task
-from bridge.task import task_id
+from bridge.task import Deadline, task_id
 from tests.unit.bridge_parts import LABEL, a_task, until
 
 CLOSED = []
@@ -196,7 +197,10 @@ def test_it_tells_how_the_tasks_of_each_list_stand(journal):
     record(journal, "three", task_list="other", polled_at=4.0)
     journal.published(one.id)
     for _ in range(2):
-        assert journal.standing() == {LABEL: (2, 1, 5.0), ("demo", "other"): (1, 1, 4.0)}
+        assert journal.standing() == {
+            LABEL: (2, 1, 5.0, None),
+            ("demo", "other"): (1, 1, 4.0, None),
+        }
         journal.flush()
 
 
@@ -535,3 +539,85 @@ def test_what_others_change_is_not_kept_waiting_by_a_thread_that_changes_more(jo
         thread.start()
         thread.join(10)
         assert in_hand(journal) == ["first", "second"]
+
+
+# --- deadlines ---
+
+
+def test_deadlines_and_the_time_at_swf_outlive_the_process(path):
+    journal = Journal(path)
+    for token in ("one", "two", "settled"):
+        task = a_task(token, given_at=1_000.0)
+        journal.record(task, encode_task(task))
+        journal.expires(task.id, Deadline(1_020.0, 1_005.0))
+    journal.first_word(task_id("two"))
+    journal.settle(task_id("settled"))
+    journal.override(("demo", "say", "1"))
+    journal.close()
+    again = Journal(path)
+    assert again.get(task_id("one")).task.given_at == 1_000.0
+    assert again.deadlines.get(task_id("one")) == Deadline(1_020.0, 1_005.0)
+    assert again.deadlines.get(task_id("two")) == Deadline(1_020.0)
+    assert again.deadlines.get(task_id("settled")) is None
+    assert again.deadlines.before(1_006.0) == [task_id("one")]
+    assert again.deadlines.before(2_000.0) == [task_id("one"), task_id("two")]
+    assert again.standing()[LABEL].next_deadline == 1_005.0
+    assert again.overridden == {("demo", "say", "1")}
+    again.close()
+
+
+def test_no_deadline_is_kept_of_a_task_that_was_settled_before(path):
+    journal = Journal(path)
+    journal.expires(task_id("gone"), Deadline(5.0))
+    assert journal.deadlines.before(9.0) == []
+    journal.close()
+
+
+def test_what_rabbitmq_has_no_more_is_owed_again(path):
+    journal = Journal(path)
+    task = a_task()
+    journal.record(task, encode_task(task))
+    journal.published(task.id)
+    journal.flush()
+    journal.owe(task.id)
+    journal.close()
+    again = Journal(path)
+    assert [each.task.id for each in again.owed()] == [task.id]
+    again.close()
+
+
+def test_a_journal_of_an_earlier_version_opens_and_its_own_version_reads_it_again(path):
+    old = sqlite3.connect(path)
+    old.executescript(FIRST_SCHEMA)
+    task = a_task()
+    record = "INSERT INTO task (id, domain, task_list, polled_at, body) VALUES (?, ?, ?, ?, ?)"
+    old.execute(record, (task.id, *LABEL, 5.0, encode_task(task)))
+    old.commit()
+    old.close()
+    for _ in range(2):
+        journal = Journal(path)
+        assert journal.get(task.id).task == replace(task, polled_at=5.0)
+        assert journal.deadlines.get(task.id) is None
+        journal.close()
+    old = sqlite3.connect(path)
+    assert old.execute("PRAGMA user_version").fetchone() == (1,)
+    old.execute(record, ("another", *LABEL, 6.0, b"{}"))
+    old.close()
+
+
+FIRST_SCHEMA = """
+BEGIN;
+CREATE TABLE instance (id TEXT NOT NULL);
+CREATE TABLE task (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, domain TEXT NOT NULL, task_list TEXT NOT NULL,
+    polled_at REAL NOT NULL, body BLOB NOT NULL, published INTEGER NOT NULL DEFAULT 0,
+    first_word INTEGER NOT NULL DEFAULT 0, cancel_noticed INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);
+CREATE TRIGGER settle AFTER INSERT ON settled BEGIN DELETE FROM task WHERE id = NEW.id; END;
+INSERT INTO instance VALUES ('0123456789ab');
+PRAGMA application_id = 0x53574642;
+PRAGMA user_version = 1;
+COMMIT;
+"""
+"""As the first version made it."""

@@ -14,14 +14,19 @@ from bridge.flow.peers import decode_notice, notice
 from bridge.message import (
     DEAD_LETTER_CODES,
     UNDECODABLE_HEADERS,
+    Message,
     cancellation,
+    deadline_of,
     decode_reply,
     decode_task,
     decode_undeliverable,
     encode_task,
+    expiration,
     heartbeat_answer,
+    is_expired,
     task_message,
 )
+from bridge.rabbitmq.amqp import to_pika
 from bridge.rabbitmq.copies import HEADERS_LIMIT, dead_letter, to_the_tail
 from bridge.task import Canceled, Completed, Failed, Heartbeat, Reply
 from tests.unit.bridge_parts import a_task
@@ -590,3 +595,46 @@ def test_a_dead_lettered_task_says_why_also_after_it_went_to_the_tail_twice():
         assert "x-death" not in properties["headers"]
     failed = decode_undeliverable(again.body, properties["headers"])
     assert failed.reason == "undeliverable: rejected in queue work, count 1"
+
+
+# --- deadlines ---
+
+
+def test_a_deadline_is_a_header_of_milliseconds_rounded_up():
+    def headers(deadline):
+        task = a_task()
+        given = {"exchange": "x", "routing_key": "k", "reply_to": "r", "deadline": deadline}
+        return task_message(task, encode_task(task), **given).properties["headers"]
+
+    assert headers(1764345600.0001)["swf-deadline"] == 1764345600001
+    assert "swf-deadline" not in headers(None)
+
+
+def test_a_message_expires_after_what_is_left_when_it_is_sent():
+    def sent(seconds):
+        message = Message("x", "k", b"", {}, until=time.monotonic() + seconds)
+        return to_pika(message, "1", "swf-bridge-attempt").expiration
+
+    assert 4_000 < int(sent(5)) <= 5_001
+    assert sent(-5) == "0"
+    assert to_pika(Message("x", "k", b""), "1", "swf-bridge-attempt").expiration is None
+
+
+def test_a_time_that_rabbitmq_would_close_the_channel_over_is_not_told():
+    assert expiration(2**32 / 1000 - 1) == str(2**32 - 1000)
+    assert expiration(2**32 / 1000) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "expired", "deadline"),
+    [
+        ({}, False, None),
+        ({"x-death": [{"reason": "expired", "queue": "q", "count": 1}]}, True, None),
+        ({"x-death": [{"reason": "rejected", "queue": "q", "count": 1}]}, False, None),
+        ({"swf-bridge-death": "expired in queue q, count 1", "swf-deadline": 1500}, True, 1.5),
+        ({"x-death": "expired", "swf-deadline": "1500"}, False, None),
+        ({"swf-deadline": True}, False, None),
+    ],
+)
+def test_a_task_that_came_back_says_whether_its_time_was_up(headers, expired, deadline):
+    assert (is_expired(headers), deadline_of(headers)) == (expired, deadline)

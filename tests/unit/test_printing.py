@@ -49,7 +49,9 @@ DEAD = {
 }  # fmt: skip
 NAMES = DEAD | {"headerNames": ["h", "i"]}
 NAMES.pop("headers")
-COUNTS = dict.fromkeys(("confirmed", "unroutable", "refused", "nacked", "waiting", "answered"), 1)
+COUNTS = dict.fromkeys(
+    ("confirmed", "unroutable", "refused", "nacked", "expired", "waiting", "answered"), 1
+)
 FAILED = dict.fromkeys(("failed", "closed", "answered", "refused", "unavailable", "left"), 0)
 REASONS = {"matched": 1, **COUNTS, "reasons": {"because": 1}}
 CHANGED = {"letters": 1, "matched": 1, "confirmed": 0, "reasons": {"because": 1},

@@ -29,6 +29,7 @@ def a_reconciler(bench, swf=None, labels=(LABEL,), in_flight_timeout=86_400.0):
         bench.window,
         bench.peers,
         labels,
+        deadlines=bench.deadlines,
         in_flight_timeout=in_flight_timeout,
     )
 
@@ -38,13 +39,13 @@ def hold(bench, count, polled_at=OLD):
 
 
 def asked(bench):
-    return [given[1] for call, given in bench.swf.calls if call == "closed"]
+    return [given.workflow_id for call, given in bench.swf.calls if call == "look"]
 
 
 def test_a_task_that_swf_closed_gives_its_slot_back_with_the_reason(bench, caplog):
     caplog.set_level("INFO")
     open_, closed = hold(bench, 2)
-    bench.swf.will("closed", None, "timed out (HEARTBEAT)")
+    bench.swf.will("look", None, "timed out (HEARTBEAT)")
     assert a_reconciler(bench).ask() == 1
     assert bench.journal.get(open_.id)
     assert bench.journal.get(closed.id) is None
@@ -58,7 +59,7 @@ def test_a_task_that_swf_closed_gives_its_slot_back_with_the_reason(bench, caplo
 def test_swf_is_never_asked_by_a_heartbeat(bench):
     hold(bench, 3)
     a_reconciler(bench).ask()
-    assert {call for call, _ in bench.swf.calls} == {"closed"}
+    assert {call for call, _ in bench.swf.calls} == {"look"}
 
 
 def test_a_round_is_bounded_and_the_next_goes_on_where_it_ended(wide):
@@ -91,7 +92,7 @@ def test_a_task_that_no_worker_has_yet_is_not_asked_about(bench):
 
 def test_a_round_ends_where_swf_is_away_and_frees_nothing(bench):
     hold(bench, 3)
-    bench.swf.will("closed", "failed", Unavailable("ThrottlingException"))
+    bench.swf.will("look", "failed", Unavailable("ThrottlingException"))
     assert a_reconciler(bench).ask() == 1
     assert len(asked(bench)) == 2
     assert bench.in_flight == 2
@@ -100,7 +101,7 @@ def test_a_round_ends_where_swf_is_away_and_frees_nothing(bench):
 def test_a_stop_ends_a_round(bench):
     hold(bench, 3)
     reconciler = a_reconciler(bench)
-    bench.swf.will("closed", reconciler.stop)
+    bench.swf.will("look", reconciler.stop)
     reconciler.ask()
     assert len(asked(bench)) == 1
 
@@ -164,6 +165,6 @@ def test_a_window_that_stays_full_of_open_tasks_is_asked_about_less_and_less(ben
         waits.append(reconciler._when_full)
         reconciler.ask(LABEL)
     assert waits == [2.0, 4.0, 8.0, 16.0, 16.0]
-    bench.swf.will("closed", "timed out")
+    bench.swf.will("look", "timed out")
     reconciler.ask(LABEL)
     assert reconciler._when_full == 2.0

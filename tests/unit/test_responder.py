@@ -37,6 +37,7 @@ def responder(bench):
         settlement=bench.settlement,
         heartbeats=Beats(),
         keepalive=bench.keepalive,
+        deadlines=bench.deadlines,
         topology=TOPOLOGY,
     )
     found.handled = lambda work: complete(found.handle(work), bench.swf.make)
@@ -361,3 +362,50 @@ def test_a_reply_for_which_memory_is_short_is_kept(responder, monkeypatch, caplo
     ((_, found),) = responder.handled(a_delivery(b"{}", queue=queue))
     assert isinstance(found, Later)
     assert "MemoryError" in caplog.text
+
+
+# --- tasks that expired in their queue ---
+
+
+def an_expired(**headers):
+    deaths = [{"reason": "expired", "queue": "work", "count": 1}]
+    body = json.dumps({"taskToken": "token-1"}).encode()
+    given = {"x-death": deaths, **headers}
+    return a_delivery(body, queue=TOPOLOGY.undeliverable, headers=given)
+
+
+def test_a_task_that_expired_past_its_deadline_is_not_failed_but_looked_after(
+    bench, responder, caplog
+):
+    task = bench.hold()
+    assert outcome(responder, an_expired(**{"swf-deadline": 1_000_000})) == Ack()
+    assert bench.swf.calls == []
+    assert not bench.journal.get(task.id).published
+    assert replies(bench, "expired") == 1
+    assert caplog.records == []
+
+
+def test_a_task_that_expired_before_its_deadline_or_without_one_is_failed(bench, responder):
+    bench.hold()
+    bench.clock.note("Sat, 28 Nov 2026 15:00:00 GMT")
+    ahead = int(bench.clock.now() + 60) * 1000
+    for headers in ({}, {"swf-deadline": ahead}):
+        assert outcome(responder, an_expired(**headers)) == Ack()
+    failed = [given for call, given in bench.swf.calls if call == "respond"]
+    assert [each.reason for each in failed] == ["undeliverable: expired in queue work, count 1"] * 2
+
+
+def test_a_task_that_expired_and_is_closed_is_no_late_reply(bench, responder, caplog):
+    task = bench.hold()
+    bench.swf.will("respond", TaskClosed("gone"))
+    assert outcome(responder, an_expired()) == Ack()
+    assert (replies(bench, "expired"), replies(bench, "late")) == (1, 0)
+    assert bench.journal.get(task.id) is None
+    assert "reply.late" not in [each.message for each in caplog.records]
+
+
+def test_another_instance_tells_that_a_task_of_ours_expired(bench, responder):
+    task = bench.hold()
+    body = notice("dropped", [task.id], "another", exchange="x").body
+    assert outcome(responder, a_delivery(body, queue=TOPOLOGY.notice_queue)) == Ack()
+    assert not bench.journal.get(task.id).published

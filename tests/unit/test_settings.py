@@ -45,6 +45,8 @@ def test_everything_but_the_task_lists_has_the_default_that_the_contract_names(t
         "unroutable_timeout": "60",
         "keepalive": "off",
         "keepalive_limit": "3600",
+        "deadlines": "off",
+        "deadline_calls": "20",
         "journal": "swf-bridge.db",
         "control": "swf-bridge.sock",
         "drain_timeout": "75",
@@ -101,9 +103,11 @@ def test_an_object_overrides_the_defaults_and_null_counts_as_absent():
     plain, own = lists(
         "images",
         {"name": "mail", "domain": "other", "pollers": 9, "max_in_flight": 1, "keepalive": "off",
-         "queue": None},
+         "queue": None, "deadlines": "history"},
         KEEPALIVE="30",
+        DEADLINES="type",
     )  # fmt: skip
+    assert (plain.deadlines, own.deadlines) == ("type", "history")
     assert (plain.domain, plain.pollers, plain.keepalive) == ("demo", 2, 30)
     assert (own.domain, own.pollers, own.max_in_flight, own.keepalive) == ("other", 9, 1, 0)
     assert own.queue is None
@@ -150,6 +154,7 @@ def test_a_wrong_default_is_told_once_and_not_again_for_each_list():
             ": max_in_flight must be a whole number from 1 to 1000000",
         ),
         ({"name": "a", "keepalive": 0.5}, f": keepalive {KEEPALIVE}"),
+        ({"name": "a", "deadlines": "on"}, ": deadlines must be one of off type history"),
         ({"name": "a", "keepalive": True}, f": keepalive {KEEPALIVE}"),
         ({"name": "a", "keepalive": 10**400}, f": keepalive {KEEPALIVE}"),
         ({"name": "a", "queue": "q" * 256}, ": queue must have 1 to 255 bytes in UTF-8"),

@@ -9,13 +9,17 @@ import zlib
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
 from bridge.local import LocalSwf
 from bridge.swf.errors import error_for
-from bridge.task import Canceled, Completed, Failed
-from tests.unit.bridge_parts import aws, until
+from bridge.swf.history import Look
+from bridge.swf.runner import complete
+from bridge.task import Canceled, Completed, Failed, Timeouts
+from tests.unit.bridge_parts import a_task, aws, until
 from tests.waiting import WaitingSwf
 
 DOMAIN, LIST = "demo", "list"
@@ -323,7 +327,7 @@ def test_an_answer_that_swf_did_not_write_is_tried_again(over_garbage, garbage, 
         lambda: over_garbage.poll(*LABEL),
         lambda: over_garbage.respond(Completed("token", "r")),
         lambda: over_garbage.heartbeat("token", None),
-        lambda: over_garbage.closed(DOMAIN, "w", "r", 3),
+        lambda: over_garbage.look(a_task(started_event_id=3)),
     ):
         with pytest.raises(Unavailable):
             call()
@@ -346,7 +350,7 @@ def test_half_a_task_is_no_task(over_garbage, garbage, body):
 def test_half_an_event_is_tried_again(over_garbage, garbage):
     garbage.answer = (200, b'{"events": [{}]}')
     with pytest.raises(Unavailable, match="GarbledAnswer"):
-        over_garbage.closed(DOMAIN, "w", "r", 3)
+        over_garbage.look(a_task(started_event_id=3))
 
 
 def test_an_error_tells_no_value_that_the_service_echoes(over_garbage, garbage):
@@ -511,7 +515,7 @@ def test_an_open_task_is_not_closed_and_another_tasks_end_is_not_its_own(swf, se
 
 
 def closed(swf, task):
-    return swf.closed(task.domain, task.workflow_id, task.run_id, task.started_event_id)
+    return swf.look(task).closed
 
 
 @pytest.mark.parametrize(
@@ -556,8 +560,41 @@ def test_a_history_is_read_from_its_end_and_not_without_bound(over_garbage, garb
     events = [{"eventId": 9_000, "eventType": "TimerFired"}]
     garbage.answer = (200, json.dumps({"events": events, "nextPageToken": "more"}).encode())
     garbage.asked.clear()
-    assert over_garbage.closed(DOMAIN, "w", "r", 3) is None
+    assert over_garbage.look(a_task(started_event_id=3)) == Look(whole=False)
     assert len(garbage.asked) == 10
+
+
+# --- when SWF gives a task up -------------------------------------------------------------------
+
+
+def test_a_history_tells_the_time_outs_of_a_task_and_when_they_strike(swf, service):
+    before = time.time()
+    _, task = a_polled_task(swf, service, start_to_close=300, schedule_to_close=900, heartbeat=30)
+    look = swf.look(task)
+    assert (look.closed, look.timeouts) == (None, Timeouts(300, 900, 30))
+    assert before + 300 - 0.01 <= look.deadline.close_by <= time.time() + 300
+    assert before + 30 - 0.01 <= look.deadline.beat_by <= time.time() + 30
+
+
+def test_a_poll_says_what_time_it_was_at_swf(swf, service):
+    before = time.time()
+    _, task = a_polled_task(swf, service)
+    assert int(before) <= task.given_at <= time.time()
+    assert task.given_at == int(task.given_at)
+    assert before - 1 <= swf.clock.now() <= time.time()
+
+
+def test_a_type_tells_the_time_outs_that_it_is_registered_with(swf, service):
+    with aws(service.endpoint), suppress(ClientError):  # it is registered for both ways
+        register = boto3.client("swf", region_name="eu-west-1").register_activity_type
+        register(
+            domain=DOMAIN, name="registered", version="1", defaultTaskStartToCloseTimeout="120",
+            defaultTaskHeartbeatTimeout="NONE", defaultTaskScheduleToStartTimeout="9",
+        )  # fmt: skip
+    known, stranger = (swf.calls.registered(DOMAIN, name, "1") for name in ("registered", "no"))
+    assert complete(known, swf.caller.call) == Timeouts(120)
+    with pytest.raises(Refused):
+        complete(stranger, swf.caller.call)
 
 
 # --- region and credentials --------------------------------------------------------------------

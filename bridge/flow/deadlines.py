@@ -1,0 +1,323 @@
+"""When SWF gives each task up: found before it is published, and looked after once that is past.
+
+SWF does not say it in the poll. Its history does, and the registration of the type has defaults
+(``SWF_BRIDGE_DEADLINES``). What is not certain counts as later, and no task waits for it for longer
+than PATIENCE. By SWF's clock alone: ours may be minutes off.
+
+A task that is past its deadline is neither published nor forgotten until SWF's history has said
+that it is closed. Where that says the opposite, it goes out again with what it has left.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Container, Mapping
+from functools import partial
+from threading import Lock
+
+from bridge.conversation import Conversation
+from bridge.errors import PartFailed, Refused, Unavailable
+from bridge.flow.activity_types import UNKNOWN, ActivityTypes, Kind
+from bridge.flow.budget import Budget
+from bridge.flow.peers import Peers
+from bridge.flow.timer import Timer
+from bridge.journal.entry import Entry
+from bridge.journal.journal import Journal
+from bridge.rabbitmq.consumer import Settled
+from bridge.swf.client import Calls
+from bridge.swf.clock import SwfClock
+from bridge.swf.executor import Jobs
+from bridge.swf.history import Look
+from bridge.task import ActivityTask, Deadline, TaskListId, Timeouts
+from bridge.telemetry import metrics as m
+from bridge.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 0.9
+"""Seconds for which a task waits for its deadline at most."""
+MARGIN = 2.0
+"""Seconds beyond its deadline for which a task stays in a queue: SWF is to speak first."""
+ROUNDED = 1.0
+"""Seconds by which a ``Date`` of SWF may be behind SWF's clock, as it has whole seconds."""
+ROUND = 1.0
+"""Seconds between two looks for tasks that are past their deadline."""
+RETRY = 5.0
+SELDOM = 60.0
+"""Seconds until a task is asked about again: where SWF could not say, or was not to be asked."""
+NEVER = Deadline()
+
+Then = Callable[[Deadline], object]
+
+
+class _Search:
+    """A task that waits for its deadline; ``then`` is told, once."""
+
+    def __init__(self, task: ActivityTask, then: Then) -> None:
+        self.task = task
+        self.then = then
+        self._ended = Lock()
+
+    @property
+    def ended(self) -> bool:
+        """Whether ``then`` was told, or is being told."""
+        return self._ended.locked()
+
+    def end(self) -> bool:
+        """Whether it is the first end."""
+        return self._ended.acquire(blocking=False)
+
+
+class Deadlines:
+    """The deadlines of the tasks of those lists that ask for them. Safe to use from many threads.
+
+    ``modes`` has ``off``, ``type`` or ``history`` by task list; where ``kept_alive`` has the list
+    no heartbeat is awaited. ``work`` is for the threads that ask SWF. ``look`` is to be called
+    every ROUND seconds.
+    """
+
+    def __init__(
+        self,
+        swf: Calls,
+        journal: Journal,
+        peers: Peers,
+        *,
+        clock: SwfClock,
+        timer: Timer,
+        metrics: Metrics,
+        modes: Mapping[TaskListId, str],
+        kept_alive: Container[TaskListId] = (),
+        calls: int,
+    ) -> None:
+        self.work: Jobs[Callable[[], Conversation[None]]] = Jobs()
+        self.budget = Budget(calls)
+        """Of looks into histories."""
+        self.wanted = any(mode != "off" for mode in modes.values())
+        """Whether any task list asks for deadlines."""
+        self._swf = swf
+        self._clock = clock
+        self._journal = journal
+        self._peers = peers
+        self._timer = timer
+        self._metrics = metrics
+        self._modes = modes
+        self._kept_alive = kept_alive
+        self._types = ActivityTypes(swf, journal)
+        self._forward: Callable[[ActivityTask, bytes], object] = _nobody
+        self._searches: set[_Search] = set()
+        self._urgent: dict[str, None] = {}
+        """Tasks that were to be published and whose time is up, or that RabbitMQ let expire."""
+        self._put_off: dict[str, float] = {}
+        """Monotonic seconds before which a task is not asked about again."""
+        self._asking: set[str] = set()
+        self._behind = False
+        """Whether the budget did not do for all that are past their deadline."""
+
+    def __repr__(self) -> str:
+        return f"<Deadlines {self.budget!r}, {len(self._urgent)} expired>"
+
+    @property
+    def searching(self) -> bool:
+        """Whether any task waits for its deadline."""
+        return bool(self._searches)
+
+    def watch(self, forward: Callable[[ActivityTask, bytes], object]) -> None:
+        """Call ``forward``, which must not block, for a task that is to be published after all."""
+        self._forward = forward
+
+    def let_go(self, task: ActivityTask, how: str) -> bool:
+        """SWF has closed the task without a reply: whether it was still in hand here."""
+        at = (self._journal.deadlines.get(task.id) or NEVER).at
+        if self._peers.released(task.id, how) is None:
+            return False
+        if at is not None and self.is_past(at):
+            self._metrics.count(m.TASKS_EXPIRED, task.domain, task.task_list)
+            log.debug("task.expired", extra={"task": task.id, "reason": how})
+        return True
+
+    def look_at(self, task: ActivityTask, look: Look) -> None:
+        """Somebody has looked into the task's history: learn what deciders do."""
+        if look.timeouts is not None:
+            self._types.saw(_kind(task), look.timeouts)
+
+    async def carry_out(self, work: Callable[[], Conversation[None]]) -> Settled:
+        """One conversation of ``work``, which settles no delivery.
+
+        Nothing that SWF answers raises here; PartFailed does, where the journal is damaged.
+        """
+        try:
+            await work()
+        except PartFailed:
+            raise
+        except Exception as error:
+            log.exception("deadline.unexpected", extra={"error": type(error).__name__})
+        return []
+
+    # --- before a task is published ---
+
+    def find(self, task: ActivityTask, then: Then) -> None:
+        """Have ``then``, which must not block, told when SWF gives the task up.
+
+        At once, or within PATIENCE seconds and on another thread.
+        """
+        mode = self._modes.get((task.domain, task.task_list), "off")
+        known = NEVER if mode == "off" else self._journal.deadlines.get(task.id)
+        if known is not None:
+            then(known)
+            return
+        search = _Search(task, then)
+        self._searches.add(search)
+        if mode == "history" and self.budget.take(self.budget.calls // 2 if self._behind else 0):
+            self.work.put(partial(self._by_history, search))
+        else:
+            self._by_type(search)
+        if not search.ended:
+            self._timer.later(PATIENCE, partial(self._out_of_time, search))
+
+    def limits(self, deadline: Deadline) -> tuple[float | None, float | None]:
+        """The deadline by SWF's clock; and when a message with it expires, in monotonic seconds."""
+        at, now = deadline.at, self._clock.now()
+        if at is None or now is None:
+            return at, None
+        self._metrics.observe(m.SECONDS_LEFT, max(0.0, at - now))
+        return at, time.monotonic() + at + MARGIN - now
+
+    async def _by_history(self, search: _Search) -> None:
+        """By the task's own time-outs; by those of its type, where its history does not tell."""
+        task, look = search.task, Look()
+        try:
+            look = await self._swf.look(task, pages=1)
+        except Unavailable as error:
+            log.info("deadline.put_off", extra={"task": task.id, "error": str(error)})
+        self.look_at(task, look)
+        if look.deadline is not None:
+            self._found(search, look.deadline)
+        else:
+            self._by_type(search)
+
+    def _by_type(self, search: _Search) -> None:
+        """By what is known of the task's type, or as soon as SWF has told it."""
+        kind = _kind(search.task)
+        timeouts = self._types.known(kind)
+        if timeouts is not None:
+            self._found_type(search, timeouts)
+            return
+        asked = self._types.wait(kind, partial(self._found_type, search))
+        if not asked:
+            self.work.put(partial(self._types.ask, kind))
+        elif asked > PATIENCE:
+            self._found_type(search, UNKNOWN)
+
+    def _out_of_time(self, search: _Search) -> None:
+        self._found_type(search, self._types.known(_kind(search.task)) or UNKNOWN)
+
+    def _found_type(self, search: _Search, timeouts: Timeouts) -> None:
+        """The task was started before SWF's answer was written, and scheduled before that."""
+        given_at = search.task.given_at
+        if given_at is None:
+            self._found(search, NEVER)
+        else:
+            at_latest = given_at + ROUNDED
+            self._found(search, timeouts.deadline(at_latest, at_latest))
+
+    def _found(self, search: _Search, deadline: Deadline) -> None:
+        if not search.end():
+            return
+        task = search.task
+        if (task.domain, task.task_list) in self._kept_alive:
+            deadline = deadline.after_first_word
+        self._journal.expires(task.id, deadline)
+        search.then(deadline)
+        self._searches.discard(search)
+
+    # --- once its deadline is past ---
+
+    def expired(self, task_id: str) -> None:
+        """The task's time is up, though nobody has answered it: SWF is to be asked about it."""
+        self._urgent[task_id] = None
+
+    def is_past(self, deadline: float) -> bool:
+        """Whether it is later than that at SWF, as far as is known."""
+        now = self._clock.now()
+        return now is None or deadline <= now
+
+    def dropped(self, task_id: str) -> None:
+        """RabbitMQ let the task's message expire: its holder has it looked after."""
+        if self._journal.holds(task_id):
+            self._journal.owe(task_id)
+            self.expired(task_id)
+        elif not self._journal.was_settled(task_id):
+            self._peers.dropped(task_id)
+
+    def look(self) -> None:
+        """Have SWF asked about tasks that are past their deadline, as far as the budget goes."""
+        now = self._clock.now()
+        overdue = [] if now is None else self._journal.deadlines.before(now - MARGIN)
+        self._behind = False
+        for task_id in dict.fromkeys([*self._urgent, *overdue]):
+            if not self._journal.holds(task_id):
+                self._urgent.pop(task_id, None)
+            elif task_id in self._asking or self._put_off.get(task_id, 0.0) > time.monotonic():
+                continue
+            elif self.budget.take():
+                self._asking.add(task_id)
+                self.work.put(partial(self._ask, task_id))
+            else:
+                self._behind = True
+                return
+        for task_id in [each for each in self._put_off if not self._journal.holds(each)]:
+            del self._put_off[task_id]
+
+    async def _ask(self, task_id: str) -> None:
+        self._urgent.pop(task_id, None)
+        try:
+            if (entry := self._journal.get(task_id)) is not None:
+                await self._ask_about(entry)
+        except Unavailable as error:
+            log.info("deadline.put_off", extra={"task": task_id, "error": str(error)})
+            self._ask_later(task_id)
+        finally:
+            self._asking.discard(task_id)
+
+    def _ask_later(self, task_id: str, seconds: float = RETRY) -> None:
+        self._put_off[task_id] = time.monotonic() + seconds
+        self._urgent[task_id] = None
+
+    async def _ask_about(self, entry: Entry) -> None:
+        task = entry.task
+        try:
+            look = await self._swf.look(task, pages=1)
+        except Refused:
+            if entry.published:
+                raise
+            look = Look()  # nobody can say whether it is of use: it goes out
+        self.look_at(task, look)
+        if look.closed is None:
+            self._still_open(entry, look)
+        else:
+            self.let_go(task, look.closed)
+
+    def _still_open(self, entry: Entry, look: Look) -> None:
+        """SWF waits for the task: publish it again where no worker can have it."""
+        task_id, now = entry.task.id, self._clock.now() or 0.0
+        if not look.whole and entry.published:  # the reconciler reads on
+            self._put_off[task_id] = time.monotonic() + SELDOM
+            return
+        deadline = look.deadline or NEVER
+        if deadline.beat_by is not None and deadline.beat_by + MARGIN <= now:
+            deadline = deadline.after_first_word  # somebody has spoken
+        if deadline.at is not None and deadline.at + MARGIN <= now:  # it is SWF that is late
+            self._ask_later(task_id)
+            return
+        before = self._journal.deadlines.get(task_id) or NEVER
+        too_early = before.close_by is not None and before.close_by + MARGIN <= now
+        self._journal.expires(task_id, deadline)
+        if not entry.published or (too_early and not entry.first_word):
+            self._forward(entry.task, entry.body)
+
+
+def _kind(task: ActivityTask) -> Kind:
+    return task.domain, task.name, task.version
+
+
+def _nobody(task: ActivityTask, body: bytes) -> None:
+    """Nobody forwards tasks here."""
