@@ -301,6 +301,7 @@ class Parts:
             beside=self.beside,
             answers=self.settlement.outage,
             forwarder=self.forwarder,
+            clock=self.swf.clock,
         )
         self.status = (
             StatusServer(settings.http, self.report, allowed=settings.http_names)

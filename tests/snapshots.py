@@ -20,6 +20,7 @@ def row(**more: Any) -> dict[str, Any]:
         "tasks": 3,
         "owed": 0,
         "oldest": NOW - 61,
+        "timeLeft": None,
         "pollers": 2,
         "pollerStates": {"polling": 2},
         "inFlight": 3,

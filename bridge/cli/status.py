@@ -190,10 +190,18 @@ def _columns(status: Row, before: Row | None) -> tuple[Column, ...]:
         ("IN FLIGHT", lambda row: f"{row['inFlight']}/{row['slots']}"),
         ("OWED", lambda row: str(row["owed"])),
         ("OLDEST", lambda row: since(now, row["oldest"])),
+        *_time_left(status),
         ("LAST POLL", lambda row: since(now, row["lastPoll"])),
         ("POLLED", lambda row: str(row["polled"])),
         *rate,
     )
+
+
+def _time_left(status: Row) -> tuple[Column, ...]:
+    """Until SWF gives up the next task of the list; where a list has deadlines."""
+    if all(row.get("timeLeft") is None for row in status["lists"]):
+        return ()
+    return (("TIME LEFT", lambda row: span(row["timeLeft"] and max(0.0, row["timeLeft"]))),)
 
 
 def _rate(row: Row, status: Row, before: Row) -> str:

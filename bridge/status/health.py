@@ -25,6 +25,7 @@ from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Fate
 from bridge.status import snapshot
 from bridge.status.checks import Check, Kind, State
+from bridge.swf.clock import SwfClock
 from bridge.telemetry import logs
 from bridge.telemetry import metrics as m
 from bridge.telemetry.metrics import Metrics
@@ -59,11 +60,13 @@ class Report:
         beside: Sequence[Connection] = (),
         answers: Outage,
         forwarder: Forwarder,
+        clock: SwfClock,
         drain: Drain,
     ) -> None:
         self.last_errors = snapshot.LastErrors()
         self._started = time.time()
         self._forwarder = forwarder
+        self._clock = clock
         self._drain = drain
         self._answers = answers
         self._metrics = metrics
@@ -143,6 +146,7 @@ class Report:
             dead_letters=self._dead_letters,
             connections=[*self._connections, *self._beside],
             unroutable=self._forwarder.unroutable,
+            swf_now=self._clock.now(),
             last_errors=self.last_errors,
         )
 
@@ -167,6 +171,7 @@ class Report:
         gauge(m.BROKER_RECONNECTS, lambda: {(c.name,): c.reconnects for c in connections})
         gauge(m.TASKS_UNCONFIRMED, lambda: self._standing(lambda stands: stands.owed))
         gauge(m.OLDEST_TASK, lambda: self._standing(lambda stands: time.time() - stands.oldest))
+        gauge(m.NEXT_DEADLINE, self._next_deadlines)
         gauge(m.ROUTING_KEYS_WAITING, lambda: len(self._forwarder.unroutable))
         gauge(m.UNROUTABLE_FAILS, self._first_failed)
         gauge(m.JOURNAL_WRITABLE, journal.writable.is_set)
@@ -181,7 +186,12 @@ class Report:
             count(m.DEAD_LETTERS, code)
         polled = {source.label for source in self._sources}
         for label in polled | self._journal.standing().keys():
-            for metric in (m.TASKS_POLLED, m.TASKS_PUBLISHED, m.TASKS_FAILED_BACK):
+            for metric in (
+                m.TASKS_POLLED,
+                m.TASKS_PUBLISHED,
+                m.TASKS_FAILED_BACK,
+                m.TASKS_EXPIRED,
+            ):
                 count(metric, *label)
             for fate in Fate:
                 count(m.PUBLISHES, *label, fate.value)
@@ -203,6 +213,16 @@ class Report:
         """Nothing before RabbitMQ has told it: 0 would end an alert that is right."""
         depth = self._dead_letters
         return {} if depth.ready is None else {(depth.queue,): depth.ready}
+
+    def _next_deadlines(self) -> dict[tuple[str, ...], float]:
+        """Of the lists of which one is known."""
+        now = self._clock.now()
+        standing = self._journal.standing().items() if now is not None else ()
+        return {
+            label: each.next_deadline - now
+            for label, each in standing
+            if each.next_deadline is not None and now is not None
+        }
 
     def _pollers_by_state(self) -> dict[tuple[str, ...], float]:
         states = Counter((*poller.label, poller.state.value) for poller in self._pollers)

@@ -159,7 +159,9 @@ def _finding(finding: Finding) -> str:
 
 
 def _lists(now: Json) -> str:
-    heads = ("Task list", "Polled?", "Pollers", "In flight", "Oldest", "Last poll", "Tasks")
+    heads = (
+        "Task list", "Polled?", "Pollers", "In flight", "Oldest", "Time left", "Last poll", "Tasks",
+    )  # fmt: skip
     return _table(
         "Each task list: whether it is polled, and what it holds",
         heads,
@@ -178,6 +180,8 @@ def _list(row: Json, now: float, started: float) -> Iterator[str]:
     owed = f", {row['owed']} not yet with RabbitMQ" if row["owed"] else ""
     yield f"{row['inFlight']} of {row['slots']}{' – full' if full else ''}{owed}"
     yield _ago(now, row["oldest"], "none", suffix="")
+    left = row["timeLeft"]
+    yield "–" if left is None else _span(left) if left > 0 else f"{_sign('!')} none"
     yield _ago(now, row["lastPoll"], "never")
     rate = _rate(row["polled"] / max(1.0, now - started))
     yield (

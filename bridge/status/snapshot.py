@@ -77,6 +77,7 @@ def take(
     dead_letters: Depth,
     connections: Sequence[Connection],
     unroutable: Mapping[str, Unroutable],
+    swf_now: float | None,
     last_errors: LastErrors,
 ) -> Json:
     """The daemon as it stands; asks no peer, and the journal two short questions."""
@@ -103,8 +104,11 @@ def take(
             "owed": sum(each.owed for each in standing.values()),
         },
         "lists": [
-            *(_list(each, pollers, window, standing, counts) for each in sources),
-            *_left_over(sources, standing),
+            {**each, "timeLeft": _time_left(each, standing, swf_now)}
+            for each in (
+                *(_list(each, pollers, window, standing, counts) for each in sources),
+                *_left_over(sources, standing),
+            )
         ],
         "unroutable": [
             _unroutable(key, each, now) for key, each in list(unroutable.items())[:UNROUTABLE_SHOWN]
@@ -186,6 +190,14 @@ def _list(
         "polls": counts.of(m.POLLS, *label),
         "polled": counts.of(m.TASKS_POLLED, *label),
     }
+
+
+def _time_left(
+    row: Json, standing: Mapping[TaskListId, Standing], swf_now: float | None
+) -> float | None:
+    """Seconds until SWF gives up the next of the list's tasks, as far as that is known."""
+    due = standing.get((row["domain"], row["taskList"]), _NOTHING).next_deadline
+    return None if due is None or swf_now is None else round(due - swf_now, 1)
 
 
 def _pause(pause: Pause | None) -> Json | None:

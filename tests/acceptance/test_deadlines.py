@@ -46,9 +46,13 @@ def test_by_type_tasks_bear_the_time_at_which_swf_gives_them_up_for_one_call(
         task_id, taken = site.hand_out()
         ends = swf.task(task_id)["startedAt"] + 60
         assert ends <= deadline(taken) <= ends + 1.5
+        (listed,) = site.bridge.status["lists"]
+        assert 55 < listed["timeLeft"] <= 61
         assert 60 + MARGIN - 1 < int(taken.properties.expiration) / 1000 < 60 + MARGIN + 2
         worker.complete(taken)
         site.closed(task_id)
+    (listed,) = site.bridge.status["lists"]
+    assert listed["timeLeft"] is None
     assert calls(swf, "DescribeActivityType") == 1
     assert calls(swf, "GetWorkflowExecutionHistory") == 0
 

@@ -198,3 +198,10 @@ def test_the_policy_allows_this_style_and_script_and_nothing_else():
     assert page.POLICY.startswith("default-src 'none'")
     assert not re.search(r'(src|href)="(?!/(livez|readyz|metrics)")', text)
     assert " style=" not in text
+
+
+@pytest.mark.parametrize(("left", "told"), [(42.4, "42 s"), (-3.0, "none"), (None, "–")])
+def test_each_list_says_how_long_swf_waits_for_the_next_of_its_tasks(left, told):
+    text = page.render(snapshot(lists=[row(timeLeft=left)]))
+    cell = text.split('data-head="Time left">')[1].split("</td>")[0]
+    assert told in cell
