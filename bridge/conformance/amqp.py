@@ -80,8 +80,13 @@ class Broker:
         for key in keys:
             self._channel.queue_bind(queue, EXCHANGE, key)
 
-    def hand_out(self, name: str, version: str, task_input: str) -> str | None:
-        """Publish a task that SWF knows nothing of; its token, None where no queue is bound."""
+    def hand_out(
+        self, name: str, version: str, task_input: str, left: float | None = None
+    ) -> str | None:
+        """Publish a task that SWF knows nothing of; its token, None where no queue is bound.
+
+        It bears a deadline in so many seconds where they are given.
+        """
         token = f"conformance {time.time_ns()} " + "x" * 900
         task_id = hashlib.sha256(token.encode()).hexdigest()[:32]
         fields = {
@@ -94,7 +99,7 @@ class Broker:
             "taskList": "demo",
             "input": task_input,
         }
-        headers = {
+        headers: dict[str, Any] = {
             "swf-task-token": token,
             "swf-domain": "demo",
             "swf-task-list": "demo",
@@ -103,6 +108,8 @@ class Broker:
             "swf-run-id": "1",
             "swf-bridge-attempt": "conformance-1",
         }
+        if left is not None:
+            headers["swf-deadline"] = int(1000 * (time.time() + left))
         properties = pika.BasicProperties(
             content_type="application/json",
             delivery_mode=2,
@@ -131,7 +138,7 @@ class Broker:
 
     def answer(self, beat: Taken) -> None:
         """Answer a heartbeat as the bridge would while the task is open."""
-        fields = {"taskToken": _token(beat), "open": True, "cancelRequested": False}
+        fields = {"taskToken": token_of(beat), "open": True, "cancelRequested": False}
         self._channel.basic_publish(
             "",
             str(beat.properties.reply_to),
@@ -159,7 +166,8 @@ class Broker:
         self._connection.sleep(seconds)
 
 
-def _token(message: Taken) -> object:
+def token_of(message: Taken) -> object:
+    """The token that a reply names."""
     return message.fields.get("taskToken") or message.headers.get("swf-task-token")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 
-from bridge.conformance.amqp import REPLIES
+from bridge.conformance.amqp import REPLIES, token_of
 from bridge.conformance.trial import Trial, Unmet
 
 LETTERS = 'é ß 語 😀 \u202e"\\/\b\t\r\n\u2028 �'
@@ -45,6 +45,16 @@ def replies_persistent(trial: Trial) -> None:
     mode = trial.first_reply.properties.delivery_mode
     if mode != 2:
         raise Unmet(f"delivery_mode {mode or 1}")
+
+
+def passes_over_what_is_past(trial: Trial) -> None:
+    """Nobody waits for it; and a task with time left is done."""
+    echo = trial.plan.echo
+    past, left = (trial.broker.hand_out(echo.name, echo.version, "x", each) for each in (-60, 600))
+    if past is None or left is None:
+        raise Unmet(f"no queue is bound for {echo.key}")
+    if past in map(token_of, trial.replies_up_to(left)):
+        raise Unmet("a reply to a task that SWF gave up a minute before")
 
 
 def completes(trial: Trial) -> None:
@@ -192,6 +202,8 @@ CHECKS = (
           replies_where_it_is_told, first=True, without_bridge=True),
     Check("persistent", DUTIES, "the reply is persistent: delivery_mode 2",
           replies_persistent, without_bridge=True),
+    Check("deadline", DUTIES, "no reply to a task whose swf-deadline is past",
+          passes_over_what_is_past, without_bridge=True),
     Check("completes", REPLY, "completed, with its input as the result", completes, first=True),
     Check("fails", REPLY, "failed, with a reason", fails, "fail"),
     Check("unicode", TASK, "completed, and no letter is changed", takes_any_letters),

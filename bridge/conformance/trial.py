@@ -5,7 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.conformance.amqp import DEAD_LETTERS, DEFAULT_REPLIES, REPLIES, Broker, Taken, status
+from bridge.conformance.amqp import (
+    DEAD_LETTERS,
+    DEFAULT_REPLIES,
+    REPLIES,
+    Broker,
+    Taken,
+    status,
+    token_of,
+)
 from bridge.conformance.worker import WorkerProcess
 from bridge.local import LocalSwf
 from bridge.local.daemon import Daemon
@@ -120,6 +128,24 @@ class Trial:
             self.broker.sleep(0.05)
         cause = "no reply came" if handed_out else f"no queue is bound for {echo.key}"
         raise Unmet(f"{cause} in {STARTING:.0f} s{self._hints()}")
+
+    def replies_up_to(self, token: str) -> list[Taken]:
+        """The replies that come, up to that to this task of ours. Raises Unmet."""
+        found: list[Taken] = []
+
+        def came() -> bool:
+            taken = self.broker.take(self.reply_queue)
+            if taken is None:
+                return False
+            if status(taken) == "heartbeat":
+                if taken.properties.reply_to:
+                    self.broker.answer(taken)
+                return False
+            found.append(taken)
+            return token_of(taken) == token
+
+        self.until(came, "no reply to a task that is not past")
+        return found
 
     def read_dead_letters(self) -> None:
         """Note why replies of the worker were dead-lettered since the last time."""

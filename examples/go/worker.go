@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -44,7 +45,9 @@ func main() {
 			must(channel.PublishWithDeferredConfirmWithContext(
 				context.Background(), "", message.ReplyTo, false, false, sent)).Wait()
 		}
-		if !answered[message.MessageId] { // else it was delivered twice
+		deadline, known := message.Headers["swf-deadline"].(int64) // milliseconds
+		past := known && !message.Redelivered && deadline < time.Now().UnixMilli() // SWF has given it up
+		if !answered[message.MessageId] && !past { // else it was delivered twice
 			perform(message, task.Input, reply, answers)
 		}
 		answered[message.MessageId] = true

@@ -40,7 +40,10 @@ public class Worker {
         var answered = new HashSet<String>();
         for (var next = tasks.take(); next.isPresent(); next = tasks.take()) {
             var message = next.get();
-            if (answered.add(message.getProperties().getMessageId())) { // else it was delivered twice
+            var deadline = message.getProperties().getHeaders().get("swf-deadline"); // milliseconds
+            var past = deadline instanceof Long until && until < System.currentTimeMillis()
+                && !message.getEnvelope().isRedeliver(); // SWF has given it up
+            if (answered.add(message.getProperties().getMessageId()) && !past) { // else it was delivered twice
                 new Activity(message, channel, answers).perform();
             }
             // After the reply: a worker that dies earlier leaves its task to another.

@@ -18,8 +18,7 @@ const activities = {
     return 'encoded'
   },
 }
-// With Nagle's algorithm on, an acknowledgement after a reply waits 20 ms or more for nothing.
-const connection = await amqp.connect(AMQP_URL, { noDelay: true })
+const connection = await amqp.connect(AMQP_URL, { noDelay: true }) // else an acknowledgement waits 20 ms for nothing
 const channel = await connection.createConfirmChannel()
 await channel.assertExchange('swf.activities', 'topic')
 await channel.assertQueue(QUEUE) // durable, by default
@@ -29,7 +28,7 @@ const answered = new Set(), answers = new EventEmitter() // tasks; heartbeats' a
 await channel.consume('amq.rabbitmq.reply-to', ({ properties, content }) =>
   answers.emit(properties.correlationId, JSON.parse(content)), { noAck: true })
 
-async function perform ({ content, fields, properties: { messageId: id, replyTo } }) {
+async function perform ({ content, fields, properties: { messageId: id, replyTo, headers } }) {
   const { taskToken, activityType: { name, version }, ...task } = JSON.parse(content)
   const reply = (body, options) => {
     channel.sendToQueue(replyTo, Buffer.from(JSON.stringify({ taskToken, ...body })), { persistent: true, ...options })
@@ -45,6 +44,7 @@ async function perform ({ content, fields, properties: { messageId: id, replyTo 
   try {
     if (answered.has(id)) return // delivered twice
     if (fields.redelivered) await beat('again') // another worker may have answered
+    else if (headers['swf-deadline'] < Date.now()) return // SWF has given it up
     await reply({ status: 'completed', result: await activities[`${name}.${version}`](task, beat) })
   } catch (no) {
     if (no) await reply(no.status ? no : { status: 'failed', reason: String(no) })

@@ -3,8 +3,7 @@ require_once 'PhpAmqpLib/autoload.php';
 use PhpAmqpLib\Connection\AMQPStreamConnection;
 use PhpAmqpLib\Exception\AMQPTimeoutException;
 use PhpAmqpLib\Message\AMQPMessage;
-class Canceled extends Exception {}
-class Closed extends Exception {} // answered, timed out or terminated: nobody waits for a reply
+class Canceled extends Exception {} class Closed extends Exception {} // for the latter nobody waits any more
 $activities = [
     'Text.echo.1.0' => fn($input) => $input ?? '',
     'Order.check.1.0' => fn($input) => json_decode($input)->amount > 0
@@ -30,6 +29,7 @@ $channel->queue_declare($queue = getenv('QUEUE') ?: 'worker.php', durable: true,
 foreach ($activities as $type => $_) $channel->queue_bind($queue, 'swf.activities', $type);
 $channel->basic_consume($queue, callback: function ($message) use ($activities, $replies, $answers, $answered) {
     ['taskToken' => $taskToken, 'input' => $input] = json_decode($message->body, true) + ['input' => null];
+    $headers = $message->get('application_headers')->getNativeData() + ['swf-deadline' => INF];
     $reply = function (array $fields) use ($taskToken, $message, $replies) {
         $body = json_encode(compact('taskToken') + $fields, JSON_THROW_ON_ERROR);
         $sent = new AMQPMessage($body, ['delivery_mode' => 2, 'reply_to' => 'amq.rabbitmq.reply-to']);
@@ -47,6 +47,7 @@ $channel->basic_consume($queue, callback: function ($message) use ($activities, 
     try {
         if (isset($answered[$message->get('message_id')])) throw new Closed(); // delivered twice
         if ($message->isRedelivered()) $beat('again'); // another worker may have answered
+        elseif ($headers['swf-deadline'] < microtime(true) * 1000) throw new Closed(); // SWF has given it up
         $reply(['status' => 'completed', 'result' => $activities[$message->getRoutingKey()]($input, $beat)]);
     } catch (Closed) {} catch (Canceled) { $reply(['status' => 'canceled']);
     } catch (Exception $e) { $reply(['status' => 'failed', 'reason' => $e->getMessage()]); }
@@ -55,5 +56,4 @@ $channel->basic_consume($queue, callback: function ($message) use ($activities, 
 });
 pcntl_async_signals(true);
 pcntl_signal(SIGTERM, fn() => $channel->stopConsume()); // what is in hand is finished
-$channel->consume();
-$connection->close();
+$channel->consume(); $connection->close();

@@ -19,8 +19,7 @@ ACTIVITIES = {
   end
 }.freeze
 
-connection = Bunny.new(ENV.fetch('AMQP_URL', 'amqp://localhost')).start
-tasks, replies = Array.new(2) { connection.create_channel }
+tasks, replies = Array.new(2, Bunny.new(ENV.fetch('AMQP_URL', 'amqp://localhost')).start).map(&:create_channel)
 replies.confirm_select
 tasks.prefetch(1) # one task at a time; start several workers for more
 queue = tasks.queue(ENV.fetch('QUEUE', 'worker.ruby'), durable: true)
@@ -47,7 +46,8 @@ while (info, properties, body = inbox.pop)
   end
   begin
     raise Closed if answered[properties.message_id] # delivered twice
-    beat.call('again') if info.redelivered? # another worker may have answered
+    beat.call('again') if info.redelivered? # another worker may have answered; else SWF may have given it up
+    raise Closed if !info.redelivered? && Time.now.to_f * 1000 > properties.headers.fetch('swf-deadline', 1e99)
     reply.call({ status: 'completed', result: ACTIVITIES.fetch(info.routing_key).call(task['input'], beat) })
   rescue Closed # answered, timed out or terminated: nobody waits for a reply
   rescue Canceled then reply.call({ status: 'canceled' })
@@ -56,4 +56,4 @@ while (info, properties, body = inbox.pop)
   answered[properties.message_id] = true
   tasks.ack(info.delivery_tag) # after the reply: a worker that dies earlier leaves its task to another
 end
-connection.close
+tasks.connection.close

@@ -50,7 +50,10 @@ class Worker:
                 break
             if method is None or WAY == "takes":
                 continue
-            self.perform(method, properties, json.loads(body))
+            until = properties.headers.get("swf-deadline")
+            past = until is not None and until < time.time() * 1000 and not method.redelivered
+            if not past or WAY == "deadline":
+                self.perform(method, properties, json.loads(body))
             if WAY != "killed":
                 self.channel.basic_ack(method.delivery_tag)
         self.connection.close()  # what was delivered meanwhile goes back
