@@ -93,6 +93,7 @@ class Source:
         self.refused = _outage(name, "poll.refused", "poll.accepted")
         self.failing = _outage(name, "poll.failing", "poll.back")
         self._gates = ((_BROKER_AWAY, publisher.ready), (_JOURNAL, journal.writable))
+        self._journal = journal
         self._pauses = pauses
         self._demand = demand
 
@@ -109,6 +110,7 @@ class Source:
         pause = self.pause
         if pause is not None and not pause.over.wait(timeout):
             return Obstacle(PollerState.PAUSED, pause.text)
+        self._journal.look()
         for why, gate in self._gates:
             if not gate.is_set() and not gate.wait(timeout):
                 return why

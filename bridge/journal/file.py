@@ -82,6 +82,9 @@ class JournalFile:
 
     Raises ConfigError for a path that cannot work or a newer version, PartFailed for a disk that
     does not take it and where another process holds it for over ``lock_timeout`` seconds.
+
+    What is removed, moved or replaced under its name stays open here, with all that is in it, until
+    ``make_anew``: SQLite would go on as if nothing had happened, and the next start find nothing.
     """
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
@@ -89,6 +92,7 @@ class JournalFile:
         self._lock = _lock_file(path, lock_timeout)
         try:
             self._db = _open_database(path)
+            self._known = _identities(path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -122,6 +126,62 @@ class JournalFile:
                 raise OSError(str(error)) from None
             raise PartFailed(f"the journal {self.path} is damaged: {error}") from None
 
+    def gone(self) -> str:
+        """Which of its files is not where it was, and why; nothing while all are. Reads no data."""
+        for file, known in self._known.items():
+            try:
+                found = _identity(os.stat(file))
+            except (FileNotFoundError, NotADirectoryError):
+                return f"{file} was removed"
+            except OSError:  # whatever it is, it is not gone
+                continue
+            if found != known:
+                return f"{file} was replaced"
+        return ""
+
+    def make_anew(self) -> None:
+        """Write what the open file holds to a new one at the path. Raises OSError.
+
+        What another has put there is renamed aside. A folder that is gone is made again.
+        """
+        try:
+            self.path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._lock_anew()
+            copy = self._copy()
+            if _identity_of(self.path) not in (None, self._known[self.path]):
+                _rename_aside(self.path, "replaced")
+            for stale in _files(self.path):
+                stale.unlink(missing_ok=True)
+            copy.rename(self.path)
+            try:
+                db, known = _connect(self.path), _identities(self.path)
+            except BaseException:
+                self.path.unlink(missing_ok=True)
+                raise
+        except (sqlite3.Error, PartFailed, ConfigError) as error:
+            raise OSError(str(error)) from None
+        self._db.close()  # SQLite sees that its file is another, and leaves the new one's alone
+        self._db, self._known = db, known
+
+    def _lock_anew(self) -> None:
+        """Have the lock under its name. Raises PartFailed where another process has it there."""
+        name = _lock_name(self.path)
+        if _identity_of(name) != _identity(os.fstat(self._lock)):
+            lock = _lock_file(self.path, 0.0)
+            os.close(self._lock)
+            self._lock = lock
+            self._known[name] = _identity(os.fstat(lock))
+
+    def _copy(self) -> Path:
+        """A copy beside the path, of all that is committed."""
+        copy = self.path.with_name(self.path.name + ".new")
+        copy.unlink(missing_ok=True)
+        os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as db:
+            self._db.backup(db)
+            db.execute("PRAGMA journal_mode = DELETE")  # so that it is one file
+        return copy
+
     def size(self) -> int:
         """Bytes on disk, with the write-ahead log."""
         return sum(each.stat().st_size for each in _files(self.path) if each.exists())
@@ -137,14 +197,38 @@ def _files(path: Path) -> list[Path]:
     return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
 
 
+def _lock_name(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+Identity = tuple[int, int]
+
+
+def _identity(found: os.stat_result) -> Identity:
+    return found.st_dev, found.st_ino
+
+
+def _identity_of(file: Path) -> Identity | None:
+    """Which file stands there; None where there is none."""
+    try:
+        return _identity(os.stat(file))
+    except OSError:
+        return None
+
+
+def _identities(path: Path) -> dict[Path, Identity]:
+    """The files that must stay where they are for as long as the journal is open."""
+    found = ((each, _identity_of(each)) for each in (*_files(path), _lock_name(path)))
+    return {each: identity for each, identity in found if identity is not None}
+
+
 def _lock_file(path: Path, timeout: float) -> int:
     """The lock's descriptor. It is on a file of its own: the journal's may be renamed aside.
 
     Raises PartFailed where another process holds it for over ``timeout`` seconds.
     """
-    name = path.with_name(path.name + ".lock")
     try:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(_lock_name(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise _unusable(path, error) from None
     deadline = time.monotonic() + timeout
@@ -182,7 +266,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise PartFailed(f"cannot open the journal {path}: {error}") from None
-        aside = _rename_aside(path)
+        aside = _rename_aside(path, "corrupt")
         extra = {"path": str(path), "aside": str(aside), "error": str(error)}
         log.critical("journal.corrupt", extra=extra)
         return _connect(path)
@@ -238,8 +322,8 @@ def _complete(db: sqlite3.Connection) -> None:
     db.executescript(LATER_TABLES)
 
 
-def _rename_aside(path: Path) -> Path:
-    aside = path.with_name(f"{path.name}.corrupt-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+def _rename_aside(path: Path, why: str) -> Path:
+    aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     for file in _files(path):
         if file.exists():
             file.rename(file.with_name(file.name.replace(path.name, aside.name)))

@@ -251,8 +251,28 @@ class Journal:
 
     # --- the disk ---
 
+    def look(self) -> None:
+        """See whether the file is where it was: else it is not ``writable`` until ``flush``."""
+        if self.writable.is_set() and (gone := self._file.gone()):
+            self._lost(gone)
+
+    def _made_anew(self, gone: str) -> bool:
+        """Whether the file could be written anew, with all that is in hand. Under the lock."""
+        self._lost(gone)
+        try:
+            self._file.make_anew()
+        except OSError as error:
+            log.debug("journal.not_made_anew", extra={"path": str(self.path), "error": str(error)})
+            return False
+        if not self._waiting:
+            self._back()
+        return True
+
     def flush(self) -> bool:
         """Write what waits; whether the disk took it. Call it about once a second."""
+        with self._lock:
+            if (gone := self._file.gone()) and not self._made_anew(gone):
+                return False
         ids = [(each,) for each in list(self._confirmed)]
         if ids:
             self._waiting.append(Write("UPDATE task SET published = 1 WHERE id = ?", *ids))
@@ -353,7 +373,7 @@ class Journal:
         self._observe(time.monotonic() - started)
         self._back()
 
-    def _lost(self, error: Exception) -> None:
+    def _lost(self, error: object) -> None:
         if self.writable.is_set():
             self.writable.clear()
             log.critical("journal.lost", extra={"path": str(self.path), "error": str(error)})

@@ -32,6 +32,10 @@ SHOWN_BY = {
         integration/test_journal_deaths.py::test_a_real_disk_that_is_full_loses_nothing
         journal_disk_full
     """,
+    "its file or folder is removed, moved or replaced": """
+        acceptance/test_removed_journal.py::test_it_is_told_and_written_anew_and_a_kill_loses_nothing
+        acceptance/test_removed_journal.py::test_while_it_cannot_be_written_anew_nothing_is_polled_and_replies_go_on
+    """,
     "it is read-only at the start": "journal_read_only",
     "the journal is corrupt at start": """
         acceptance/test_journal_faults.py::test_a_corrupt_journal_is_renamed_aside_loudly_and_the_start_goes_on
