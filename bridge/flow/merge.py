@@ -192,13 +192,22 @@ class Merge:
         return overtaken
 
     def _is_overtaken(self, delivery: Delivery, beat: Heartbeat, answer: Answer | None) -> bool:
-        """Whether nothing of it is left to tell SWF: a newer one stands for it, or it is closed."""
+        """Whether nothing of it is left to tell SWF: a newer one stands for it, or it is closed.
+
+        Where no answer can be given yet, and one that waits will bring it, it is owed.
+        """
         if answer is not None and not answer.is_open:
             return True
         if self._newest[beat.task][0] == _place(delivery):
             return False
-        silent = not asked(delivery, beat).reply_to
-        return answer is not None or (silent and self._need_not_wait(beat.task))
+        if answer is not None:
+            return True
+        if not asked(delivery, beat).reply_to:
+            return self._need_not_wait(beat.task)
+        if beat.task in self._answers and self._waiting.get(beat.task):
+            self._owe(beat.task, [(delivery, beat)])
+            return True
+        return False
 
     def _need_not_wait(self, task: str) -> bool:
         """Whether one that wants no answer is done with once there is a newer one."""

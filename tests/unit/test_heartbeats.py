@@ -133,6 +133,28 @@ def test_of_a_task_that_swf_knows_few_wait_and_one_answer_is_for_all(bench, beat
     assert all(json.loads(each.body)["cancelRequested"] for each in answers[1:])
 
 
+def test_an_older_one_that_comes_again_waits_for_nothing_where_a_newer_one_does(
+    bench, beating, monkeypatch
+):
+    beating.swf.will("heartbeat", True, Unavailable("ThrottlingException"))
+    beating.take("first")
+    beating.work()
+    monkeypatch.setattr(merge, "MERGE", -1.0)
+    old = beating.take("old", reply_to="answers", correlation_id="old")
+    beating.wait()
+    beating.wait()
+    assert isinstance(beating.outcomes[old.tag], Later)
+    beating.take("new", reply_to="answers", correlation_id="new")
+    beating.take("newest", reply_to="answers", correlation_id="newest")
+    beating.settle(beating.heartbeats.take(old, Heartbeat("token-1", "old")))
+    assert beating.outcomes[old.tag] == Ack()
+    assert bench.publisher.of(HEARTBEAT_TYPE) == []
+    beating.work()
+    beating.wait()
+    told = {each.properties["correlation_id"] for each in bench.publisher.of(HEARTBEAT_TYPE)}
+    assert told == {"old", "new", "newest"}
+
+
 def test_a_task_that_swf_has_not_known_yet_has_its_share_and_leaves_the_rest_to_others(beating):
     taken = [beating.take("d", reply_to="answers") for _ in range(200)]
     held = [each for each in taken if each.tag in beating.outcomes]
