@@ -23,6 +23,7 @@ from bridge.control.drain import Asked, Ended, Signal
 from bridge.flow import deadlines, keepalive
 from bridge.flow.poller import PollerState
 from bridge.settings.settings import Settings
+from bridge.status import last_hour
 from bridge.telemetry import repeated, sentry
 from bridge.telemetry.logs import configure_logging
 from bridge.telemetry.redact import register_secret
@@ -67,6 +68,7 @@ class Daemon:
         parts.timer.later(0.0, self._resume)
         parts.timer.every(FLUSH, parts.journal.flush)
         parts.timer.every(repeated.FLUSH, repeated.flush)
+        parts.timer.every(last_hour.LOOK, parts.report.last_hour.look)
         parts.timer.every(FLUSH, parts.pauses.end_due)
         for part in parts.all:
             self._start(part)

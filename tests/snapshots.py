@@ -30,6 +30,11 @@ def row(**more: Any) -> dict[str, Any]:
         "paused": None,
         "polls": 40,
         "polled": 36,
+        "lastHour": {
+            "polled": [*[2, 3, 0, 5] * 14, 9, 9, 1, 4],
+            "settled": [*[1, 3, 1, 4] * 14, 0, 0, 8, 5],
+            "oldest": [*[0.0, 30.0, 61.5, 12.0] * 14, 130.0, 190.0, 250.0, 61.0],
+        },
         **more,
     }
 

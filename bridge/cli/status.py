@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bridge.cli import client
+from bridge.cli.blocks import blocks
 from bridge.cli.text import (
     Column,
     Row,
@@ -27,6 +28,9 @@ from bridge.status.diagnosis import by_trouble, findings
 from bridge.status.documents import more_about
 
 WATCH = 2.0
+MINUTES = 60
+BESIDE = 18
+"""Columns beside the blocks."""
 ERRORS_SHOWN = 8
 DAY = 86_400
 _HOME, _REST, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -80,7 +84,8 @@ def _print(args: argparse.Namespace, screen: "Screen", now: Row, before: Row | N
         found = [asdict(each) for each in findings(now)]
         say_json({**now, "findings": found}, indent=None if args.watch else 2)
     else:
-        screen.show([*_head(now), *_lists(now, before, screen.width), *_tail(now)])
+        hours = [] if args.watch is None else _hours(now, screen.width)
+        screen.show([*_head(now), *_lists(now, before, screen.width), *hours, *_tail(now)])
 
 
 class Screen:
@@ -169,6 +174,23 @@ def _lists(status: Row, before: Row | None, width: int | None) -> Iterator[str]:
     for row in rows:
         if row["notPolled"]:
             yield f"  {row['domain']}/{row['taskList']} is not polled: {row['notPolled']}"
+
+
+def _hours(status: Row, width: int | None) -> Iterator[str]:
+    """The last hour of each list as lines of blocks, as many minutes as there is room for."""
+    room = MINUTES if width is None else max(10, min(MINUTES, width - BESIDE))
+    rows = [each for each in status["lists"] if each.get("lastHour")]
+    if not rows:
+        return
+    yield ""
+    yield f"the last {room} minutes, a block each, the newest at the right; before them the highest"
+    for row in rows:
+        hour = row["lastHour"]
+        yield f"  {row['domain']}/{row['taskList']}"
+        for name in ("polled", "settled", "oldest"):
+            top = max([0, *hour[name][-room:]])
+            told = span(top) if name == "oldest" else f"{top:.0f}"
+            yield f"  {name:<8} {told:>6} {blocks(hour[name], room)}"
 
 
 def _link(connection: Row) -> str:

@@ -25,6 +25,7 @@ from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Fate
 from bridge.status import snapshot
 from bridge.status.checks import Check, Kind, State
+from bridge.status.last_hour import LastHour
 from bridge.swf.clock import SwfClock
 from bridge.telemetry import logs
 from bridge.telemetry import metrics as m
@@ -64,6 +65,7 @@ class Report:
         drain: Drain,
     ) -> None:
         self.last_errors = snapshot.LastErrors()
+        self.last_hour = LastHour(metrics, journal, [source.label for source in sources])
         self._started = time.time()
         self._forwarder = forwarder
         self._clock = clock
@@ -148,6 +150,7 @@ class Report:
             unroutable=self._forwarder.unroutable,
             swf_now=self._clock.now(),
             last_errors=self.last_errors,
+            last_hour=self.last_hour,
         )
 
     def tell_status(self, _request: Request) -> Output:

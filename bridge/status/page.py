@@ -8,16 +8,17 @@ redacted where the snapshot was taken (``bridge/status/snapshot.py``); here it i
 
 import base64
 import hashlib
-import html
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
+from bridge.status import plots
 from bridge.status.checks import Kind
 from bridge.status.diagnosis import Finding, by_trouble, counted, findings
 from bridge.status.documents import more_about
+from bridge.status.html import escaped, span, text
 
 Json = Mapping[str, Any]
 
@@ -25,7 +26,6 @@ STYLE = (files("bridge.status") / "page.css").read_text()
 SCRIPT = (files("bridge.status") / "page.js").read_text()
 
 _COMMAND = re.compile("`([^`]*)`")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _hash(text: str) -> str:
@@ -46,6 +46,7 @@ def render(now: Json) -> str:
         (
             _section("wrong", _wrong_heading(found), _wrong(found)) if found else _empty("wrong"),
             _section("lists", "Task lists", _lists(now)),
+            _section("hour", "The last hour", plots.hours(now["lists"])),
             _section("unroutable", "Tasks without a queue", _unroutable(now["unroutable"]))
             if now["unroutable"]
             else _empty("unroutable"),
@@ -59,7 +60,7 @@ def render(now: Json) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{_title(now, found)}</title><style>{STYLE}</style></head>\n<body>"
-        f"<header><h1>swf-bridge on {_text(now['host'])}</h1>{_headline(now, found)}"
+        f"<header><h1>swf-bridge on {text(now['host'])}</h1>{_headline(now, found)}"
         f'<p id="facts" data-live>{_facts(now)}</p>'
         "<noscript><p>Without JavaScript this page does not renew itself.</p></noscript>"
         f'<ul id="glance" aria-label="At a glance" data-live>{_glance(now)}</ul></header>\n'
@@ -79,14 +80,14 @@ def _title(now: Json, found: list[Finding]) -> str:
     wrong = sum(finding.grave for finding in found)
     told = f"✗ {wrong} wrong" if wrong else f"! {len(found)} to look at" if found else "✓ well"
     stopping = ", stopping" if now["state"] == "stopping" else ""
-    return f"{told}{stopping} – swf-bridge on {_escaped(now['host'])}"
+    return f"{told}{stopping} – swf-bridge on {escaped(now['host'])}"
 
 
 def _headline(now: Json, found: list[Finding]) -> str:
     wrong = [finding for finding in found if finding.grave]
     kind, sign, told = "good", "✓", "All is well"
     if wrong:
-        kind, sign, told = "bad", "✗", _text(wrong[0].title)
+        kind, sign, told = "bad", "✗", text(wrong[0].title)
         if more := len(wrong) - 1:
             told += f", and {counted(more, 'more thing is', 'more things are')} wrong"
     elif found:
@@ -100,8 +101,8 @@ def _headline(now: Json, found: list[Finding]) -> str:
 
 def _facts(now: Json) -> str:
     return (
-        f"as of {_moment(now['now'])} · up {_span(now['now'] - now['startedAt'])} · "
-        f"version {_text(now['version'])} · pid {now['pid']}"
+        f"as of {_moment(now['now'])} · up {span(now['now'] - now['startedAt'])} · "
+        f"version {text(now['version'])} · pid {now['pid']}"
     )
 
 
@@ -147,14 +148,14 @@ def _wrong(found: list[Finding]) -> str:
 def _finding(finding: Finding) -> str:
     kind = "bad" if finding.grave else "warn"
     told = f'<li class="{kind}-item"><h3 class="{kind}">{_sign("✗" if finding.grave else "!")} '
-    told += f"{_text(finding.title)}</h3>"
+    told += f"{text(finding.title)}</h3>"
     for name, words in (("", finding.detail), ("Tasks", finding.tasks), ("Do", finding.todo)):
         if words:
             head = f"<strong>{name}:</strong> " if name else ""
-            shown = _COMMAND.sub(r"<code>\1</code>", _text(words)) if name else _text(words)
+            shown = _COMMAND.sub(r"<code>\1</code>", text(words)) if name else text(words)
             told += f'<p class="{"do" if name else "detail"}">{head}{shown}</p>'
     if finding.alert:
-        told += f'<p class="more">More: {_text(more_about(finding.alert))}</p>'
+        told += f'<p class="more">More: {text(more_about(finding.alert))}</p>'
     return f"{told}</li>"
 
 
@@ -171,21 +172,21 @@ def _lists(now: Json) -> str:
 
 def _list(row: Json, now: float, started: float) -> Iterator[str]:
     name = f"{row['domain']}/{row['taskList']}"
-    yield _text(name)
+    yield text(name)
     why = row["notPolled"]
     full = row["slots"] and row["inFlight"] >= row["slots"]
     sign = _sign("!" if full or row.get("paused") or why.startswith("queue ") else "✗")
-    yield f"{sign} no: {_text(why)}" if why else f"{_sign('✓')} yes"
+    yield f"{sign} no: {text(why)}" if why else f"{_sign('✓')} yes"
     yield f"{row['pollerStates'].get('polling', 0)} of {row['pollers']}"
     owed = f", {row['owed']} not yet with RabbitMQ" if row["owed"] else ""
     yield f"{row['inFlight']} of {row['slots']}{' – full' if full else ''}{owed}"
     yield _ago(now, row["oldest"], "none", suffix="")
     left = row["timeLeft"]
-    yield "–" if left is None else _span(left) if left > 0 else f"{_sign('!')} none"
+    yield "–" if left is None else span(left) if left > 0 else f"{_sign('!')} none"
     yield _ago(now, row["lastPoll"], "never")
     rate = _rate(row["polled"] / max(1.0, now - started))
     yield (
-        f'{row["polled"]} in all, <span data-rate="{_escaped(name)}" data-count="{row["polled"]}"'
+        f'{row["polled"]} in all, <span data-rate="{escaped(name)}" data-count="{row["polled"]}"'
         f' data-at="{now}">{rate} on average</span>'
         if row["polled"]
         else "none yet"
@@ -196,10 +197,10 @@ def _unroutable(keys: Iterable[Json]) -> str:
     told = "Routing keys that no queue takes: bind one, or the tasks are failed in SWF"
     rows = (
         (
-            _text(each["key"]),
-            _text(each["reason"]),
-            f"{counted(each['tasks'], 'task', 'tasks')} for {_span(each['seconds'])}",
-            "waits on" if each["failsIn"] is None else f"in {_span(each['failsIn'])}",
+            text(each["key"]),
+            text(each["reason"]),
+            f"{counted(each['tasks'], 'task', 'tasks')} for {span(each['seconds'])}",
+            "waits on" if each["failsIn"] is None else f"in {span(each['failsIn'])}",
         )
         for each in keys
     )
@@ -207,12 +208,12 @@ def _unroutable(keys: Iterable[Json]) -> str:
 
 
 def _peers(now: Json) -> str:
-    rows = [(_text(f"RabbitMQ, {each['name']}"), *_peer(each)) for each in now["broker"]]
+    rows = [(text(f"RabbitMQ, {each['name']}"), *_peer(each)) for each in now["broker"]]
     journal = now["journal"]
     good = f"{_sign('✓')} writable" if journal["writable"] else f"{_sign('✗')} cannot be written"
     held = (
         f"{counted(journal['tasks'], 'task', 'tasks')}, {journal['owed']} owed to RabbitMQ,"
-        f" {journal['size'] / 1e6:.1f} MB, {_text(journal['path'])}"
+        f" {journal['size'] / 1e6:.1f} MB, {text(journal['path'])}"
     )
     told = "Connections to RabbitMQ, and the journal"
     return _table(told, ("What", "State", "Detail"), [*rows, ("Journal", good, held)])
@@ -225,7 +226,7 @@ def _peer(each: Json) -> tuple[str, str]:
         return f"{_sign('✓')} connected", detail
     if each["blocked"]:
         return f"{_sign('✗')} blocked by RabbitMQ", "it is low on memory or disk"
-    return f"{_sign('✗')} away for {_span(each['awayFor'])}", _text(each["error"] or "connecting")
+    return f"{_sign('✗')} away for {span(each['awayFor'])}", text(each["error"] or "connecting")
 
 
 def _replies(now: Json) -> str:
@@ -245,13 +246,13 @@ def _dead_letters(now: Json) -> str:
     told = "How many dead letters stand in the queue is not known yet"
     if standing is not None:
         stand = counted(standing, "dead letter stands", "dead letters stand")
-        told = f"{stand} in {_text(dead['queue'])}, as of {_ago(now['now'], dead['asOf'], '')}"
+        told = f"{stand} in {text(dead['queue'])}, as of {_ago(now['now'], dead['asOf'], '')}"
     sign = _sign("!" if standing else "✓") if standing is not None else ""
     return f"{sign} {told}; put there since the start: {codes or 'none'}."
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    words = (f"{n} {_text(name.replace('_', '-'))}" for name, n in counts.items() if n)
+    words = (f"{n} {text(name.replace('_', '-'))}" for name, n in counts.items() if n)
     return ", ".join(words)
 
 
@@ -259,9 +260,9 @@ def _errors(now: Json) -> str:
     rows = [
         (
             f"{_ago(now['now'], each['at'], '')} <small>{_moment(each['at'])}</small>",
-            f"{_text(each['level'])}: <code>{_text(each['event'])}</code>",
+            f"{text(each['level'])}: <code>{text(each['event'])}</code>",
             ", ".join(
-                f"<span class=name>{_text(name)}</span> {_text(told)}"
+                f"<span class=name>{text(name)}</span> {text(told)}"
                 for name, told in each["fields"].items()
             ),
         )
@@ -313,26 +314,8 @@ def _sign(sign: str) -> str:
     return f'<span class="sign {kind}" aria-hidden="true">{sign}</span>'
 
 
-def _escaped(told: object) -> str:
-    """Text from elsewhere, fit for an attribute: escaped and without control characters."""
-    return html.escape(_CONTROLS.sub("\ufffd", str(told)))
-
-
-def _text(told: object) -> str:
-    """Text from elsewhere: escaped, and with a direction of its own."""
-    return f"<bdi>{_escaped(told)}</bdi>"
-
-
 def _ago(now: float, then: float | None, never: str, suffix: str = " ago") -> str:
-    return never if then is None else f"{_span(now - then)}{suffix}"
-
-
-def _span(seconds: float) -> str:
-    whole = max(0, int(seconds))
-    for size, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // part} {smaller}"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+    return never if then is None else f"{span(now - then)}{suffix}"
 
 
 def _rate(rate: float) -> str:

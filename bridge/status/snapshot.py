@@ -24,6 +24,7 @@ from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
 from bridge.rabbitmq.depth import Depth
 from bridge.status.checks import Check, row
+from bridge.status.last_hour import LastHour
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry.logs import fields_of
@@ -79,6 +80,7 @@ def take(
     unroutable: Mapping[str, Unroutable],
     swf_now: float | None,
     last_errors: LastErrors,
+    last_hour: LastHour,
 ) -> Json:
     """The daemon as it stands; asks no peer, and the journal two short questions."""
     now = time.time()
@@ -104,7 +106,11 @@ def take(
             "owed": sum(each.owed for each in standing.values()),
         },
         "lists": [
-            {**each, "timeLeft": _time_left(each, standing, swf_now)}
+            {
+                **each,
+                "timeLeft": _time_left(each, standing, swf_now),
+                "lastHour": last_hour.told((each["domain"], each["taskList"])),
+            }
             for each in (
                 *(_list(each, pollers, window, standing, counts) for each in sources),
                 *_left_over(sources, standing),

@@ -315,6 +315,10 @@ class Metrics:
         found = dict(self._samples(metric)).get(labels, 0.0)
         return found.cumulative[-1] if isinstance(found, Distribution) else found
 
+    def samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
+        """Every combination of labels of one metric, with its value now."""
+        return self._samples(metric)
+
     def collect(self) -> Iterator[Family]:
         """Yield every metric as it stands, in the order of ``ALL``."""
         for metric in ALL:

@@ -123,17 +123,31 @@ def test_a_daemon_that_does_well_says_so_first(scene: Scene, tab: Tab) -> None:
     tab.screenshot(SHOTS / "healthy.png")
 
 
+def test_the_last_hour_of_each_list_is_drawn_and_told_in_words(scene: Scene, tab: Tab) -> None:
+    tab.look(380, 780).open(scene.well)
+    assert tab.until(lambda tab: "4 polled" in tab.text("#hour"), SECONDS)
+    assert "3 settled" in tab.text("#hour")
+    assert re.search(r"oldest in hand: \d+ s now", tab.text("#hour"))
+    shapes = "[...document.querySelectorAll('#hour svg path')].map(p => p.getBoundingClientRect())"
+    wide = tab.run(f"{shapes}.every(r => r.left >= 0 && r.right <= innerWidth)")
+    assert (wide, tab.run("document.querySelectorAll('#hour svg').length")) == (True, 2)
+    polled = "document.querySelector('#hour path.polled').getBoundingClientRect().height"
+    assert tab.run(polled) > 20
+    tab.screenshot(SHOTS / "last-hour-phone.png")
+
+
 def test_what_is_wrong_stands_on_top_with_what_it_means_and_what_to_do(
     scene: Scene, tab: Tab
 ) -> None:
     tab.look().open(scene.ill)
     assert tab.until(lambda tab: "Every slot of demo/full" in tab.text("#wrong"), SECONDS)
+    assert tab.until(lambda tab: "stands in the dead-letter queue" in tab.text("#wrong"), SECONDS)
     for title in (
         "✗ SWF refuses the polls of nowhere/lost",
         "✗ No queue takes the tasks of nobody.1.0",
         "! Every slot of demo/full is taken",
         "! Nobody wants the tasks of demo/idle",
-        "! 1 answer was put into the dead-letter queue",
+        "! 1 answer stands in the dead-letter queue",
     ):
         assert title in tab.text("#wrong"), title
     below = tab.run("document.querySelector('#lists').getBoundingClientRect().top")
@@ -144,7 +158,7 @@ def test_what_is_wrong_stands_on_top_with_what_it_means_and_what_to_do(
     assert "Do: Mend the domain or the permission" in refused
     assert "SwfBridgePollsRefused" in refused
     assert "no: queue nobody" in tab.text("#lists")
-    assert "1 dead letter since the start: 1 not-json" in tab.text("#replies")
+    assert "1 dead letter stands in swf.replies.dead" in tab.text("#replies")
     assert "task.unroutable" in tab.text("#errors")
     tab.screenshot(SHOTS / "ill.png")
 
