@@ -18,7 +18,7 @@ from bridge.message import (
     Message,
     decode_reply,
 )
-from bridge.rabbitmq.copies import to_the_tail
+from bridge.rabbitmq.copies import DETAIL_LIMIT, to_the_tail
 from bridge.task import task_id
 from bridge.telemetry.redact import redact
 
@@ -90,7 +90,7 @@ class DeadLetter:
             "position": self.position,
             "id": self.id,
             "code": self.code,
-            "detail": redact(str(headers.get(DETAIL_HEADER, ""))),
+            "detail": redact(str(headers.get(DETAIL_HEADER, ""))[:DETAIL_LIMIT]),
             "task": self.task,
             "putAt": self.put_at,
             "sentAt": self.sent_at,

@@ -17,7 +17,7 @@ from typing import Any
 from bridge.control.dead_letter import DeadLetter
 from bridge.errors import Unavailable
 from bridge.message import Message
-from bridge.rabbitmq.amqp import Tls, from_pika
+from bridge.rabbitmq.amqp import Tls, from_pika, limit_bodies
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.setup import Step
@@ -128,6 +128,7 @@ class DeadLetterConsumer(Connection):
     async def _setup(self) -> None:
         self._arrived = True
         channel = self._channel
+        limit_bodies(channel)
         self.count = await self._waiting(channel)
         if not self.count:
             return

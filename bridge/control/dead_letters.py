@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0
 LEAVE_TIMEOUT = 5.0
+LIST_LIMIT = 128 * 1024 * 1024
+"""Bytes of bodies and texts that one list may have: it is kept until all letters are back in the
+queue."""
+ROW_SIZE = 512
+"""About the bytes of a row beside them."""
 
 
 class DeadLetterCommands:
@@ -43,15 +48,21 @@ class DeadLetterCommands:
         wanted, limit = DeadLetterFilter.of(request), request.count("limit")
         payload = request.flag("payload")
         rows: list[Json] = []
+        room = LIST_LIMIT
 
         def on_dead_letter(consumer: DeadLetterConsumer, each: DeadLetter) -> None:
-            if wanted(each):
-                rows.append(each.summary() | (each.whole() if payload else {}))
-                if len(rows) == limit:
+            nonlocal room
+            if room >= 0 and wanted(each):
+                row = each.summary() | (each.whole() if payload else {})
+                room -= ROW_SIZE + len(row["detail"]) + (len(each.body) if payload else 0)
+                rows.append(row)
+                if len(rows) == limit or room < 0:
                     consumer.finish()
 
         consumer = self._consume(on_dead_letter)
         yield from self._run(consumer)
+        if room < 0:
+            raise Declined("usage", f"more than {LIST_LIMIT >> 20} MiB: list fewer, with --limit")
         yield from ({"row": row} for row in rows)
         yield {"result": {"letters": consumer.count, "seen": consumer.seen, "shown": len(rows)}}
 

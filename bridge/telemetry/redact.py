@@ -2,6 +2,7 @@
 
 No code of the bridge gives them to a log, an error, an event or a page. This stands behind that
 rule, for exceptions and libraries that quote what they were given. In doubt it takes too much.
+Texts are foreign: whatever is in them, the time taken is in proportion to their length.
 """
 
 import json
@@ -21,9 +22,9 @@ _LOGIN = (
 )
 _KEYS = rf"{_LOGIN}|input|result|details"
 _KEY = re.compile(rf"(?:{_KEYS})\Z", re.IGNORECASE)
+_WORD = re.compile(r"[^\s'\"<>]+")
+_LOGIN_OF_URL = re.compile(r"(?i)[a-z][a-z0-9+.-]{1,20}://[^:/@]*+:")
 _PATTERNS = (
-    # The password of a URL, up to the last "@": one may have been left unescaped in it.
-    (re.compile(r"(?i)([a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]*:)[^\s'\"<>]*@"), rf"\1{MARK}@"),
     # A quoted key, as in JSON and reprs and in either of these quoted again: a string to its end,
     # anything nested to the end of the text, else one word.
     (
@@ -35,10 +36,11 @@ _PATTERNS = (
     ),
     # A header or an assignment: to the end of the line.
     (re.compile(rf"(?i)\b({_LOGIN})(\s*[=:]\s*)[^\n]+"), rf"\1\2{MARK}"),
-    # How SWF and botocore quote an argument that they refuse.
-    (re.compile(r"(?is)\b(value )'.*' at '"), rf"\1'{MARK}' at '"),
+    # How botocore quotes an argument that it refuses.
     (re.compile(rf"(?is)\b(parameter (?:{_KEYS}), value:).*"), rf"\1 {MARK}"),
 )
+_QUOTED = re.compile(r"(?i)\bvalue '")
+_QUOTED_TO = "' at '"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s:/@]*:(?P<password>.*)@", re.IGNORECASE)
 _SUSPECT = re.compile(r"(?i)://|token|passw|authoriz|secret|session|input|result|details|value")
 _RUN = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{80,}")
@@ -69,8 +71,11 @@ def redact(text: str) -> str:
     if _secret_pattern is not None:
         text = _secret_pattern.sub(MARK, text)
     if not text.isalnum() and _SUSPECT.search(text):
+        if "@" in text:
+            text = _WORD.sub(_without_password, text)
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
+        text = _without_quoted(text)
     return _RUN.sub(_run, text) if len(text) >= 80 else text
 
 
@@ -92,6 +97,21 @@ def redact_value(value: object) -> object:
         case _:
             found = redact(str(value))
     return found
+
+
+def _without_password(word: re.Match[str]) -> str:
+    """A URL without its password, up to the last "@": one may have been left unescaped in it."""
+    text = word.group()
+    at = text.rfind("@")
+    login = _LOGIN_OF_URL.search(text, 0, max(at, 0))
+    return f"{text[: login.end()]}{MARK}{text[at:]}" if login else text
+
+
+def _without_quoted(text: str) -> str:
+    """A text without the value of an argument, as SWF quotes one that it refuses."""
+    end = text.rfind(_QUOTED_TO)
+    begin = _QUOTED.search(text, 0, max(end, 0))
+    return f"{text[: begin.end()]}{MARK}{text[end:]}" if begin else text
 
 
 def _redact_item(key: str, value: object) -> object:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge.control import dead_letter_queue
+from bridge.control import dead_letter_queue, dead_letters
 from bridge.control.dead_letter_queue import CONFIRM_TIMEOUT, DeadLetterConsumer
 from bridge.control.dead_letters import DeadLetterCommands
 from bridge.control.request import Request
@@ -211,3 +211,30 @@ def test_no_broker_is_told_as_such(publisher: Said) -> None:
     letters = DeadLetterCommands(make, publisher, reply_queue="swf.replies", halted=lambda: False)
     with pytest.raises(Unavailable, match="RabbitMQ"):
         carry_out(letters.list_dead_letters)
+
+
+@pytest.mark.parametrize("payload", [False, True])
+def test_a_list_that_would_take_too_much_memory_is_declined_and_nothing_is_lost(
+    letters: DeadLetterCommands, dead: Worker, monkeypatch: pytest.MonkeyPatch, payload: bool
+) -> None:
+    monkeypatch.setattr(dead_letters, "LIST_LIMIT", 20_000)
+    with pytest.raises(Declined, match="--limit"):
+        carry_out(letters.list_dead_letters, payload=payload, limit=MANY)
+    rows, _ = carry_out(letters.list_dead_letters, payload=payload, limit=10)
+    assert len(rows) == 10
+    assert dead.until(lambda: dead.ready(DEAD) == MANY)
+
+
+def test_forged_details_of_100_kb_are_cut_before_they_are_looked_through(
+    letters: DeadLetterCommands, worker: Worker
+) -> None:
+    worker.channel.queue_declare(DEAD, durable=True, arguments=dict(QUORUM))
+    for n in range(20):
+        detail = ("a" * 21 + "://") * 4_000
+        worker.channel.basic_publish(
+            "", DEAD, b"", properties(n, {"swf-bridge-error-detail": detail})
+        )
+    begun = time.process_time()
+    rows, _ = carry_out(letters.list_dead_letters, limit=20)
+    assert time.process_time() - begun < 5
+    assert {len(row["detail"]) for row in rows} == {1024}
