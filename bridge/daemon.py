@@ -155,7 +155,7 @@ class Daemon:
         self._stop([*parts.responders, parts.timer])
         self._until(lambda: self._ended([*parts.responders, parts.timer]), finish)
         self._until(self._handed_over, finish)
-        connected = [*parts.consumers, parts.publisher, parts.answers]
+        connected = [*parts.consumers, parts.publisher, parts.answers, parts.copies]
         self._stop(connected)
         self._until(lambda: self._ended(connected), finish)
         self._stop([parts.control])
@@ -175,7 +175,7 @@ class Daemon:
         if self._parts.deadlines.searching:
             return False
         # While RabbitMQ is away there is nothing to wait for: the journal has it all.
-        sending = (self._parts.publisher, self._parts.answers)
+        sending = (self._parts.publisher, self._parts.answers, self._parts.copies)
         return all(not each.outstanding or not each.ready.is_set() for each in sending)
 
     def _answered(self) -> bool:

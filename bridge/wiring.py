@@ -34,7 +34,8 @@ from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumer import Consumer, Settled, settle_all
+from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.delivery import Settled, settle_all
 from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.queue_watch import Demand, Wanted
@@ -50,6 +51,8 @@ from bridge.telemetry import metrics as m
 from bridge.telemetry.metrics import Metrics
 
 Converse = Callable[[Any], Conversation[Settled]]
+ANSWERS_WAITING = 4096
+"""Answers, cancellations and notices that wait for RabbitMQ at most, some kilobytes each."""
 
 
 class Part(Protocol):
@@ -133,7 +136,10 @@ class Parts:
             topology.for_tasks(),
             optional=(*topology.for_undeliverable(), *topology.for_notices()),
         )
-        self.answers = publisher((), optional=topology.for_answers(), name="answers")
+        self.answers = publisher(
+            (), optional=topology.for_answers(), name="answers", most_waiting=ANSWERS_WAITING
+        )
+        self.copies = publisher((), name="copies")
 
     # --- RabbitMQ → SWF ---
 
@@ -202,20 +208,28 @@ class Parts:
             declare=settings.declare,
             dead_letter_queue=settings.dead_letter_queue,
             deliver=self.responder.deliver,
-            publish=self.publisher.publish,
+            publish=self.copies.publish,
             parked=partial(self.metrics.count, m.DEAD_LETTERS),
         )
         self.dead_letters = Depth(topology.dead_letter_queue)
+        budget = settings.reply_memory * 1024 * 1024
         self.consumer = consumer(
-            topology.for_replies(), queue=topology.reply_queue, depth=self.dead_letters
+            topology.for_replies(),
+            queue=topology.reply_queue,
+            budget=budget,
+            depth=self.dead_letters,
         )
         self.undeliverable = consumer(
-            topology.for_undeliverable(), queue=topology.undeliverable, name="undeliverable"
+            topology.for_undeliverable(),
+            queue=topology.undeliverable,
+            name="undeliverable",
+            budget=budget // 8,
         )
         self.notices = consumer(
             topology.for_notices(),
             queue=topology.notice_queue,
             name="notices",
+            budget=budget // 8,
             exclusive=True,
             former=topology.old_notice_queue,
         )
@@ -297,6 +311,7 @@ class Parts:
             journal=self.journal,
             consumer=self.consumer,
             dead_letters=self.dead_letters,
+            consumers=self.consumers,
             connections=self.needed,
             beside=self.beside,
             answers=self.settlement.outage,
@@ -358,7 +373,7 @@ class Parts:
     @property
     def beside(self) -> list[Connection]:
         """The connections without which tasks and replies go on."""
-        return [self.answers, self.undeliverable, self.notices]
+        return [self.answers, self.copies, self.undeliverable, self.notices]
 
     @property
     def connections(self) -> list[Connection]:
@@ -374,7 +389,8 @@ class Parts:
     def all(self) -> list[Part]:
         """Every part but the servers, the sink first."""
         demand: list[Part] = [self.demand] if self.demand.gates else []
-        back: list[Part] = [self.publisher, self.answers, self.timer, *self.responders]
+        back: list[Part] = [self.publisher, self.answers, self.copies, self.timer]
+        back += self.responders
         return [*back, *self.consumers, self.reconciler, *demand, *self.polling]
 
 

@@ -22,7 +22,7 @@ from bridge.flow.peers import Peers
 from bridge.flow.timer import Timer
 from bridge.journal.entry import Entry
 from bridge.journal.journal import Journal
-from bridge.rabbitmq.consumer import Settled
+from bridge.rabbitmq.delivery import Settled
 from bridge.swf.client import Calls
 from bridge.swf.clock import SwfClock
 from bridge.swf.executor import Jobs

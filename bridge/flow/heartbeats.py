@@ -17,7 +17,7 @@ from bridge.flow.peers import Peers, log_unsent
 from bridge.flow.settlement import Settlement
 from bridge.flow.timer import Timer
 from bridge.message import heartbeat_answer
-from bridge.rabbitmq.consumer import Ack, Delivery, Later, Outcome, Settled, put_off
+from bridge.rabbitmq.delivery import Ack, Delivery, Later, Outcome, Settled, put_off
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.topology import Topology
 from bridge.swf.client import Calls

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.flow.peers import Peers
 from bridge.journal.journal import Journal
-from bridge.rabbitmq.consumer import Settled
+from bridge.rabbitmq.delivery import Settled
 from bridge.swf.client import Calls
 from bridge.task import ActivityTask, TaskListId
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from bridge.rabbitmq.consumer import Delivery, Later
+from bridge.rabbitmq.delivery import Delivery, Later
 from bridge.task import Heartbeat
 from bridge.telemetry.outage import Outage
 

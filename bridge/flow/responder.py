@@ -20,7 +20,7 @@ from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
 from bridge.message import deadline_of, decode_reply, decode_undeliverable, is_expired
-from bridge.rabbitmq.consumer import Ack, Delivery, Outcome, Settled, put_off
+from bridge.rabbitmq.delivery import Ack, Delivery, Outcome, Settled, put_off
 from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.topology import Topology
 from bridge.swf.client import Calls

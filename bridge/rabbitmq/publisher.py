@@ -6,6 +6,7 @@ first in line and in order, under the same ``message_id`` and a new ``swf-bridge
 
 import itertools
 import logging
+import math
 import secrets
 import time
 from collections import OrderedDict, deque
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 WINDOW = 256
 """Messages on their way to a confirm at once: more gains nothing (measured in the research)."""
+
+WINDOW_BYTES = 8 * 1024 * 1024
+"""Bytes of bodies on their way at once; one alone may have more."""
 
 CONFIRM_TIMEOUT = 20.0
 """Seconds after which a confirm is not waited for any more. RabbitMQ before 3.12 may never send it
@@ -59,7 +63,7 @@ class Receipt:
 
 
 Done = Callable[[Receipt], object]
-"""Called on the publisher's thread, once: it must not block."""
+"""Called once, on the publisher's thread, or at once where too much waits: it must not block."""
 
 
 class _Item:
@@ -80,7 +84,8 @@ class _Item:
 class Publisher(Connection):
     """A part that owns a connection on which messages are published.
 
-    A message for an exchange that is known to be lacking is nacked: it may be had later.
+    A message for an exchange that is known to be lacking is nacked: it may be had later. So is one
+    that comes while ``most_waiting`` wait already, where there is that bound.
     """
 
     def __init__(
@@ -92,9 +97,13 @@ class Publisher(Connection):
         declare: bool,
         optional: Iterable[Item] = (),
         name: str = "publisher",
+        most_waiting: float = math.inf,
     ) -> None:
         super().__init__(name, urls, tls, items, declare=declare, optional=optional)
         self._outbox: deque[_Item] = deque()
+        self._most_waiting = most_waiting
+        self._bytes = 0
+        """Bytes of bodies on their way."""
         self._on_the_way: OrderedDict[int, _Item] = OrderedDict()
         self._attempts: dict[str, _Item] = {}
         self._number = 0
@@ -111,6 +120,9 @@ class Publisher(Connection):
         Never blocks; what is handed over while RabbitMQ is away waits, in order. A message that
         was refused before goes ``alone``, so that no other shares its channel.
         """
+        if len(self._outbox) >= self._most_waiting:
+            done(Receipt(Fate.NACKED, "too much waits for RabbitMQ"))
+            return
         self._outbox.append(_Item(message, done, alone=alone))
         self.wake()
 
@@ -134,7 +146,7 @@ class Publisher(Connection):
         if not self._on_the_way:
             return True
         alone = self._outbox[0].alone or next(iter(self._on_the_way.values())).alone
-        return not alone and len(self._on_the_way) < WINDOW
+        return not alone and len(self._on_the_way) < WINDOW and self._bytes < WINDOW_BYTES
 
     def _send(self, item: _Item) -> None:
         message = item.message
@@ -166,6 +178,7 @@ class Publisher(Connection):
         item.sent_at = time.monotonic()
         item.returned = ""
         self._on_the_way[number] = item
+        self._bytes += len(message.body)
         self._attempts[item.attempt] = item
 
     def _on_return(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
@@ -179,6 +192,7 @@ class Publisher(Connection):
         acked = method.NAME == "Basic.Ack"
         for number in self._confirmed(method.delivery_tag, multiple=method.multiple):
             item = self._on_the_way.pop(number)
+            self._bytes -= len(item.message.body)
             if not acked:
                 self._resolve(item, Fate.NACKED, "a queue did not take it")
             elif item.returned:
@@ -227,6 +241,7 @@ class Publisher(Connection):
         """Publish again what has no outcome: one by one, where RabbitMQ closed over one of them."""
         suspects = list(self._on_the_way.values())
         self._on_the_way.clear()
+        self._bytes = 0
         self._attempts.clear()
         closed = closed_over(error)
         # A connection also ends for reasons of RabbitMQ's own: who is to blame shows alone.

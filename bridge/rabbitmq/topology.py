@@ -96,16 +96,12 @@ class Topology:
         return f"{NOTICE_QUEUES}{self.instance}"
 
     def for_tasks(self) -> tuple[Item, ...]:
-        """What must stand before a task goes out, and before a reply is consumed."""
-        return (
-            Exchange(self.exchange, "topic"),
-            Queue(self.reply_queue, QUORUM),
-            Queue(self.dead_letter_queue, QUORUM),
-        )
+        """What must stand before a task goes out."""
+        return Exchange(self.exchange, "topic"), Queue(self.reply_queue, QUORUM)
 
     def for_replies(self) -> tuple[Item, ...]:
         """What must stand before replies are consumed."""
-        return Queue(self.reply_queue, QUORUM), Queue(self.dead_letter_queue, QUORUM)
+        return (Queue(self.reply_queue, QUORUM),)
 
     def for_undeliverable(self) -> tuple[Item, ...]:
         """What a task finds that a worker rejects, or that expires."""
@@ -131,7 +127,9 @@ class Topology:
         """All that every instance uses: everything but this one's notice queue."""
         notices = Exchange(self.notice_exchange, "fanout")
         cancellations = Exchange(self.cancel_exchange, "topic")
-        return (*self.for_tasks(), cancellations, notices, *self.for_undeliverable())
+        dead_letters = Queue(self.dead_letter_queue, QUORUM)
+        beside = cancellations, notices, *self.for_undeliverable()
+        return (*self.for_tasks(), dead_letters, *beside)
 
     def is_ours(self, queue: str) -> bool:
         """Whether a bridge declares the queue: nothing that a worker names may go there."""

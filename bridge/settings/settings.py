@@ -171,6 +171,12 @@ class Settings(BaseSettings):
         description="fanout exchange and queue for the tasks that workers reject",
     )
     responders: int = Field(default=8, ge=1, le=1000, description="answers side by side")
+    reply_memory: int = Field(
+        default=64,
+        ge=8,
+        le=65536,
+        description="MiB of replies that are in hand at most; the rest waits in RabbitMQ",
+    )
     unroutable_timeout: Seconds = Field(
         default=60,
         ge=0,

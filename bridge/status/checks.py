@@ -20,6 +20,8 @@ class Kind(StrEnum):
     JOURNAL = "journal"
     ANSWERS = "answers"
     """Whether SWF takes replies."""
+    DEAD_LETTERS = "dead-letters"
+    """Whether the dead-letter queue takes what is parked."""
     POLLS = "polls"
     """The polls of one task list."""
 

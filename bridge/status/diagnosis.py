@@ -74,6 +74,7 @@ def _checks(now: Json) -> Iterator[Finding]:
         yield _polls(lists)
     if of[Kind.ANSWERS]:
         yield _not_taken(of[Kind.ANSWERS][0].detail, now["replies"]["held"])
+    yield from _not_parked(of[Kind.DEAD_LETTERS], now["deadLetters"].get("waiting", 0))
     for each in wrong:
         if each.kind is None:
             yield Finding(True, f"{each.subject} is not as it should be", each.detail, "", "")
@@ -125,6 +126,7 @@ _WITHOUT = {
     "demand": "Lists that follow a queue are not polled.",
 }
 _BESIDE = {
+    "copies": "Bad answers are not moved to the dead-letter queue meanwhile.",
     "answers": "Workers get no answers to heartbeats and hear of no cancellation meanwhile.",
     "undeliverable": "Tasks that workers reject are not failed in SWF meanwhile.",
     "notices": "Slots of tasks that other instances settled come back later, when SWF's"
@@ -233,6 +235,20 @@ def _not_taken(why: str, held: int) -> Finding:
         "Mend network, credentials or permission. They are tried again within a minute.",
         "SwfBridgeRepliesHeld",
     )
+
+
+def _not_parked(wrong: Sequence[_Wrong], waiting: int) -> Iterator[Finding]:
+    if wrong:
+        yield Finding(
+            True,
+            "The dead-letter queue takes nothing",
+            f"{wrong[0].detail} ({counted(waiting, 'bad answer waits', 'bad answers wait')})",
+            "Good answers go on. Bad ones stay in the reply queue.",
+            "See that the queue stands and that the bridge may write to it. Where it is full, make"
+            " room: `swf-bridge dead list`, then `swf-bridge dead drop`. It is tried again every 5"
+            " seconds.",
+            "SwfBridgeDeadLettersWaiting",
+        )
 
 
 def _unroutable(now: Json) -> Iterator[Finding]:

@@ -57,6 +57,7 @@ class Report:
         journal: Journal,
         consumer: Consumer,
         dead_letters: Depth,
+        consumers: Sequence[Consumer] = (),
         connections: Sequence[Connection],
         beside: Sequence[Connection] = (),
         answers: Outage,
@@ -79,6 +80,7 @@ class Report:
         self._journal = journal
         self._consumer = consumer
         self._dead_letters = dead_letters
+        self._consumers = consumers
         self._connections = connections
         self._beside = beside
         self._read_gauges()
@@ -127,7 +129,12 @@ class Report:
             for each in (*self._connections, *self._beside)
             for item, why in each.lacks.items()
         ]
-        return [*map(_connected, self._beside), *lacking]
+        failing = [each.dead_letters.error for each in self._consumers if each.dead_letters.error]
+        parked = [Check(Kind.DEAD_LETTERS, State.FAILING, why) for why in failing[:1]]
+        return [*map(_connected, self._beside), *lacking, *parked]
+
+    def _unparked(self) -> int:
+        return sum(each.unparked for each in self._consumers)
 
     def metrics(self) -> Metrics:
         """Every count."""
@@ -147,6 +154,7 @@ class Report:
             consumer=self._consumer,
             dead_letters=self._dead_letters,
             connections=[*self._connections, *self._beside],
+            unparked=self._unparked(),
             unroutable=self._forwarder.unroutable,
             swf_now=self._clock.now(),
             last_errors=self.last_errors,
@@ -169,6 +177,7 @@ class Report:
         gauge(m.POLLERS, self._pollers_by_state)
         gauge(m.REPLIES_HELD, lambda: self._consumer.held)
         gauge(m.DEAD_LETTERS_STANDING, self._dead_letters_standing)
+        gauge(m.DEAD_LETTERS_WAITING, self._unparked)
         gauge(m.BROKER_CONNECTED, lambda: {(c.name,): c.ready.is_set() for c in connections})
         gauge(m.BROKER_BLOCKED, lambda: {(c.name,): c.blocked for c in connections})
         gauge(m.BROKER_RECONNECTS, lambda: {(c.name,): c.reconnects for c in connections})

@@ -77,6 +77,7 @@ def take(
     consumer: Consumer,
     dead_letters: Depth,
     connections: Sequence[Connection],
+    unparked: int,
     unroutable: Mapping[str, Unroutable],
     swf_now: float | None,
     last_errors: LastErrors,
@@ -126,6 +127,7 @@ def take(
             "asOf": dead_letters.at,
             "sinceStart": sum(codes.values()),
             "codes": codes,
+            "waiting": unparked,
         },
         "lastErrors": last_errors.entries(),
     }

@@ -161,6 +161,11 @@ DEAD_LETTERS_STANDING = Metric(
     "Messages that stand in the dead-letter queue, for all instances that share it.",
     ("queue",),
 )
+DEAD_LETTERS_WAITING = Metric(
+    "swf_bridge_dead_letters_waiting",
+    "gauge",
+    "Replies that can never be accepted and wait for the dead-letter queue to take them.",
+)
 CANCEL_NOTICES = Metric(
     "swf_bridge_cancel_notices_total", "counter", "Cancel requests of SWF handed to workers.", LIST
 )

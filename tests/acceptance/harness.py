@@ -202,6 +202,13 @@ def settings(swf: LocalSwf, url: str, folder: Path, **more: object) -> dict[str,
     return {name: str(value) for name, value in given.items()}
 
 
+def peak(bridge: Bridge) -> int:
+    """The most memory that the daemon has had, in bytes."""
+    status = Path(f"/proc/{bridge.pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
 def check_log(bridge: Bridge, swf: LocalSwf) -> None:
     """Nothing secret stands in the log, and nothing unexpected was met."""
     log = bridge.log

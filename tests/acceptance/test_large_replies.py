@@ -2,23 +2,16 @@
 
 import resource
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.acceptance.harness import Bridge, Site
-from tests.worker import DEAD
+from bridge.local import LocalSwf
+from tests.acceptance.harness import Site, Start, peak
+from tests.worker import DEAD, REPLIES, Worker
 
 KEPT = 16 * 1024 * 1024
 """Bytes of a body that a dead letter has at most."""
 ADDRESS_SPACE = 1536 * 1024 * 1024
-
-
-def peak(bridge: Bridge) -> int:
-    """The most memory that the daemon has had, in bytes."""
-    status = Path(f"/proc/{bridge.pid}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 def test_a_reply_of_120_mb_is_parked_unread_and_cut_within_little_memory(site: Site) -> None:
@@ -63,3 +56,31 @@ def test_a_result_over_the_bound_fails_the_task_and_is_parked(site: Site, length
     assert closed["state"] == "failed"
     assert "bytes" in closed["reason"]
     assert site.worker.take(DEAD).headers["swf-bridge-error"] == "too-large"
+
+
+# --- many of them at once ---
+
+
+def a_large_reply(token: str, size: int) -> dict[str, str]:
+    """One that is within the bound, and good; SWF takes no more of it than its result."""
+    return {"taskToken": token, "status": "completed", "result": "good", "x": "x" * size}
+
+
+def test_replies_of_200_mb_that_wait_for_swf_take_no_more_memory_than_the_setting(
+    start: Start, swf: LocalSwf, worker: Worker
+) -> None:
+    worker.queue()
+    site = Site(swf, start(reply_memory=32, max_in_flight=300), worker)
+    tasks = [site.hand_out() for _ in range(200)]
+    before = peak(site.bridge)
+    swf.faults.add("unavailable", operation="RespondActivityTaskCompleted")
+    for _, task in tasks:
+        worker.send(a_large_reply(task.json["taskToken"], 1_000_000))
+    assert worker.until(lambda: worker.ready(REPLIES) == 0, 60)
+    site.bridge.wait("answers.failing")
+    worker.until(lambda: False, 5)
+    grown = peak(site.bridge) - before
+    print(f"{grown >> 20} MiB for 200 replies of 1 MB")
+    assert grown < 32 * 1024 * 1024 * 2
+    swf.faults.clear()
+    assert swf.wait_closed([task_id for task_id, _ in tasks], 90)

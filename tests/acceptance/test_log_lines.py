@@ -84,7 +84,7 @@ def lines(bridge: Bridge, *names: str) -> Counter[tuple[str, str]]:
     )
 
 
-CONNECTIONS = ("publisher", "consumer", "answers", "undeliverable", "notices")
+CONNECTIONS = ("publisher", "consumer", "answers", "copies", "undeliverable", "notices")
 
 
 def test_a_broker_that_is_away_is_one_line_for_each_connection_and_one_when_it_is_back(

@@ -10,7 +10,8 @@ from typing import Self
 from bridge.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumer import Consumer, Delivery
+from bridge.rabbitmq.consumer import BUDGET, Consumer
+from bridge.rabbitmq.delivery import Delivery
 from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
 
@@ -100,6 +101,7 @@ def consumer(
     publish: Callable[[Message, Done], object],
     *,
     declare: bool = True,
+    budget: int = BUDGET,
 ) -> Consumer:
     return Consumer(
         [url],
@@ -110,6 +112,7 @@ def consumer(
         dead_letter_queue=topology.dead_letter_queue,
         deliver=deliver,
         publish=publish,
+        budget=budget,
     )
 
 

@@ -13,7 +13,8 @@ from bridge.local.rabbitmq import RabbitNode
 from bridge.message import UNDECODABLE_HEADERS, Message
 from bridge.rabbitmq import connection
 from bridge.rabbitmq import consumer as consumer_module
-from bridge.rabbitmq.consumer import Ack, Consumer, Delivery, Later, Park
+from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.delivery import Ack, Delivery, Later, Park
 from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
 from tests.brokers import Vhost
@@ -356,7 +357,7 @@ def test_a_dead_letter_that_was_not_stored_leaves_the_reply_where_it_is(
     send(worker, 1)
     inbox.wait(1)
     part.settle(inbox.deliveries[0], Park("not-json", "why"))
-    await_that(lambda: part.held == 1)
+    await_that(lambda: part.unparked == 1)
     assert left(worker, running) == 1
 
 
@@ -366,8 +367,9 @@ def test_a_dead_letter_queue_that_was_deleted_is_declared_again_for_the_next_let
     inbox.decide = lambda delivery: part.settle(delivery, Park("not-json", "why"))
     vhost.api.delete_queue(DEAD, vhost=vhost.name)
     send(worker, 1, start=7)
-    await_that(lambda: part.reconnects == 1)
+    assert worker.until(lambda: worker.exists(DEAD), 15)
     assert worker.take(DEAD).body == b"7"
+    assert part.reconnects == 0
     assert left(worker, running) == 0
 
 
@@ -462,3 +464,75 @@ def test_odd_headers_do_no_harm_on_the_way_to_the_dead_letters(
     await_that(lambda: not part.unsettled)
     assert part.reconnects == 0
     assert left(worker, running) == 0
+
+
+# --- bytes in hand ---
+
+
+def test_no_more_bytes_than_the_budget_are_in_hand_and_all_come_in_the_end(
+    sender: Publisher,
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    inbox: Inbox,
+    worker: Worker,
+) -> None:
+    part = consumer(vhost.url, topology, inbox, sender.publish, budget=1_000_000)
+    running.start(part)
+    for number in range(40):
+        worker.send(b"%d" % number + b" " * 100_000)
+    inbox.wait(8)
+    send(worker, 50, start=100)  # small ones find room beside large ones
+    inbox.wait(58)
+    assert sum(len(delivery.body) for delivery in inbox.deliveries) <= 1_000_000
+    assert worker.ready(REPLIES) == 0
+    seen: set[int] = set()
+    while len(seen) < 90:
+        taken, inbox.deliveries[:] = list(inbox.deliveries), []
+        for delivery in taken:
+            seen.add(int(delivery.body))
+            part.settle(delivery, Ack())
+        await_that(lambda: bool(inbox.deliveries) or len(seen) == 90)
+    await_that(lambda: not part.unsettled)
+    assert left(worker, running) == 0
+
+
+def test_one_body_over_the_budget_comes_when_nothing_else_is_in_hand(
+    sender: Publisher,
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    inbox: Inbox,
+    worker: Worker,
+) -> None:
+    part = consumer(vhost.url, topology, inbox, sender.publish, budget=1_000)
+    running.start(part)
+    for number in range(3):
+        worker.send(b"%d" % number + b" " * 5_000)
+    for number in range(3):
+        inbox.wait(number + 1)
+        part.settle(inbox.deliveries[number], Ack())
+    assert inbox.bodies() == [0, 1, 2]
+    await_that(lambda: not part.unsettled)
+    assert left(worker, running) == 0
+
+
+def test_what_is_set_aside_for_long_is_given_back_before_rabbitmq_loses_patience(
+    sender: Publisher,
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    inbox: Inbox,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.rabbitmq.unacked.REFRESH", 1.0)
+    part = consumer(vhost.url, topology, inbox, sender.publish, budget=1_000)
+    running.start(part)
+    for number in range(2):
+        worker.send(b"%d" % number + b" " * 5_000)
+    inbox.wait(1)
+    worker.until(lambda: False, 3.5)
+    part.settle(inbox.deliveries[0], Ack())
+    inbox.wait(2)
+    assert inbox.deliveries[1].properties["headers"]["x-delivery-count"] >= 2

@@ -9,7 +9,8 @@ import pytest
 from bridge.rabbitmq import connection, declarations
 from bridge.rabbitmq import consumer as consumer_module
 from bridge.rabbitmq.amqp import Tls
-from bridge.rabbitmq.consumer import Ack, Consumer, Delivery
+from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.delivery import Ack, Delivery
 from bridge.rabbitmq.publisher import Fate
 from bridge.rabbitmq.topology import Topology
 from tests.brokers import Vhost

@@ -21,7 +21,7 @@ from bridge.journal.slots import Slots
 from bridge.message import ATTEMPT_HEADER, Message, encode_task
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import to_pika
-from bridge.rabbitmq.consumer import Delivery, Outcome
+from bridge.rabbitmq.delivery import Delivery, Outcome
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import Topology
 from bridge.routing import RoutingKey

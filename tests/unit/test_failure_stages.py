@@ -126,6 +126,7 @@ SHOWN_BY = {
     "the dead-letter queue cannot be written": """
         integration/test_consuming.py::test_a_dead_letter_that_was_not_stored_leaves_the_reply_where_it_is
         integration/test_consuming.py::test_a_dead_letter_queue_that_was_deleted_is_declared_again_for_the_next_letter
+        acceptance/test_dead_letters_rejected.py::test_2000_bad_replies_that_a_full_queue_rejects_delay_no_good_one
         dead_letter_queue_deleted
     """,
     "SWF cannot be reached, throttles, fails, does not permit": """

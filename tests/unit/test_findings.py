@@ -30,6 +30,7 @@ WRONG = {
     "blocked": {"checks": check("broker publisher", "blocked")},
     "journal": {"checks": check("journal", "not writable")},
     "answers": {"checks": check("answers", "failing")},
+    "dead letters": {"checks": check("dead-letters", "failing")},
     "polls": {"checks": check("polls dev/images", "failing")},
     "refused": {"checks": check("polls dev/images", "refused")},
     "unroutable": {"unroutable": [KEY]},

@@ -11,7 +11,7 @@ from bridge.flow import merge, settlement
 from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.merge import IN_HAND, SHARE, SHARE_OF_KNOWN
 from bridge.message import HEARTBEAT_TYPE
-from bridge.rabbitmq.consumer import Ack, Later, Park, settle_all
+from bridge.rabbitmq.delivery import Ack, Later, Park, settle_all
 from bridge.swf.runner import complete
 from bridge.task import Heartbeat
 from tests.unit.bridge_parts import TOPOLOGY, Awaited, Settled, TestTimer, a_delivery

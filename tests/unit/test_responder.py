@@ -9,7 +9,7 @@ from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, U
 from bridge.flow import settlement
 from bridge.flow.peers import notice
 from bridge.flow.responder import NOT_REQUESTED, Responder, Turns
-from bridge.rabbitmq.consumer import Ack, Later, Park
+from bridge.rabbitmq.delivery import Ack, Later, Park
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
 from bridge.telemetry import metrics as m

@@ -42,6 +42,7 @@ def test_everything_but_the_task_lists_has_the_default_that_the_contract_names(t
         "cancel_exchange": "swf.cancellations",
         "undeliverable": "swf.undeliverable",
         "responders": "8",
+        "reply_memory": "64",
         "unroutable_timeout": "60",
         "keepalive": "off",
         "keepalive_limit": "3600",
