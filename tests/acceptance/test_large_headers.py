@@ -1,0 +1,71 @@
+"""Headers as large as a frame lets them be: skipped undecoded, and nobody beside them waits."""
+
+import struct
+import time
+
+import pika
+import pytest
+
+from tests.acceptance.harness import Site
+from tests.brokers import Vhost
+from tests.worker import DEAD, REPLIES
+
+MANY = 200
+SIZE = 120_000
+SOON = 2.0
+
+
+class Encoded(dict[str, object]):
+    """A header table by its bytes, as a client of another language would send it."""
+
+    def __init__(self, encoded: bytes) -> None:
+        super().__init__(odd=None)
+        self.encoded = encoded
+
+
+def table(field: bytes) -> bytes:
+    """A table of about SIZE bytes, of fields with names of their own."""
+    fields = b"".join(b"\x05%05d" % n + field for n in range(SIZE // (6 + len(field))))
+    return struct.pack(">I", len(fields)) + fields
+
+
+FIELDS = {
+    "voids": b"V",
+    "flags": b"t\x01",
+    "tables": b"F\x00\x00\x00\x00",
+    "arrays": b"A\x00\x00\x00\x04VVVV",
+    "numbers": b"l" + b"\x7f" * 8,
+    "texts": b"S\x00\x00\x00\x03abc",
+}
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_200_replies_with_header_tables_of_120_kb_delay_no_good_one(
+    site: Site, vhost: Vhost, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = table(FIELDS[kind])
+
+    def encode_table(pieces: list[bytes], given: object, of=pika.data.encode_table) -> int:  # type: ignore[no-untyped-def]
+        if isinstance(given, Encoded):
+            pieces.append(given.encoded)
+            return len(given.encoded)
+        return int(of(pieces, given))
+
+    monkeypatch.setattr("pika.data.encode_table", encode_table)
+    task_id, task = site.hand_out()
+    connection = pika.BlockingConnection(pika.URLParameters(vhost.url))
+    channel = connection.channel()
+    properties = pika.BasicProperties(delivery_mode=2, headers=Encoded(encoded))
+    for _ in range(MANY):  # at once: no confirm is waited for
+        channel.basic_publish("", REPLIES, b"no JSON", properties)
+    channel.queue_declare(REPLIES, passive=True)  # answered when all of them are there
+    started = time.monotonic()
+    site.worker.complete(task)
+    assert site.closed(task_id)["state"] == "completed"
+    taken = time.monotonic() - started
+    print(f"{kind}: a good reply behind {MANY} was settled in {taken:.2f} s")
+    assert taken < SOON
+    connection.close()
+    assert site.worker.until(lambda: site.worker.ready(DEAD) == MANY, 30)
+    assert site.worker.ready(REPLIES) == 0
+    assert "cannot be decoded" in site.worker.take(DEAD).headers["swf-bridge-error-detail"]
