@@ -1,3 +1,14 @@
 """A bridge from Amazon SWF activity tasks to RabbitMQ workers and back."""
 
-__version__ = "0.1.0"
+__all__ = ["__revision__", "__version__"]
+
+try:  # written where the package is built; a checkout has that of its last set-up
+    from bridge._version import (  # type: ignore[import-not-found,unused-ignore]
+        __commit_id__,
+        __version__,
+    )
+except ImportError:
+    __version__, __commit_id__ = "0.0", None
+
+__revision__ = (__commit_id__ or "unknown").removeprefix("g")
+"""The commit that it was made from; unknown where an archive of a tag was built."""

@@ -18,7 +18,7 @@ from functools import partial
 from queue import Empty
 from typing import NoReturn
 
-from bridge import __version__, signals
+from bridge import __revision__, __version__, signals
 from bridge.control.drain import Asked, Ended, Signal
 from bridge.flow import deadlines, keepalive
 from bridge.flow.poller import PollerState
@@ -72,7 +72,8 @@ class Daemon:
         parts.timer.every(FLUSH, parts.pauses.end_due)
         for part in parts.all:
             self._start(part)
-        log.info("daemon.started", extra={"version": __version__, "parts": len(self._threads)})
+        runs = {"version": __version__, "revision": __revision__, "parts": len(self._threads)}
+        log.info("daemon.started", extra=runs)
         self._notifier.ready()
         reason = self._wait()
         failed = isinstance(reason, Ended)

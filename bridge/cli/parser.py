@@ -5,7 +5,7 @@ import os
 import sys
 from typing import NoReturn
 
-from bridge import __version__
+from bridge import __revision__, __version__
 from bridge.cli import (
     check,
     config,
@@ -55,7 +55,10 @@ def build() -> Parser:
         " their answers back.",
         epilog="Settings are environment variables: swf-bridge config shows them all.",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    version = f"%(prog)s {__version__} (revision {__revision__})"
+    parser.add_argument(
+        "--version", action="version", version=version, help="show version and revision, and exit"
+    )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for command in COMMANDS:
         command.add_parser(subparsers)

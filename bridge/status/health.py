@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from bridge import __version__
+from bridge import __revision__, __version__
 from bridge.control.drain import Drain
 from bridge.control.request import Output, Request
 from bridge.flow.forwarder import Forwarder
@@ -169,7 +169,8 @@ class Report:
         gauge, sources = self._metrics.gauge, self._sources
         connections = [*self._connections, *self._beside]
         window, journal = self._window, self._journal
-        self._metrics.set(m.BUILD_INFO, 1, __version__, platform.python_version())
+        python = platform.python_version()
+        self._metrics.set(m.BUILD_INFO, 1, __version__, __revision__, python)
         gauge(m.TASKS_IN_FLIGHT, lambda: {s.label: window.in_flight(s.label) for s in sources})
         gauge(m.SLOTS, lambda: {s.label: window.limit(s.label) for s in sources})
         gauge(m.LAST_POLL, lambda: {s.label: s.last_poll for s in sources})

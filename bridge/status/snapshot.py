@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bridge import __version__
+from bridge import __revision__, __version__
 from bridge.control import pauses
 from bridge.flow.forwarder import Unroutable
 from bridge.flow.poller import Poller, Source
@@ -90,6 +90,7 @@ def take(
     codes = {code: times for code, times in counts.by_label(m.DEAD_LETTERS).items() if times}
     return {
         "version": __version__,
+        "revision": __revision__,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "instance": journal.instance,

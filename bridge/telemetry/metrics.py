@@ -229,7 +229,10 @@ LOG_LINES_DROPPED = Metric(
     "Log lines dropped because standard error did not take them: its reader stands still.",
 )
 BUILD_INFO = Metric(
-    "swf_bridge_build_info", "gauge", "Always 1; the labels tell what runs.", ("version", "python")
+    "swf_bridge_build_info",
+    "gauge",
+    "Always 1; the labels tell what runs.",
+    ("version", "revision", "python"),
 )
 
 ALL: tuple[Metric, ...] = tuple(each for each in globals().values() if isinstance(each, Metric))

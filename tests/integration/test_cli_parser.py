@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bridge import __version__
+from bridge import __revision__, __version__
 from bridge.__main__ import main
 from bridge.cli import parser
 from tests.integration.cli_process import LISTS, swf_bridge
@@ -50,8 +50,8 @@ def test_help_goes_to_standard_output(command, capsys):
     assert capsys.readouterr().out.startswith("usage: " + " ".join(["swf-bridge", *command]))
 
 
-def test_the_version_is_told():
-    assert swf_bridge("--version").out == f"swf-bridge {__version__}\n"
+def test_version_and_revision_are_told():
+    assert swf_bridge("--version").out == f"swf-bridge {__version__} (revision {__revision__})\n"
 
 
 def test_help_loads_nothing_that_is_slow():

@@ -37,6 +37,25 @@ def test_nothing_of_it_names_the_folder_in_which_it_was_made(installed: Path) ->
     assert found.stdout == ""
 
 
+def test_it_tells_the_version_of_the_checkout_and_its_commit(installed: Path) -> None:
+    python = installed / "opt/swf-bridge/bin/python"
+    told = subprocess.run(
+        [python, "-I", "-m", "bridge", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    version, revision = told.split()[1], told.split()[-1].rstrip(")")
+    git = ["git", "-c", f"safe.directory={ROOT}", "rev-parse", "HEAD"]
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert commit.startswith(revision)
+    assert version in versions_of(installed)
+
+
+def versions_of(installed: Path) -> set[str]:
+    own = [
+        each for each in versions(installed / "opt/swf-bridge") if each.startswith("swf-bridge-")
+    ]
+    return {each.removeprefix("swf-bridge-") for each in own}
+
+
 def test_the_first_settings_are_the_example_and_only_root_reads_them(installed: Path) -> None:
     settings = installed / "etc/swf-bridge/bridge.env"
     assert settings.read_text() == (ROOT / "config/bridge.env.example").read_text()

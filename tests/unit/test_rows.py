@@ -38,7 +38,8 @@ HOMES = {
     "pydantic_settings": {"settings"},
 }
 
-FILES = sorted(PACKAGE.rglob("*.py"))
+GENERATED = PACKAGE / "_version.py"
+FILES = sorted(set(PACKAGE.rglob("*.py")) - {GENERATED})
 OURS = [file for file in FILES if file != PACKAGE / "__init__.py"]
 
 
