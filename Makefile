@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak fuzz examples bench cluster debian check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations
+.PHONY: help demo test faults soak fuzz examples bench cluster debian check lock install uninstall clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages
 BIN := .venv/bin
 ARGS :=
 TESTS :=
@@ -15,7 +15,7 @@ help: ## These targets
 demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back; ARGS=--stay keeps it running
 	@exec $(BIN)/python -m demo $(ARGS)
 
-test: setup-broker setup-node setup-decider setup-operations ## All tests; WORKERS=0: one at a time; TESTS=tests/unit; ARGS='-k words'
+test: setup-broker setup-node setup-decider setup-operations setup-packages ## All tests; WORKERS=0: one at a time; TESTS=tests/unit; ARGS='-k words'
 	$(PYTEST) $(TESTS) $(ARGS)
 
 bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
@@ -70,6 +70,9 @@ setup-decider:
 
 setup-operations:
 	@tools/setup operations
+
+setup-packages:
+	@tools/setup packages
 
 setup-node:
 	@tools/setup node

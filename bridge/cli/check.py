@@ -24,8 +24,7 @@ def add_parser(subparsers: Any) -> None:
         help="check the settings",
         description="Check the settings, and exit 78 with a line for each that is wrong: those of"
         " this shell, or with --service or --instance those of the service, as it sees them.",
-        epilog="Marks: ✓ holds, ✗ wrong, ! to be noted, ? not proven. Exit codes: 0, 78 where"
-        " something is wrong, 69 where a peer cannot be reached.",
+        epilog="Marks: ✓ holds, ✗ wrong, ! to be noted, ? not proven.",
     )
     parser.add_argument(
         "--connect",

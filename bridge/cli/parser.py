@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from typing import NoReturn
+import textwrap
+from typing import Any, NoReturn
 
 from bridge import __revision__, __version__
 from bridge.cli import (
@@ -20,8 +21,11 @@ from bridge.cli import (
     tasks,
     topology,
 )
+from bridge.cli.examples import USAGES
 from bridge.cli.text import printable
 
+NAME = "swf-bridge"
+WIDTH = 78
 COMMANDS = (
     run,
     check,
@@ -38,8 +42,28 @@ COMMANDS = (
 )
 
 
+class Formatter(argparse.HelpFormatter):
+    """Breaks the lines of a text that has none of its own, and leaves others as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
-    """Tells a wrong command line in the usage and one line more, and exits 64 (``sysexits.h``)."""
+    """Has examples and exit codes below its options; exits 64 where the command line is wrong.
+
+    Those of a command's own commands are of this kind too.
+    """
+
+    def __init__(self, *, prog: str, epilog: str = "", **given: Any) -> None:
+        usage = USAGES.get(prog.removeprefix(NAME).strip())
+        below = [textwrap.fill(epilog, WIDTH), str(usage or "")]
+        super().__init__(
+            prog=prog,
+            epilog="\n\n".join(filter(None, below)),
+            formatter_class=Formatter,
+            **given,
+        )
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and exit."""
@@ -50,7 +74,7 @@ class Parser(argparse.ArgumentParser):
 def build() -> Parser:
     """Make the parser of every command; each sets ``run`` to what carries it out."""
     parser = Parser(
-        prog="swf-bridge",
+        prog=NAME,
         description="Hands Amazon SWF activity tasks to RabbitMQ workers in any language and takes"
         " their answers back.",
         epilog="Settings are environment variables: swf-bridge config shows them all.",

@@ -116,6 +116,49 @@ def test_installed_again_nothing_changes_and_nothing_is_built(installed: Path) -
     settings.write_text(example)
 
 
+def copied(installed: Path, folder: Path) -> Path:
+    """What is installed, without most of the environment's packages."""
+
+    def ignore(folder: str, names: list[str]) -> list[str]:
+        return ["site-packages"] if folder.endswith("python3.11") else []
+
+    return shutil.copytree(installed, folder, symlinks=True, dirs_exist_ok=True, ignore=ignore)
+
+
+def test_units_command_and_manual_stand_where_they_are_wanted(
+    installed: Path, tmp_path: Path
+) -> None:
+    places = {"UNITS": "/usr/lib/systemd/system", "COMMANDS": "/usr/bin", "SHARE": "/usr/share"}
+    folder = copied(installed, tmp_path)
+    shutil.rmtree(folder / "usr")
+    done = staging.make("install", folder, **places)
+    assert done.returncode == 0, done.stderr
+    files = {str(path.relative_to(folder)) for path in (folder / "usr").rglob("*") if path.is_file()}
+    assert files == {
+        "usr/lib/systemd/system/swf-bridge.service",
+        "usr/lib/systemd/system/swf-bridge@.service",
+        "usr/share/bash-completion/completions/swf-bridge",
+        "usr/share/fish/vendor_completions.d/swf-bridge.fish",
+        "usr/share/man/man1/swf-bridge.1",
+        "usr/share/man/man5/swf-bridge.env.5",
+        "usr/share/zsh/site-functions/_swf-bridge",
+    }
+    assert (folder / "usr/bin/swf-bridge").readlink() == Path("/opt/swf-bridge/bin/swf-bridge")
+    assert staging.make("uninstall", folder, **places).returncode == 0
+    assert not [path for path in (folder / "usr").rglob("*") if not path.is_dir()]
+    assert staging.make("install", folder, UNITS="units").returncode != 0
+
+
+def test_install_and_uninstall_say_what_they_do(installed: Path, tmp_path: Path) -> None:
+    folder = copied(installed, tmp_path)
+    told = staging.make("install", folder).stderr
+    assert "/opt/swf-bridge is as it should be, and stays" in told
+    assert "units in /usr/local/lib/systemd/system" in told
+    told = staging.make("uninstall", folder).stderr
+    assert "taking away /opt/swf-bridge, units, command, manual and completion" in told
+    assert "/etc/swf-bridge and /var/lib/swf-bridge stay" in told
+
+
 def test_what_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "usr/local").mkdir(parents=True)
     for target in ("install", "uninstall"):
@@ -126,11 +169,7 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_uninstalled_it_leaves_settings_and_journal_alone(installed: Path, tmp_path: Path) -> None:
-    def ignore(folder: str, names: list[str]) -> list[str]:
-        return ["site-packages"] if folder.endswith("python3.11") else []
-
-    shutil.copytree(installed, tmp_path, symlinks=True, dirs_exist_ok=True, ignore=ignore)
-    assert staging.make("uninstall", tmp_path).returncode == 0
+    assert staging.make("uninstall", copied(installed, tmp_path)).returncode == 0
     left = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
     kept = {"bridge.env", "bridge.env.example", "credentials.conf.example"}
     assert left == {Path("etc/swf-bridge") / name for name in kept} | {

@@ -1,0 +1,54 @@
+"""``--help`` of every command: two examples that are accepted, and what its exit codes mean."""
+
+import argparse
+import re
+import shlex
+
+import pytest
+
+from bridge.cli import parser
+from bridge.cli.examples import USAGES
+from bridge.cli.parser import NAME, Parser
+
+# In brackets, or behind assignments: what the shell makes of the line is not ours.
+INVOKED = re.compile(rf"(?:^|[(;|&]\s*|\w=\S+ ){NAME} ([^|&;)>]*)")
+
+
+def commands(parent: Parser) -> dict[str, Parser]:
+    """Every command with its own commands, by how it is called."""
+    found = {parent.prog.removeprefix(NAME).strip(): parent}
+    for action in parent._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                found |= commands(each)
+    return found
+
+
+COMMANDS = commands(parser.build())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_two_examples_and_the_exit_codes(command):
+    usage = USAGES.get(command)
+    assert usage is not None, f"give `{command}` two examples and its codes in cli/examples.py"
+    assert len(usage.examples) >= 2
+    assert {0, 64} <= set(usage.codes)
+    told = COMMANDS[command].format_help()
+    assert told.rstrip().endswith(str(usage))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_example_is_a_command_line_that_is_accepted_and_is_of_that_command(command):
+    for _, example in USAGES[command].examples:
+        lines = [shlex.split(each) for each in INVOKED.findall(example)]
+        assert lines, f"no command in {example!r}"
+        for line in lines:
+            assert parser.build().parse_args(line).run
+            assert command.split() == line[: len(command.split())]
+
+
+def test_a_description_of_one_paragraph_is_broken_to_the_width_of_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    for command in COMMANDS.values():
+        options = command.format_help().partition("\nexamples:")[0]
+        assert max(map(len, options.splitlines())) <= 80
