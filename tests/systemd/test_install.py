@@ -133,7 +133,8 @@ def test_units_command_and_manual_stand_where_they_are_wanted(
     shutil.rmtree(folder / "usr")
     done = staging.make("install", folder, **places)
     assert done.returncode == 0, done.stderr
-    files = {str(path.relative_to(folder)) for path in (folder / "usr").rglob("*") if path.is_file()}
+    found = [path for path in (folder / "usr").rglob("*") if path.is_file()]
+    files = {str(path.relative_to(folder)) for path in found}
     assert files == {
         "usr/lib/systemd/system/swf-bridge.service",
         "usr/lib/systemd/system/swf-bridge@.service",
