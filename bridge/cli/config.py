@@ -1,10 +1,13 @@
 """``swf-bridge config``: the settings as they are in effect, and where each comes from."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from bridge.cli import client, unit
 from bridge.cli.text import say, say_json
+
+EXAMPLE = Path(__file__).parent / "share" / "bridge.env.example"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -16,12 +19,20 @@ def add_parser(subparsers: Any) -> None:
         " Passwords and keys show as ***.",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object by variable")
+    parser.add_argument(
+        "--example", action="store_true",
+        help="print every setting with its default, commented, for /etc/swf-bridge/bridge.env",
+    )  # fmt: skip
     unit.add_options(parser)
     parser.set_defaults(run=client.command(run))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the settings; wrong ones raise ``ConfigError``."""
+    if args.example:
+        for line in EXAMPLE.read_text().splitlines():
+            say(line)
+        return 0
     from bridge.settings.environment import variable  # noqa: PLC0415
     from bridge.settings.settings import Settings  # noqa: PLC0415 — slow to load
 

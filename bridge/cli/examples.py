@@ -60,8 +60,8 @@ USAGES: dict[str, Usage] = {
     "config": Usage(
         (
             ("what is set, and where", "swf-bridge config | grep -v ' default '"),
-            ("one value, for a script",
-             "swf-bridge config --json | jq -r .SWF_BRIDGE_REPLY_QUEUE.value"),
+            ("a first file of settings",
+             "(umask 077; swf-bridge config --example > /etc/swf-bridge/bridge.env)"),
         ),
         DONE | LINE | SETTINGS,
     ),
@@ -180,6 +180,13 @@ USAGES: dict[str, Usage] = {
         ),
         DONE | LINE
         | {69: "RabbitMQ cannot be reached", 78: "a setting is wrong, or RabbitMQ refuses"},
+    ),
+    "units": Usage(
+        (
+            ("a service of what pip installed", "swf-bridge units /etc/systemd/system"),
+            ("look at them first", "swf-bridge units . && cat swf-bridge.service"),
+        ),
+        DONE | LINE | {70: "they cannot be written, or could not be started"},
     ),
     "local": Usage(
         (

@@ -20,6 +20,7 @@ from bridge.cli import (
     status,
     tasks,
     topology,
+    units,
 )
 from bridge.cli.examples import USAGES
 from bridge.cli.text import printable
@@ -37,6 +38,7 @@ COMMANDS = (
     resume,
     drain,
     topology,
+    units,
     local,
     conformance,
 )

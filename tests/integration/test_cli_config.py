@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 from bridge.settings.environment import variable
 from bridge.settings.settings import Settings
@@ -35,3 +36,25 @@ def test_what_config_shows_may_be_set_again():
     again = {name: row["value"] for name, row in table.items()}
     repeated = json.loads(swf_bridge("config", "--json", **again).out)
     assert {name: row["value"] for name, row in repeated.items()} == again
+
+
+def test_the_example_is_what_stands_in_the_repository():
+    ended = swf_bridge("config", "--example")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (Path(__file__).parents[2] / "config/bridge.env.example").read_text()
+
+
+def test_config_and_topology_need_no_task_lists_but_take_no_wrong_ones():
+    shown = swf_bridge("config", SWF_BRIDGE_POLLERS="9")
+    assert (shown.code, shown.err) == (0, "")
+    assert "SWF_BRIDGE_TASK_LISTS default" in [" ".join(x.split()) for x in shown.out.splitlines()]
+    told = json.loads(swf_bridge("topology", SWF_BRIDGE_REPLY_QUEUE="ours").out)
+    assert "ours" in [queue["name"] for queue in told["queues"]]
+    for command in ("config", "topology"):
+        ended = swf_bridge(command, SWF_BRIDGE_TASK_LISTS="[]")
+        assert (ended.code, ended.err) == (78, "SWF_BRIDGE_TASK_LISTS: names no task list\n")
+
+
+def test_what_polls_needs_task_lists():
+    for command in ("run", "check"):
+        assert swf_bridge(command).err == "SWF_BRIDGE_TASK_LISTS: is not set\n"
