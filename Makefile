@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak fuzz examples bench cluster debian check lock install uninstall dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages
+.PHONY: help demo test faults soak fuzz examples bench cluster debian check lock install uninstall deb dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages
 BIN := .venv/bin
 ARGS :=
 TESTS :=
@@ -54,6 +54,9 @@ install: ## The service into PREFIX=/opt/swf-bridge, new or upgraded, with its u
 
 uninstall: ## Take it away again, but for settings and journals
 	@tools/uninstall
+
+deb: setup-packages ## dist/swf-bridge_VERSION_ARCH.deb for the Debian that this is; OUT=dist
+	@tools/deb
 
 dist: setup-python ## Wheel, source archive, bill of materials and licences, into OUT=dist
 	@tools/dist

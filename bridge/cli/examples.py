@@ -52,14 +52,14 @@ USAGES: dict[str, Usage] = {
         (
             ("the settings of this shell", "swf-bridge check"),
             ("those of the service, and whether AWS and RabbitMQ take them",
-             "(set -a; . /etc/swf-bridge/bridge.env; swf-bridge check --connect)"),
+             "swf-bridge check --service --connect"),
         ),
         {0: "nothing is wrong"} | LINE
         | {69: "a peer cannot be reached", 78: "something is wrong; marked ✗"},
     ),
     "config": Usage(
         (
-            ("what is set, and where", "swf-bridge config | grep -v ' default '"),
+            ("what is set, and where", "swf-bridge config --service | grep -v ' default '"),
             ("a first file of settings",
              "(umask 077; swf-bridge config --example > /etc/swf-bridge/bridge.env)"),
         ),

@@ -30,7 +30,7 @@ def test_a_wrong_command_line_exits_64_with_the_usage_and_one_line(args, capsys)
         main(args)
     assert ended.value.code == 64
     out, err = capsys.readouterr()
-    usage, problem = err.splitlines()
+    usage, *_, problem = err.splitlines()
     assert out == ""
     assert usage.startswith("usage: swf-bridge")
     assert problem.startswith("swf-bridge")

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs in the new namespaces of a box (box.py): builds its root, and becomes its systemd.
 # BOX_ROOT: an empty folder · BOX_VAR: a folder on a disk · BOX_ETC: a folder that is copied over
-# /etc, or nothing · BOX_BINDS: "here:there here:there", read-only
+# /etc, or nothing · BOX_BINDS: "here:there here:there", read-only · BOX_USR: a folder on a disk that
+# takes what is written to /usr, so that apt may install; or nothing, and /usr is read-only
 set -euo pipefail
 mount --make-rprivate /
 mount -t tmpfs -o mode=755,size=512m box "$BOX_ROOT"
@@ -10,8 +11,13 @@ mkdir -p usr etc var run tmp proc sys dev opt srv root home old
 chmod 700 root
 for name in bin sbin lib lib64; do [ ! -e "/usr/$name" ] || ln -s "usr/$name" "$name"; done
 
-mount --rbind /usr usr
-mount -o remount,bind,ro usr
+if [ -n "$BOX_USR" ]; then
+    mkdir -p "$BOX_USR/written" "$BOX_USR/work"
+    mount -t overlay usr -o "lowerdir=/usr,upperdir=$BOX_USR/written,workdir=$BOX_USR/work" usr
+else
+    mount --rbind /usr usr
+    mount -o remount,bind,ro usr
+fi
 mount --bind "$BOX_VAR" var  # no tmpfs: systemd-creds keeps its key on a disk only
 mkdir -p var/tmp var/lib var/log/journal
 chmod 1777 tmp var/tmp
@@ -47,6 +53,16 @@ nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin
 PASSWD
 printf '%s\n' root:x:0: daemon:x:1: adm:x:4: tty:x:5: utmp:x:43: nogroup:x:65534: \
     systemd-journal:x:102: >etc/group
+if [ -n "$BOX_USR" ]; then  # packages have users of their own
+    cp /etc/passwd /etc/group etc/
+    cp -a /var/lib/dpkg var/lib/
+    rm -f var/lib/dpkg/lock* usr/sbin/policy-rc.d
+    mkdir -p etc/apt/apt.conf.d etc/apt/sources.list.d etc/apt/preferences.d etc/dpkg var/log/apt \
+        var/lib/apt/lists/partial var/cache/apt/archives/partial
+    touch etc/apt/sources.list
+    [ ! -e /etc/manpath.config ] || cp /etc/manpath.config etc/
+    echo 'APT::Sandbox::User "root";' >etc/apt/apt.conf.d/box
+fi
 printf '%s\n' 'passwd: files systemd' 'group: files systemd' 'hosts: files dns' >etc/nsswitch.conf
 printf '%s\n' '127.0.0.1 localhost' '::1 localhost' >etc/hosts
 echo box >etc/hostname

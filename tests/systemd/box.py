@@ -35,11 +35,19 @@ class Box:
     """One booted systemd; `with Box() as box:`.
 
     `binds` maps folders here to where they stand in the box, read-only; `etc` is copied to /etc.
+    With `packages` it has the packages of this machine, and apt may install and remove some.
     """
 
-    def __init__(self, binds: Mapping[Path, str] | None = None, etc: Path | None = None) -> None:
+    def __init__(
+        self,
+        binds: Mapping[Path, str] | None = None,
+        etc: Path | None = None,
+        *,
+        packages: bool = False,
+    ) -> None:
         self._binds = dict(binds or {})
         self._etc = etc
+        self._packages = packages
         self._unshare: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
@@ -151,6 +159,7 @@ class Box:
             "BOX_ROOT": str(self._folder / "root"),
             "BOX_VAR": str(self._folder / "var"),
             "BOX_ETC": str(self._etc or ""),
+            "BOX_USR": str(self._folder / "usr") if self._packages else "",
             "BOX_BINDS": " ".join(binds),
         }
 
