@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak fuzz examples bench cluster debian check lock install uninstall deb dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages
+.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages
 BIN := .venv/bin
 ARGS :=
 TESTS :=
@@ -27,6 +27,9 @@ faults: setup-broker ## Faults under load for MINUTES=5, SEED=…; KILLS=100 BRO
 
 soak: setup-broker ## A load for MINUTES=10: memory, threads, descriptors and disk must stay flat
 	$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+hostile: setup-broker ## Attacks with a worker's own login, and what good work beside each sees; ARGS='--only NAME'
+	$(BIN)/python -m tests.hostile $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: setup-python ## CASES=1000000 of replies and properties, decoded and sent on, in process
 	$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES)) $(ARGS)

@@ -4,7 +4,6 @@ Bridge and worker have the permissions that the operations page gives them, and 
 """
 
 import json
-import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,28 +12,13 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker
 
 from bridge.local import LocalSwf
-from tests.acceptance.harness import ROOT, Bridge, Start
+from tests.acceptance.harness import Bridge, Start
 from tests.brokers import Vhost
+from tests.documented import documented, documented_topics
 from tests.processes import until
 from tests.worker import DEAD, REPLIES, Taken, Worker
 
 PASSWORD = "of-somebody"
-
-
-def documented(user: str) -> dict[str, str]:
-    """The permissions of the operations page, as `rabbitmqctl set_permissions` has them."""
-    page = (ROOT / "docs/operations.md").read_text().splitlines()
-    given = [shlex.split(line) for line in page if line.startswith("rabbitmqctl set_permissions")]
-    (line,) = [each for each in given if user in each]
-    return dict(zip(("configure", "write", "read"), line[5:], strict=True))
-
-
-def documented_topics(user: str) -> tuple[str, str, str]:
-    """Exchange, write and read of the page's `rabbitmqctl set_topic_permissions`."""
-    page = (ROOT / "docs/operations.md").read_text().splitlines()
-    given = [shlex.split(each) for each in page if each.startswith("rabbitmqctl set_topic")]
-    ((exchange, write, read),) = [line[5:] for line in given if line[4] == user]
-    return exchange, write, read
 
 
 @pytest.fixture
