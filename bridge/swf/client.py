@@ -15,6 +15,7 @@ from bridge.swf import history
 from bridge.swf.aws import Aws
 from bridge.swf.boto import Boto3
 from bridge.swf.clock import SwfClock
+from bridge.swf.codes import known_code
 from bridge.swf.errors import TOKEN, NotTaken
 from bridge.swf.history import Look
 from bridge.swf.runner import Answer, Call, Caller, Line, complete
@@ -158,7 +159,7 @@ class Calls:
             self._clock.note(_date(answer))
             return answer
         except Exception as error:
-            code = getattr(error, "code", type(error).__name__)
+            code = known_code(error)
             raise
         finally:
             self._observe(operation, code, time.monotonic() - started)

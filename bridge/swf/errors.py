@@ -47,6 +47,8 @@ _FOR_NOW = NOT_LET_IN | {
     "ThrottledException",
     "TooManyRequestsException",
 }
+CODES = _NOT_PERMITTED | _FOR_NOW
+"""Those of which it is known what to do about them."""
 
 
 TOKEN = "taskToken"  # noqa: S105 - the name of a field

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from bridge.swf.codes import OTHER
 from bridge.task import Deadline, Timeouts
 
+_TIMEOUTS = {"SCHEDULE_TO_START", "SCHEDULE_TO_CLOSE", "START_TO_CLOSE", "HEARTBEAT"}
 _CLOSE_EVENTS = {
     "ActivityTaskCanceled": "canceled",
     "ActivityTaskCompleted": "completed",
@@ -89,7 +91,9 @@ def _closes(event: Event, started_event_id: int) -> str | None:
     if attributes.get("startedEventId") != started_event_id:
         return None
     timeout = attributes.get("timeoutType")
-    return f"{how} ({timeout})" if timeout else how
+    if not timeout:
+        return how
+    return f"{how} ({timeout if timeout in _TIMEOUTS else OTHER})"
 
 
 def _attributes(event: Event) -> Mapping[str, Any]:

@@ -149,11 +149,11 @@ def _event(record: logging.LogRecord) -> str:
         message = record.getMessage()
     except Exception:  # noqa: BLE001 — a foreign library's arguments that do not fit its message
         message = str(record.msg)
-    return _printable(str(_cut(redact(message))))
+    return printable(str(_cut(redact(message))))
 
 
 def _pairs(fields: Mapping[str, object]) -> str:
-    return " ".join(f"{_printable(key)}={_shown(value)}" for key, value in fields.items())
+    return " ".join(f"{printable(key)}={_shown(value)}" for key, value in fields.items())
 
 
 def _shown(value: object) -> str:
@@ -164,7 +164,7 @@ def _shown(value: object) -> str:
     return _encode(value)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Escape line ends and control characters: names in SWF may hold any, and forge lines."""
     return text if text.isprintable() else json.dumps(text)[1:-1]
 
@@ -179,7 +179,7 @@ def _exception(record: logging.LogRecord) -> list[str]:
     if not record.exc_info or record.exc_info[1] is None:
         return []
     text = redact("".join(traceback.format_exception(record.exc_info[1])))
-    return [_printable(line) if not line.isprintable() else line for line in text.splitlines()]
+    return [printable(line) if not line.isprintable() else line for line in text.splitlines()]
 
 
 def _catch_uncaught() -> None:

@@ -4,8 +4,13 @@ import os
 import socket
 from collections.abc import MutableMapping
 
+from bridge.telemetry.logs import printable
+from bridge.telemetry.redact import redact
+
 SEND_TIMEOUT = 1.0
 """Seconds for which a notification may wait for a manager that does not read its socket."""
+STATUS_LONGEST = 1000
+"""Characters of a status that are sent: systemd reads no more than 4,096 bytes of a message."""
 
 
 class Notifier:
@@ -40,8 +45,9 @@ class Notifier:
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """Show one line in ``systemctl status``."""
-        self._send("STATUS=" + " ".join(text.split()))
+        """Show one line in ``systemctl status``; it holds what peers say, as a log line does."""
+        line = printable(" ".join(redact(text).split()))
+        self._send(f"STATUS={line[:STATUS_LONGEST]}")
 
     def watchdog(self) -> None:
         """Say that every thread has moved within its own deadline: never call this from a timer."""

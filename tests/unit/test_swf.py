@@ -493,6 +493,36 @@ def test_the_time_to_read_an_error_grows_with_its_length_alone():
     assert min(seconds(3_200_000) for _ in range(3)) < 64 * max(short, 0.002)
 
 
+@pytest.mark.parametrize("way", ["boto3", "curl"])
+def test_codes_that_no_service_has_are_observed_as_other(garbage, way):
+    if way == "curl":
+        pytest.importorskip("pycurl")
+    seen = set()
+    with aws(f"http://127.0.0.1:{garbage.server_port}"):
+        swf = a_swf(way, observe=lambda operation, code, seconds: seen.add(code))
+    for number in range(50):
+        code = f"Fault{number}\ud800"
+        garbage.answer = (400, json.dumps({"__type": f"swf#{code}", "message": "m"}).encode())
+        with pytest.raises(Unavailable):
+            swf.poll(*LABEL)
+    for known in ("ThrottlingException", "ValidationException", "UnknownResourceFault"):
+        garbage.answer = (400, json.dumps({"__type": f"swf#{known}"}).encode())
+        with pytest.raises(Unavailable):
+            swf.poll(*LABEL)
+    garbage.answer = (503, b"<html>")
+    with pytest.raises(Unavailable):
+        swf.poll(*LABEL)
+    assert seen == {"other", "ThrottlingException", "ValidationException", "TaskClosed", "503"}
+
+
+def test_a_clock_that_swf_does_not_have_closes_a_task_as_other(over_garbage, garbage):
+    attributes = {"startedEventId": 3, "timeoutType": "\ud800" * 50}
+    event = {"eventId": 4, "eventType": "ActivityTaskTimedOut"}
+    event["activityTaskTimedOutEventAttributes"] = attributes
+    garbage.answer = (200, json.dumps({"events": [event]}).encode())
+    assert over_garbage.look(a_task(started_event_id=3)).closed == "timed out (other)"
+
+
 def test_nobody_there_is_unavailable(swf):
     with a_server() as server:
         port = server.server_port

@@ -56,7 +56,24 @@ def test_a_manager_that_cannot_be_told_is_no_reason_to_stop(address):
 def test_a_status_with_a_lone_surrogate_is_still_sent(manager):
     sock, address = manager
     Notifier(address).status("queue \ud800")
-    assert sock.recv(4096) == b"STATUS=queue ?"
+    assert sock.recv(4096) == b"STATUS=queue \\ud800"
+
+
+def test_a_status_is_redacted_and_escaped_as_a_log_line_is(manager):
+    sock, address = manager
+    token = "AAAAKgAAAAIAAAAAAAAAA" + "aB3" * 40
+    said = f"answers: Value '{token}' at 'taskToken': \x1b[2J \u202etxt \nWATCHDOG=1 {token}"
+    Notifier(address).status(said)
+    told = sock.recv(4096).decode()
+    assert token[:30] not in told
+    assert told.isprintable()
+    assert told.startswith("STATUS=answers: Value '[redacted]' at 'taskToken'")
+
+
+def test_a_status_fits_into_what_systemd_reads_of_a_message(manager):
+    sock, address = manager
+    Notifier(address).status("\U0001d11e\x1b" * 5000)
+    assert len(sock.recv(100_000)) < 4096
 
 
 def test_a_manager_that_does_not_read_holds_nobody_up_for_long(manager, monkeypatch):
