@@ -1,7 +1,8 @@
 """The interface of our own, JSON over HTTP under /local/: submit, cancel, look, wait, break.
 
 `POST /local/VERB` takes a JSON object; the verbs that only read take GET with the same members
-in the query too. Errors are `{"error": "a sentence"}` with status 400 or 404.
+in the query too. Errors are `{"error": "a sentence"}` with status 400 or 404, and with 403, 415 or
+421 for what a web page of another site may have sent.
 """
 
 import json

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from bridge.bounds import decode_json
 from bridge.local.control import Control, ControlError, Json
 
+_HEADERS = {"Content-Type": "application/json"}
+
 
 class LocalClient(Control):
     """Talks to `endpoint`, `http://HOST:PORT`; a thread keeps one connection of its own.
@@ -33,7 +35,7 @@ class LocalClient(Control):
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
         try:
-            connection.request("POST", f"/local/{verb}", wanted)
+            connection.request("POST", f"/local/{verb}", wanted, _HEADERS)
             response = connection.getresponse()
             status, answer = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bridge.bounds import decode_json
 from bridge.local.admin import Admin
+from bridge.local.browsers import JSON, refusal
 from bridge.local.errors import SwfError
 from bridge.local.faults import SPOILS, Call, Fault, Faults
 from bridge.local.ledger import Ledger
@@ -31,9 +32,18 @@ class Front:
 
     def serve(self, request: Request, reply: Reply) -> None:
         """Answer a request, now or later."""
-        if request.path == "/local" or request.path.startswith("/local/"):
+        ours = request.path == "/local" or request.path.startswith("/local/")
+        wants_json = ours and request.method == "POST"
+        status, why = refusal(request.headers, wants_json=wants_json)
+        if status:
+            reply.send(status, json.dumps({"error": why}).encode(), JSON)
+        elif ours:
             self.admin.serve(request, reply)
-            return
+        else:
+            self._begin(request, reply)
+
+    def _begin(self, request: Request, reply: Reply) -> None:
+        """A call of SWF's."""
         operation = request.target.rpartition(".")[2]
         try:
             members = decode_json(request.body or b"{}")

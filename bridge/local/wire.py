@@ -7,7 +7,7 @@ knows the five headers that matter. Each answer is one write on a socket without
 import asyncio
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -23,6 +23,8 @@ class Request(NamedTuple):
     path: str
     target: str
     body: bytes
+    headers: Mapping[str, str]
+    """By their names in lower case."""
 
 
 class Reply:
@@ -145,7 +147,7 @@ class Connection(asyncio.Protocol):
         keep = version != "HTTP/1.0" and headers.get("connection", "").lower() != "close"
         self._pending = reply = Reply(self, keep=keep)
         target = headers.get("x-amz-target", "")
-        self._serve(Request(method, path, target, body), reply)
+        self._serve(Request(method, path, target, body, headers), reply)
         return True
 
     def _continue(self, headers: dict[str, str]) -> None:
