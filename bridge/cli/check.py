@@ -3,7 +3,7 @@
 import argparse
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             say(f"! {line}")
         return code
     settings = Settings.load()
+    _check_authorities(os.environ)
     region = Aws().make_client().meta.region_name
     worst = 0
     for mark, line in [*_findings(settings), ("✓", f"region: {region}")]:
@@ -71,6 +72,8 @@ def _connect(settings: "Settings") -> int:
 
 def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
     """Yield marks and lines: ✓ holds, ✗ wrong, ! to be noted."""
+    from bridge.settings.concerns import concerns  # noqa: PLC0415 — slow to load
+
     sources, shown = settings.sources(), settings.shown()
     count = sum(source != "default" for source in sources.values())
     yield "✓", f"settings: {count} given, {len(sources) - count} by default"
@@ -84,7 +87,7 @@ def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
     for path in (settings.journal, settings.control):
         if not _may_be_written(path):
             yield "✗", f"{path} cannot be written by this user"
-    for line in _exposures():
+    for line in (*concerns(settings, os.environ), *_exposures()):
         yield "!", line
 
 
@@ -98,6 +101,20 @@ def _may_be_written(path: Path) -> bool:
 def _exposures() -> Iterator[str]:
     for path in exposed(FOLDER):
         yield f"{path} can be read by others than its owner: chmod go= {path}"
+
+
+def _check_authorities(environ: Mapping[str, str]) -> None:
+    """The file by which AWS is verified; without it no call succeeds. Raises ConfigError."""
+    from bridge.errors import ConfigError  # noqa: PLC0415 — as its neighbour
+    from bridge.settings import files  # noqa: PLC0415 — slow to load
+
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        if path := environ.get(name):
+            try:
+                files.readable(Path(path))
+            except ValueError as error:
+                raise ConfigError([f"{name}: {error}"]) from None
+            return
 
 
 def exposed(folder: Path) -> list[Path]:

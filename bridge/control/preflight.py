@@ -25,6 +25,7 @@ from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.permissions import Probe, probes
 from bridge.rabbitmq.setup import Missing, Step
 from bridge.rabbitmq.topology import Binding, Item, Topology
+from bridge.settings.concerns import endpoint_concern
 from bridge.settings.settings import Settings
 from bridge.swf.aws import Aws
 from bridge.swf.boto import Boto3
@@ -77,6 +78,8 @@ def _look_at_swf(settings: Settings) -> Iterator[Result]:
     aws = Aws()
     caller = Boto3(pollers=1, responders=1, read_timeout=settings.read_timeout, aws=aws)
     yield Result(Mark.HOLDS, f"SWF: {caller.endpoint} in region {caller.region}")
+    if concern := endpoint_concern(caller.endpoint):
+        yield Result(Mark.NOTE, f"SWF: {concern}")
     account = "*"
     try:
         arn = aws.who()

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from bridge.settings.names import NOTICE_QUEUES, NOTICES
+
 if TYPE_CHECKING:
     from bridge.settings.settings import Settings
 
@@ -13,9 +15,6 @@ DELIVERY_LIMIT = 1_000_000
 
 NOTICES_EXPIRE = 24 * 60 * 60 * 1000
 """Milliseconds after which the notice queue of an instance that is gone is deleted."""
-
-NOTICE_QUEUES = "swf.bridge."
-"""How the names of the instances' notice queues begin."""
 
 QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
 
@@ -83,7 +82,7 @@ class Topology:
     @property
     def notice_exchange(self) -> str:
         """Fans notices out to the instances that share the reply queue, and to no others."""
-        return f"{self.reply_queue}.notices"
+        return f"{self.reply_queue}{NOTICES}"
 
     @property
     def notice_queue(self) -> str:

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.errors import ConfigError
-from bridge.settings import files, validators
+from bridge.settings import files, names, validators
 from bridge.settings.amqp_urls import AmqpUrls
 from bridge.settings.environment import PREFIX, Found, read, sentence, variable
 from bridge.settings.validators import HttpAddress
@@ -52,7 +52,7 @@ class TaskList(BaseModel):
     domain: SwfName
     pollers: Annotated[Pollers, Field(strict=True)]
     max_in_flight: Annotated[MaxInFlight, Field(strict=True)]
-    queue: AmqpName | None = None
+    queue: Annotated[AmqpName, AfterValidator(names.worker_queue)] | None = None
     keepalive: Keepalive
     deadlines: Deadlines
 
@@ -298,19 +298,10 @@ class Settings(BaseSettings):
             raise ValueError("must not begin with amq., which RabbitMQ keeps for itself")
         return name
 
-    @field_validator("dead_letter_queue", "cancel_exchange", "undeliverable")
+    @field_validator(*names.QUEUES, *names.EXCHANGES[:2])
     @classmethod
     def _apart(cls, name: str, info: ValidationInfo) -> str:
-        # A reply must not be taken for a dead letter, nor a task for a notice.
-        rivals = {
-            "dead_letter_queue": ("reply_queue",),
-            "cancel_exchange": ("exchange",),
-            "undeliverable": ("reply_queue", "dead_letter_queue", "exchange", "cancel_exchange"),
-        }[info.field_name or ""]
-        for rival in rivals:
-            if info.data.get(rival) == name:
-                raise ValueError(f"must differ from {variable(rival)}")
-        return name
+        return names.apart(info.field_name or "", name, info.data)
 
     @field_validator("http", mode="before")
     @classmethod

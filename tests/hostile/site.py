@@ -147,17 +147,19 @@ class Site:
             self.swf.submit("Greeter.say", "1.0", task_list="attacked")
         return [self.attacker.take().json["taskToken"] for _ in range(count)]
 
-    def operator(self, *command: str, seconds: float = 30.0) -> "subprocess.CompletedProcess[str]":
-        """What an operator's command does meanwhile."""
-        return subprocess.run(
-            [sys.executable, "-m", "bridge", *command],
-            env=self.daemon.environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+    def operator(self, *command: str, seconds: float = 10.0) -> None:
+        """An operator's command meanwhile; AssertionError where it fails or is slow."""
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "bridge", *command],
+                env=self.daemon.environment,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{' '.join(command)} takes over {seconds:.0f} s") from None
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr[-300:]!r}"
 
     def channel(self) -> Any:
         """A channel of an administrator's, to set the stage with."""

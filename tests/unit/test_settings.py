@@ -11,6 +11,8 @@ from tests.unit.settings_given import GOOD, load, problems
 POLLERS = "must be a whole number from 1 to 1000"
 KEEPALIVE = "must be off or a number from 1 to 31536000"
 RABBITMQS = "must not begin with amq., which RabbitMQ keeps for itself"
+NOTICE_QUEUE = "must not begin with swf.bridge., as queues of the bridge's own do"
+WITH = "with .notices, which the bridge calls an exchange of its own"
 ADDRESS = "must be host:port, [IPv6 address]:port or off"
 DSN = "must be http(s)://KEY@HOST/PROJECT, PROJECT being a number"
 
@@ -21,6 +23,28 @@ def lists(*entries, **given):
 
 def list_problems(*entries, **given):
     return problems(TASK_LISTS=json.dumps(entries), **given)
+
+
+def test_the_exchange_of_tasks_is_not_that_of_notices():
+    assert problems(EXCHANGE="r.notices", REPLY_QUEUE="r") == [
+        "SWF_BRIDGE_REPLY_QUEUE: clashes with .notices, which the bridge calls an exchange of its"
+        " own"
+    ]
+
+
+@pytest.mark.parametrize("queue", ["swf.replies", "swf.replies.dead", "swf.undeliverable"])
+def test_a_list_is_not_polled_on_demand_of_a_queue_of_the_bridge(queue):
+    lists = json.dumps([{"name": "a", "queue": queue}])
+    (problem,) = problems(TASK_LISTS=lists)
+    assert problem.endswith(": must differ from the queues in SWF_BRIDGE_TASK_LISTS")
+    (problem,) = problems(TASK_LISTS='[{"name": "a", "queue": "swf.bridge.x"}]')
+    assert "must not begin with swf.bridge." in problem
+
+
+def test_addresses_are_all_of_tls_or_none_of_them():
+    (problem,) = problems(AMQP_URL="amqps://u:hunter2@a/v,amqp://u:hunter2@b/v")
+    assert problem.startswith("SWF_BRIDGE_AMQP_URL: must not mix amqps:// with amqp://")
+    assert "hunter2" not in problem
 
 
 def test_everything_but_the_task_lists_has_the_default_that_the_contract_names(tmp_path):
@@ -242,6 +266,11 @@ def test_a_number_has_two_borders(name, low, high):
         ("CANCEL_EXCHANGE", "swf.activities", "must differ from SWF_BRIDGE_EXCHANGE"),
         ("UNDELIVERABLE", "swf.replies", "must differ from SWF_BRIDGE_REPLY_QUEUE"),
         ("UNDELIVERABLE", "swf.activities", "must differ from SWF_BRIDGE_EXCHANGE"),
+        ("REPLY_QUEUE", "swf.bridge.x", NOTICE_QUEUE),
+        ("DEAD_LETTER_QUEUE", "swf.bridge.quorum.1", NOTICE_QUEUE),
+        ("UNDELIVERABLE", "swf.bridge.", NOTICE_QUEUE),
+        ("CANCEL_EXCHANGE", "swf.replies.notices", f"clashes with SWF_BRIDGE_REPLY_QUEUE {WITH}"),
+        ("UNDELIVERABLE", "swf.replies.notices", f"clashes with SWF_BRIDGE_REPLY_QUEUE {WITH}"),
         ("HTTP", "9464", ADDRESS),
         ("HTTP", "localhost:65536", ADDRESS),
         ("HTTP", "::1:9464", ADDRESS),

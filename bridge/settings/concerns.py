@@ -1,0 +1,50 @@
+"""What works, and may not be meant: what goes over a network in the clear, or is open to it."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from bridge.settings.environment import variable
+from bridge.settings.settings import Settings
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_SWF", "AWS_ENDPOINT_URL")
+
+
+def concerns(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each, which begins with the name of a variable and holds no secret."""
+    plain = [urlsplit(url) for url in settings.amqp_urls if url.startswith("amqp:")]
+    for host in dict.fromkeys(each.hostname or "" for each in plain):
+        if not is_loopback(host):
+            yield (
+                f"{variable('amqp_url')}: the password and every task go to {host} in the clear;"
+                " amqps:// has TLS"
+            )
+    for name in _ENDPOINTS:
+        if concern := endpoint_concern(environ.get(name, "")):
+            yield f"{name}: {concern}"
+    if settings.http is not None and not is_loopback(settings.http.host):
+        yield (
+            f"{variable('http')}: the page has no login; whoever reaches {settings.http} reads"
+            " names, counts and errors"
+        )
+
+
+def endpoint_concern(url: str) -> str:
+    """Why an endpoint of SWF should not be used as it is; nothing where it may."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+    if url.lower().startswith("http:") and not is_loopback(host):
+        return f"tokens, inputs and results go to {host} in the clear; https:// has TLS"
+    return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the name or address is this machine for certain."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
