@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigError, PartFailed
+from bridge.journal.owner import check_owner
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ SETTLED_KEPT = 20_000
 """So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
 FORGET_SETTLED = f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settled) - {SETTLED_KEPT}"  # noqa: S608
 BUSY_TIMEOUT = 5.0
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Write:
@@ -80,8 +82,9 @@ class Write:
 class JournalFile:
     """The file, held by this process until ``close``; for one thread at a time.
 
-    Raises ConfigError for a path that cannot work or a newer version, PartFailed for a disk that
-    does not take it and where another process holds it for over ``lock_timeout`` seconds.
+    Raises ConfigError for a path that cannot work, files that are another user's or links, and a
+    newer version; PartFailed for a disk that does not take it and where another process holds it
+    for over ``lock_timeout`` seconds.
 
     What is removed, moved or replaced under its name stays open here, with all that is in it, until
     ``make_anew``: SQLite would go on as if nothing had happened, and the next start find nothing.
@@ -89,6 +92,7 @@ class JournalFile:
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
         self.path = path
+        check_owner((*_files(path), _lock_name(path)))
         self._lock = _lock_file(path, lock_timeout)
         try:
             self._db = _open_database(path)
@@ -228,7 +232,7 @@ def _lock_file(path: Path, timeout: float) -> int:
     Raises PartFailed where another process holds it for over ``timeout`` seconds.
     """
     try:
-        lock = os.open(_lock_name(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(_lock_name(path), _FLAGS, 0o600)
     except OSError as error:
         raise _unusable(path, error) from None
     deadline = time.monotonic() + timeout
@@ -274,7 +278,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, _FLAGS, 0o600))
         path.chmod(0o600)
     except OSError as error:
         raise _unusable(path, error) from None

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from bridge.rabbitmq.topology import NOTICE_QUEUES, Topology
+from bridge.rabbitmq.topology import Topology
+from bridge.settings.names import NOTICE_QUEUES
 
 _DENIED, _REFUSALS = 403, (403, 404, 406)
 _NOBODYS = "swf-bridge.check"
