@@ -31,8 +31,13 @@ from bridge.task import (
 APP_ID = "swf-bridge"
 JSON = "application/json"
 TASK_TYPE = "swf.activity-task.v1"
+_TASK_TYPES = "swf.activity-task."
 HEARTBEAT_TYPE = "swf.heartbeat-answer.v1"
 CANCELLATION_TYPE = "swf.cancellation.v1"
+_WORDS = {"taskToken", "open", "cancelRequested"}
+"""The fields of an answer to a heartbeat, and of a notice of a cancel."""
+_LONGEST_WORD = 16_384
+"""Bytes of one of these: a token of 1,024 characters, all of them escaped, takes half of it."""
 PERSISTENT = 2
 
 TOKEN_HEADER = "swf-task-token"  # noqa: S105 - the name of a header
@@ -274,6 +279,24 @@ def deadline_of(headers: Mapping[str, Any]) -> float | None:
     """When SWF gives up the task of a message, in seconds by SWF's clock, where it says so."""
     told = headers.get(DEADLINE_HEADER)
     return told / 1000 if isinstance(told, int) and not isinstance(told, bool) else None
+
+
+def names_no_task(body: bytes, properties: Mapping[str, Any]) -> bool:
+    """Whether a message is another word of a bridge's, of this or any other instance.
+
+    An answer to a heartbeat or a notice of a cancel holds a token, and may be dead-lettered too, or
+    be sent where task messages are: its task is failed for none of that.
+    """
+    kind = properties.get("type")
+    if isinstance(kind, str) and kind and properties.get("app_id") == APP_ID:
+        return not kind.startswith(_TASK_TYPES)
+    if len(body) > _LONGEST_WORD:
+        return False
+    try:
+        fields = decode_json(body, size=len(body))
+    except ValueError:
+        return False
+    return isinstance(fields, dict) and "cancelRequested" in fields and not fields.keys() - _WORDS
 
 
 def why_dead_lettered(headers: Mapping[str, Any]) -> str:

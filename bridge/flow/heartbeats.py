@@ -11,9 +11,10 @@ from functools import partial
 
 from bridge.conversation import Conversation
 from bridge.errors import BadReply, PartFailed, TaskClosed, Unavailable
+from bridge.flow.answers import Answers
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.merge import MERGE, Answer, Asked, Beats, Merge, asked
-from bridge.flow.peers import Peers, log_unsent
+from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement
 from bridge.flow.timer import Timer
 from bridge.message import heartbeat_answer
@@ -27,7 +28,6 @@ from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
 from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
-from bridge.telemetry.repeated import Repeated
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,9 @@ class Heartbeats:
         self._peers = peers
         self._settlement = settlement
         self._keepalive = keepalive
-        self._publisher = publisher
+        self._to_workers = Answers(publisher, topology)
         self._metrics = metrics
         self._timer = timer
-        self._topology = topology
-        self._not_answered = Repeated(log, "heartbeat.not_answered")
 
     def __repr__(self) -> str:
         return f"<Heartbeats {self._merge}>"
@@ -182,10 +180,6 @@ class Heartbeats:
         if not asked.reply_to:
             return
         try:
-            if self._topology.is_ours(asked.reply_to):
-                of = {"task": task_id(asked.token), "queue": asked.reply_to}
-                self._not_answered.tell((asked.reply_to,), **of)
-                return
             message = heartbeat_answer(
                 asked.token,
                 asked.reply_to,
@@ -193,6 +187,6 @@ class Heartbeats:
                 is_open=answer.is_open,
                 cancel_requested=answer.cancel,
             )
-            self._publisher.publish(message, log_unsent)
+            self._to_workers.publish(message, task_id(asked.token))
         except Exception as error:  # noqa: BLE001 - told
             self._settlement.unexpected(error, task_id(asked.token))

@@ -19,7 +19,13 @@ from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
-from bridge.message import deadline_of, decode_reply, decode_undeliverable, is_expired
+from bridge.message import (
+    deadline_of,
+    decode_reply,
+    decode_undeliverable,
+    is_expired,
+    names_no_task,
+)
 from bridge.rabbitmq.delivery import Ack, Delivery, Outcome, Settled, put_off
 from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.topology import Topology
@@ -137,6 +143,9 @@ class Responder:
 
     async def _take(self, delivery: Delivery) -> Settled:
         undeliverable = delivery.queue == self._topology.undeliverable
+        if undeliverable and names_no_task(delivery.body, delivery.properties):
+            log.info("undeliverable.no_task", extra={"type": str(delivery.properties.get("type"))})
+            return [(delivery, Ack())]
         decode = decode_undeliverable if undeliverable else decode_reply
         try:
             reply = decode(delivery.body, delivery.properties["headers"])

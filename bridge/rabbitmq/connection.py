@@ -98,6 +98,9 @@ class Connection(ABC):
         """The bytes that RabbitMQ has sent in this life."""
         self._silent = 0
         """Ticks since that number last rose."""
+        self._over_a_message = False
+        """Whether the last life ended over a message of ours, and not for the want of a peer: one
+        such message costs two lives at most, so there is nothing to wait for."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'ready' if self.ready.is_set() else self.outage.error}>"
@@ -151,7 +154,7 @@ class Connection(ABC):
             why = cause(self._error) if self._error else "connection closed"
             self.turned_away = self._error is not None and turned_away(self._error)
             self.outage.begin(why, address=address.shown)
-            if self._addresses.tried_all:
+            if self._addresses.tried_all and not self._over_a_message:
                 self._pause(self._backoff.next())
             self._lives += 1
 
@@ -160,6 +163,7 @@ class Connection(ABC):
         pika_tables.install()
         self._error = self._channel = self._connection = None
         self._heard = self._silent = 0
+        self._over_a_message = False
         self._stands = False
         self._woken = False
         loop = self._loop = IOLoop()

@@ -244,6 +244,7 @@ class Publisher(Connection):
         self._bytes = 0
         self._attempts.clear()
         closed = closed_over(error)
+        self._over_a_message = bool(closed and suspects)
         # A connection also ends for reasons of RabbitMQ's own: who is to blame shows alone.
         proven = isinstance(error, ChannelClosedByBroker) or all(item.alone for item in suspects)
         if closed and proven and len(suspects) == 1 and not self._is_mended(error, suspects[0]):

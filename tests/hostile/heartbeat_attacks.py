@@ -1,10 +1,12 @@
 """Attacks by heartbeats, and by where their answers are wanted."""
 
+import base64
+import time
 from typing import TYPE_CHECKING
 
 import pika
 
-from .registry import attack
+from .registry import PROMISE, attack
 
 if TYPE_CHECKING:
     from .site import Site
@@ -12,14 +14,33 @@ if TYPE_CHECKING:
 
 @attack(quick=True)
 def answers_to_an_address_that_closes_the_connection(site: "Site") -> None:
-    """A heartbeat a second wants its answer at a forged direct reply-to, over which RabbitMQ
-    closes the connection of who publishes there.
+    """Heartbeats want their answers at forged direct reply-tos, over which RabbitMQ closes the
+    connection; a good one beside them is answered within 2 s.
     """
-    (token,) = site.tokens()
-    forged = pika.BasicProperties(reply_to="amq.rabbitmq.reply-to.a.b")
+    forging, good = site.tokens(2)
+    answers = "answers of greeter"
+    channel = site.channel()
+    channel.queue_declare(answers)
     while site.attacking(every=1.0):
-        site.attacker.send({"taskToken": token, "status": "heartbeat"}, forged)
+        began = time.monotonic()
+        for number in range(20):
+            address = "amq.rabbitmq.reply-to.a.b" if number % 2 else forged_reply_to(site)
+            forged = pika.BasicProperties(reply_to=address)
+            site.attacker.send({"taskToken": forging, "status": "heartbeat"}, forged)
+        wanted = pika.BasicProperties(reply_to=answers)
+        site.attacker.send({"taskToken": good, "status": "heartbeat"}, wanted)
         site.attacker.settle()
+        while channel.basic_get(answers, auto_ack=True)[0] is None:
+            took = time.monotonic() - began
+            assert took < PROMISE, f"a good heartbeat is not answered in {took:.1f} s"
+            time.sleep(0.02)
+
+
+def forged_reply_to(site: "Site") -> str:
+    """As RabbitMQ writes them, for a node that there is not."""
+    node = f"reply@{site.chance.randrange(10**9)}".encode()
+    pid = b"\x83Xv" + len(node).to_bytes(2, "big") + node + bytes(12)
+    return f"amq.rabbitmq.reply-to.{base64.b64encode(pid).decode()}.xlkDdv9Et7oGfescIUkUAQ=="
 
 
 @attack()

@@ -8,16 +8,13 @@ from pathlib import Path
 
 from bridge.local.rabbitmq import RabbitNode
 
-from .registry import Attack
+from .registry import PROMISE, Attack
 from .site import Site
 
 SECONDS = 10.0
 """For which an attack goes on, and good work is measured beside it, at least."""
 LIMIT = 45.0
 """For an attack that takes longer to be made."""
-PROMISE = 2.0
-"""Within so many seconds 99 of 100 good tasks are settled: from their submission to SWF's close,
-which is more than from their reply."""
 PATIENCE = 10.0
 """Seconds in which tasks may still close that were submitted during the attack."""
 

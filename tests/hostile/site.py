@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import secrets
 import subprocess
 import sys
@@ -41,7 +42,7 @@ class Site:
 
     def __init__(self, node: RabbitNode, attack: Attack, seed: int = 1) -> None:
         self.node = node
-        self.seed = seed
+        self.chance = random.Random(seed)
         self._attack = attack
         self._stack = ExitStack()
         self._over_at = 0.0

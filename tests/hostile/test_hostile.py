@@ -7,8 +7,8 @@ import pytest
 from bridge.local.rabbitmq import RabbitNode
 
 from .every import ATTACKS
-from .measure import PROMISE, measure
-from .registry import Attack
+from .measure import measure
+from .registry import PROMISE, Attack
 
 if TYPE_CHECKING:
     from .site import Site

@@ -7,8 +7,9 @@ import pytest
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow import settlement
-from bridge.flow.peers import notice
+from bridge.flow.peers import NOTICE_TYPE, notice
 from bridge.flow.responder import NOT_REQUESTED, Responder, Turns
+from bridge.message import cancellation, heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Later, Park
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
@@ -269,6 +270,38 @@ def test_a_task_that_came_back_undelivered_is_failed_with_the_reason(bench, resp
     ((_, failed),) = bench.swf.calls
     assert failed.reason == "undeliverable: rejected in queue work, count 1"
     assert bench.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        heartbeat_answer("t", "q", None, is_open=True, cancel_requested=False),
+        cancellation("t", "id", exchange="x", routing_key="k"),
+        notice("settled", ["0" * 32], "another", exchange="x"),
+    ],
+    ids=["answer", "cancellation", "notice"],
+)
+@pytest.mark.parametrize("stripped", [(), ("type",), ("type", "app_id")])
+def test_a_task_is_not_failed_for_another_word_of_a_bridge_that_was_undeliverable(
+    bench, responder, word, stripped
+):
+    """A worker names a bridge's queue for its answer, or its queue drops a notice of a cancel."""
+    given = {k: v for k, v in word.properties.items() if k not in (*stripped, "headers")}
+    delivery = a_delivery(word.body, queue=TOPOLOGY.undeliverable, **given)
+    if word.properties["type"] == NOTICE_TYPE and stripped:
+        assert isinstance(outcome(responder, delivery), Park), "it names no task"
+    else:
+        assert outcome(responder, delivery) == Ack()
+    assert bench.swf.calls == []
+
+
+def test_a_task_whose_type_is_gone_or_of_a_later_version_is_failed_all_the_same(bench, responder):
+    for kind in ({}, {"type": ""}, {"type": "swf.activity-task.v2", "app_id": "swf-bridge"}):
+        task = bench.hold(f"token-{kind}")
+        body = bench.journal.get(task.id).body
+        assert outcome(responder, a_delivery(body, queue=TOPOLOGY.undeliverable, **kind)) == Ack()
+        assert bench.in_flight == 0
+    assert [call for call, _ in bench.swf.calls] == ["respond"] * 3
 
 
 @pytest.mark.parametrize(
