@@ -12,13 +12,19 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_SWF", "AWS_ENDPOINT_URL")
 
 def concerns(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """A sentence for each, which begins with the name of a variable and holds no secret."""
-    plain = [urlsplit(url) for url in settings.amqp_urls if url.startswith("amqp:")]
-    for host in dict.fromkeys(each.hostname or "" for each in plain):
-        if not is_loopback(host):
-            yield (
-                f"{variable('amqp_url')}: the password and every task go to {host} in the clear;"
-                " amqps:// has TLS"
-            )
+    plain = [url for url in settings.amqp_urls if url.startswith("amqp:")]
+    hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in plain)
+    remote = [host for host in hosts if not is_loopback(host)]
+    for host in remote:
+        yield (
+            f"{variable('amqp_url')}: the password and every task go to {host} in the clear;"
+            " amqps:// has TLS"
+        )
+    if remote and len(plain) < len(settings.amqp_urls):
+        yield (
+            f"{variable('amqp_url')}: mixes amqps:// with amqp://; who keeps TLS from working"
+            " gets the password"
+        )
     for name in _ENDPOINTS:
         if concern := endpoint_concern(environ.get(name, "")):
             yield f"{name}: {concern}"

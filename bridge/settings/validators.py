@@ -106,10 +106,6 @@ def amqp_urls(value: str) -> tuple[str, ...]:
         except ValueError as error:
             which = f"URL {number} of {len(urls)} " if len(urls) > 1 else ""
             raise ValueError(f"{which}{error}") from None
-    if len({url.partition(":")[0] for url in urls}) > 1:
-        raise ValueError(
-            "must not mix amqps:// with amqp://: who keeps TLS from working would get the password"
-        )
     return urls
 
 

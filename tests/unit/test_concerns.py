@@ -22,6 +22,13 @@ def test_a_broker_beyond_this_machine_wants_tls():
         "SWF_BRIDGE_AMQP_URL: the password and every task go to 10.0.0.1",
     ]
     assert noted(AMQP_URL="amqps://u:p@rabbit.example/v") == []
+    assert noted(AMQP_URL="amqps://u:p@rabbit.example/v,amqp://u:p@localhost/v") == []
+
+
+def test_a_list_that_mixes_tls_with_none_gives_the_password_to_who_disturbs_tls():
+    noted_ = noted(AMQP_URL="amqps://u:hunter2@a/v,amqp://u:hunter2@b/v")
+    assert "mixes amqps:// with amqp://" in noted_[1]
+    assert "hunter2" not in "".join(noted_)
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_SWF", "AWS_ENDPOINT_URL"])

@@ -41,12 +41,6 @@ def test_a_list_is_not_polled_on_demand_of_a_queue_of_the_bridge(queue):
     assert "must not begin with swf.bridge." in problem
 
 
-def test_addresses_are_all_of_tls_or_none_of_them():
-    (problem,) = problems(AMQP_URL="amqps://u:hunter2@a/v,amqp://u:hunter2@b/v")
-    assert problem.startswith("SWF_BRIDGE_AMQP_URL: must not mix amqps:// with amqp://")
-    assert "hunter2" not in problem
-
-
 def test_everything_but_the_task_lists_has_the_default_that_the_contract_names(tmp_path):
     shown = load().shown()
     assert {name: shown[name] for name in shown if name not in ("domain", "task_lists")} == {
