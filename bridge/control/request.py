@@ -6,6 +6,8 @@ from typing import Any
 from bridge.bounds import decode_json
 from bridge.errors import Declined
 
+LARGEST = 10**12
+"""Of a number: JSON has larger ones than floats and SQLite."""
 Json = dict[str, Any]
 Output = Generator[Json, None, None]
 """Rows and progress, and last the result. It is closed early when the client goes away."""
@@ -47,15 +49,15 @@ class Request:
     def count(self, name: str) -> int | None:
         """A whole number from 1 up."""
         value = self._of(name, int, None)
-        if value is not None and (isinstance(value, bool) or value < 1):
-            raise Declined("usage", f"{name} must be a number from 1 up")
+        if value is not None and (isinstance(value, bool) or not 1 <= value <= LARGEST):
+            raise Declined("usage", f"{name} must be a number from 1 to {LARGEST}")
         return None if value is None else int(value)
 
     def seconds(self, name: str) -> float | None:
         """A span of time."""
         value = self._of(name, (int, float), None)
-        if value is not None and (isinstance(value, bool) or not 0 <= value < float("inf")):
-            raise Declined("usage", f"{name} must be a number of seconds")
+        if value is not None and (isinstance(value, bool) or not 0 <= value <= LARGEST):
+            raise Declined("usage", f"{name} must be a number of seconds, at most {LARGEST}")
         return None if value is None else float(value)
 
     def texts(self, name: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigError, PartFailed
+from bridge.journal.damage import check_rows
 from bridge.journal.owner import check_owner
 
 log = logging.getLogger(__name__)
@@ -292,7 +293,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    try:
+        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except UnicodeDecodeError:  # it quotes what is wrong
+        found = "damaged"
     if found != "ok":
         raise sqlite3.DatabaseError(found)
     (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -314,6 +318,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     _complete(db)
+    check_rows(db)
     db.execute(FORGET_SETTLED)
 
 

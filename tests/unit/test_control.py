@@ -264,6 +264,8 @@ def test_an_idle_server_moves_and_stops_at_once(server):
         ({"limit": 0}, lambda r: r.count("limit")),
         ({"limit": True}, lambda r: r.count("limit")),
         ({"limit": 1.5}, lambda r: r.count("limit")),
+        ({"limit": 10**400}, lambda r: r.count("limit")),
+        ({"older_than": 10**400}, lambda r: r.seconds("older_than")),
         ({"older_than": -1}, lambda r: r.seconds("older_than")),
         ({"older_than": "1h"}, lambda r: r.seconds("older_than")),
         ({"older_than": float("inf")}, lambda r: r.seconds("older_than")),

@@ -1,5 +1,6 @@
 """The tasks in hand, on disk: what survives, what is kept while the disk takes nothing."""
 
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -350,6 +351,33 @@ def test_a_corrupt_journal_is_renamed_aside_and_a_new_one_begun(path, how, caplo
     (aside,) = path.parent.glob("journal.db.corrupt-*")
     assert aside.read_bytes() == damaged
     assert [each.message for each in caplog.records] == ["journal.corrupt"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE task SET body = CAST('{}' AS BLOB)",
+        "UPDATE task SET body = x'ff'",
+        "UPDATE task SET body = CAST(replace(CAST(body AS TEXT), 'token', 'tokem') AS BLOB)",
+        "UPDATE task SET body = CAST(replace(CAST(body AS TEXT), 'startedEventId', 'x') AS BLOB)",
+        "UPDATE task SET id = CAST(x'ff' AS TEXT)",
+        "UPDATE task SET domain = 'another'",
+        "UPDATE task SET polled_at = 'soon'",
+        "INSERT INTO settled (id) VALUES (CAST(x'ff' AS TEXT))",
+        "DELETE FROM instance",
+    ],
+)
+def test_a_row_that_is_damaged_where_sqlite_does_not_see_it_is_a_corrupt_journal(path, spoil):
+    """It would end the daemon at every start."""
+    with contextlib.closing(Journal(path)) as journal:
+        journal.record(a_task("token"), encode_task(a_task("token")))
+    db = sqlite3.connect(path)
+    db.execute(spoil)
+    db.commit()
+    db.close()
+    with contextlib.closing(Journal(path)) as journal:
+        assert list(journal.tasks()) == []
+    assert list(path.parent.glob("*.corrupt-*"))
 
 
 def test_a_journal_emptied_beside_its_log_is_begun_anew(path):
