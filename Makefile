@@ -31,7 +31,7 @@ soak: setup-broker ## A load for MINUTES=10: memory, threads, descriptors and di
 hostile: setup-broker ## Attacks with a worker's own login, and what good work beside each sees; ARGS='--only NAME'
 	$(BIN)/python -m tests.hostile $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-fuzz: setup-python ## CASES=1000000 of replies and properties, decoded and sent on, in process
+fuzz: setup-python ## CASES=1000000 over every input of the daemon, as bytes; ARGS='--only replies', '--grow 60'
 	$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES)) $(ARGS)
 
 examples: setup-broker setup-node setup-examples ## Every worker of examples/ against the contract

@@ -1,1 +1,1 @@
-"""The fuzzer: whatever a worker could send, decoded, answered for, and encoded as a dead letter."""
+"""The fuzzer: what anybody could send to the daemon, byte for byte, done with as it does."""

@@ -1,7 +1,9 @@
-"""A few thousand cases of the fuzzer, and some through a real RabbitMQ; `make fuzz` has more."""
+"""Some cases of every input, and some through a real RabbitMQ; `make fuzz` has more."""
 
+import os
 import struct
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -21,23 +23,75 @@ from tests.brokers import Vhost
 from tests.processes import until
 
 from . import amqp_tables as amqp
+from . import corpus
 from .case import Case
+from .every import INPUTS
+from .inputs import Feed, Input
+from .process import Process, made, names, share
 
-CASES = 4000
 SENT = 400
+SHORT = 300
+"""Cases of an input whose share is 1 to 10; of one whose share is larger, more."""
 
 
-@pytest.mark.parametrize("first", range(0, CASES, 1000))
-def test_nothing_that_a_worker_sends_raises(first: int) -> None:
-    for number in range(first, first + 1000):
-        try:
-            Case.of(number).run()
-        except Exception as error:
-            raise AssertionError(f"case {number}") from error
+@pytest.mark.parametrize("name", names())
+def test_no_case_ends_the_process_hangs_or_shows_a_traceback(name: str) -> None:
+    process = Process()
+    try:
+        process.give(name, 0, SHORT * max(1, min(10, share(name) // 5)))
+        while not process.pipe.poll(1.0):
+            process.look()
+        found = process.take()
+    finally:
+        process.end()
+    assert found.failed is None, f"case {found.failed} of {name}: {found.why}"
+    assert len(found.seen) > 1, f"all came to the same: {found.seen}"
+
+
+@pytest.mark.parametrize("name", sorted(INPUTS))
+def test_whatever_the_corpus_holds_is_taken(name: str) -> None:
+    """What failed once stands there."""
+    with INPUTS[name].make() as feed:
+        for data in corpus.read(name):
+            feed(data)
 
 
 def test_the_cases_are_many_kinds_of_replies_and_dead_letters() -> None:
     assert len({Case.of(number).run() for number in range(1000)}) >= 10
+
+
+def test_a_process_that_ends_over_a_case_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def deadly() -> Iterator[Feed]:
+        yield lambda data: os._exit(11) if b"die" in data else "lives"
+
+    monkeypatch.setitem(INPUTS, "deadly", Input("deadly", deadly, (b"live", b"die")))
+    process = Process()
+    try:
+        process.give("deadly", 0, 1000)
+        found = process.take()
+    finally:
+        process.end()
+    assert found.failed is not None
+    assert b"die" in made("deadly", found.failed, [b"live", b"die"])
+    assert found.why == "the process ended with 11"
+
+
+def test_a_case_that_hangs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def hanging() -> Iterator[Feed]:
+        yield lambda data: time.sleep(60) or "woke"
+
+    monkeypatch.setitem(INPUTS, "hanging", Input("hanging", hanging, (b"x",)))
+    monkeypatch.setattr("tests.fuzz.process.HANG", 0.5)
+    process = Process()
+    try:
+        process.give("hanging", 5, 1)
+        while not process.pipe.poll(0.2):
+            process.look()
+        assert process.take().failed == 5
+    finally:
+        process.end()
 
 
 @pytest.mark.parametrize(

@@ -106,3 +106,16 @@ def test_topology_prints_the_permissions_of_a_worker_as_the_operations_page_has_
 @pytest.mark.parametrize("worker", ["greeter", "=a", "greeter=", "greeter=a,,b"])
 def test_a_worker_without_name_or_keys_is_no_worker(worker):
     assert swf_bridge("topology", "--worker", worker, **LISTS).code == 64
+
+
+def test_check_prints_what_is_to_be_noted_and_goes_on():
+    ended = swf_bridge("check", **LISTS, SWF_BRIDGE_HTTP="0.0.0.0:9464")
+    assert ended.code == 0
+    assert "! SWF_BRIDGE_HTTP: the page has no login" in ended.out
+
+
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_check_refuses_authorities_of_aws_that_are_not_there(name):
+    ended = swf_bridge("check", **LISTS, **{name: "/nowhere/ca.pem"})
+    assert (ended.code, ended.out) == (78, "")
+    assert ended.err.strip().endswith(f"{name}: names no file")

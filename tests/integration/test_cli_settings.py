@@ -96,3 +96,12 @@ def test_no_password_of_a_url_is_ever_printed(command, password, host, capsys, m
 def pieces(password, size=6):
     """Every run of the password: a part of it would be as bad as the whole."""
     return {password[i : i + size] for i in range(len(password) - size + 1)}
+
+
+def test_a_journal_that_is_a_link_ends_the_daemon_with_78_and_one_line(tmp_path):
+    path = tmp_path / "journal.db"
+    path.symlink_to(tmp_path / "theirs")
+    ended = swf_bridge("run", **LISTS, SWF_BRIDGE_JOURNAL=str(path), AWS_REGION="eu-west-1")
+    assert ended.code == 78
+    (line,) = ended.err.strip().splitlines()
+    assert line.endswith(f"SWF_BRIDGE_JOURNAL: {path} is a symbolic link")

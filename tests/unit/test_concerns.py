@@ -3,7 +3,6 @@
 import pytest
 
 from bridge.settings.concerns import concerns, is_loopback
-from tests.unit.cli_process import LISTS, swf_bridge
 from tests.unit.settings_given import load
 
 
@@ -60,16 +59,3 @@ def test_a_page_that_others_can_reach_is_noted(address):
 )
 def test_only_what_is_this_machine_for_certain_is_loopback(host, is_it):
     assert is_loopback(host) is is_it
-
-
-def test_check_prints_what_is_to_be_noted_and_goes_on():
-    ended = swf_bridge("check", **LISTS, SWF_BRIDGE_HTTP="0.0.0.0:9464")
-    assert ended.code == 0
-    assert "! SWF_BRIDGE_HTTP: the page has no login" in ended.out
-
-
-@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
-def test_check_refuses_authorities_of_aws_that_are_not_there(name):
-    ended = swf_bridge("check", **LISTS, **{name: "/nowhere/ca.pem"})
-    assert (ended.code, ended.out) == (78, "")
-    assert ended.err.strip().endswith(f"{name}: names no file")

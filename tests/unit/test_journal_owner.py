@@ -7,7 +7,6 @@ import pytest
 from bridge.errors import ConfigError
 from bridge.journal.journal import Journal
 from tests.unit.bridge_parts import a_task
-from tests.unit.cli_process import LISTS, swf_bridge
 
 NOBODY = 65534
 FILES = ["", "-wal", "-shm", ".lock"]
@@ -71,11 +70,3 @@ def test_behind_a_link_of_a_folder_as_systemd_makes_one_the_journal_is_taken(pat
     journal.record(a_task("t"), b"{}")
     journal.close()
     Journal(path).close()
-
-
-def test_the_daemon_ends_with_78_and_one_line(path):
-    path.symlink_to(path.parent / "theirs")
-    ended = swf_bridge("run", **LISTS, SWF_BRIDGE_JOURNAL=str(path), AWS_REGION="eu-west-1")
-    assert ended.code == 78
-    (line,) = ended.err.strip().splitlines()
-    assert line.endswith(f"SWF_BRIDGE_JOURNAL: {path} is a symbolic link")
