@@ -133,6 +133,9 @@ class Daemon:
     def _tick(self) -> None:
         if not self._parts.report.stuck():
             self._notifier.watchdog()
+        self._tell_status()
+
+    def _tell_status(self) -> None:
         try:
             self._notifier.status(self._parts.report.summary())
         except Exception:
@@ -210,7 +213,7 @@ class Daemon:
                 told = now
                 self._notifier.watchdog()
                 self._notifier.extend_timeout(self._parts.drain.seconds + FINISH_TIMEOUT)
-                self._notifier.status(self._parts.report.summary())
+                self._tell_status()
             with contextlib.suppress(Empty):
                 reason = self._reasons.get(timeout=STEP)
                 if isinstance(reason, Signal) and reason.number in signals.LEAVE:

@@ -67,8 +67,8 @@ def _start(
 ) -> None:
     global _sdk, _tracing
     import sentry_sdk  # noqa: PLC0415 — only where it is wanted
+    from sentry_sdk.integrations import logging as heard  # noqa: PLC0415
     from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415
-    from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415
 
     budget = _Budget()
     try:
@@ -80,7 +80,7 @@ def _start(
             # Nothing by default: others patch threads, HTTP and boto3, and print at exit.
             default_integrations=False,
             auto_enabling_integrations=False,
-            integrations=[LoggingIntegration(event_level=logging.ERROR), DedupeIntegration()],
+            integrations=[DedupeIntegration()],
             before_send=lambda event, hint: _before_send(budget, event, hint),
             before_send_transaction=lambda event, _hint: _redacted(event),
             include_local_variables=False,
@@ -91,7 +91,11 @@ def _start(
         )
     except sentry_sdk.utils.BadDsn as error:
         raise ConfigError([f"SWF_BRIDGE_SENTRY_DSN: this is no Sentry DSN: {error}"]) from None
-    sentry_sdk.integrations.logging.ignore_logger("pika*")
+    heard.ignore_logger("pika*")
+    # Its LoggingIntegration does the same by a patch of logging's own code, outside of every guard.
+    logging.getLogger().addHandler(
+        _Listening(heard.EventHandler(logging.ERROR), heard.BreadcrumbHandler(logging.INFO))
+    )
     _sdk, _tracing = sentry_sdk, traces_sample_rate > 0
 
 
@@ -168,6 +172,21 @@ class _Unseen(AbstractContextManager[None]):
 
 
 _unseen = _Unseen()
+
+
+class _Listening(logging.Handler):
+    """Lets the SDK's own handlers have each record; what they raise reaches nobody who logs."""
+
+    def __init__(self, *handlers: logging.Handler) -> None:
+        super().__init__(min(handler.level for handler in handlers))
+        self._handlers = handlers
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As logging asks."""
+        with _unseen:
+            for handler in self._handlers:
+                if record.levelno >= handler.level:
+                    handler.handle(record)
 
 
 class _Seen(AbstractContextManager[T]):

@@ -287,7 +287,7 @@ def test_whoever_looks_on_and_fails_at_every_turn_neither_ends_nor_changes_the_w
     assert worker.take(DEAD).headers["swf-bridge-error"] == "not-json"
     for told in ("sentry.failing", "metric.not_counted", "status.failed", "status.unavailable"):
         bridge.wait(told)
-    assert bridge.stop() == 0
+    assert bridge.stop() == 0, bridge.log
 
 
 @pytest.mark.parametrize("with_dsn", [False, True])

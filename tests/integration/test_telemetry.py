@@ -384,6 +384,22 @@ def test_nothing_that_the_sdk_raises_going_in_or_out_reaches_the_work(sentry):
     assert told == "20 []\n"
 
 
+def test_no_failure_of_the_sdk_reaches_whoever_logs():
+    code = """
+        import sentry_sdk
+        from sentry_sdk.integrations import logging as heard
+        def fail(*args, **given): raise OverflowError
+        start_sentry(dsn)
+        heard.EventHandler.emit = heard.BreadcrumbHandler.emit = fail
+        sentry_sdk.get_client = fail
+        for _ in range(3):
+            try: 1 / 0
+            except ZeroDivisionError: log.exception("it.broke")
+    """
+    lines = [json.loads(line) for line in errors_of(code, "http://k@127.0.0.1:9/1").splitlines()]
+    assert [line["event"] for line in lines] == ["it.broke", "sentry.failing"] + ["it.broke"] * 2
+
+
 def test_a_failure_of_the_sdk_is_told_by_its_type_alone_and_once(sentry):
     code = """
         import sentry_sdk
