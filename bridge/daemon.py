@@ -22,6 +22,7 @@ from bridge import __revision__, __version__, signals
 from bridge.control.drain import Asked, Ended, Signal
 from bridge.flow import deadlines, keepalive
 from bridge.flow.poller import PollerState
+from bridge.settings import descriptors
 from bridge.settings.settings import Settings
 from bridge.status import last_hour
 from bridge.telemetry import repeated, sentry
@@ -244,6 +245,6 @@ def run(settings: Settings) -> int:
         settings.sentry_traces_sample_rate,
         f"swf-bridge@{__version__}",
     )
-    parts = Parts(settings)
+    parts = Parts(descriptors.fitted(settings))
     logging.getLogger("bridge").addHandler(parts.report.last_errors)
     return Daemon(parts, Notifier.from_environment()).run()

@@ -84,11 +84,26 @@ def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
     yield "✓", f"RabbitMQ: {shown['amqp_url']}"
     for field in ("journal", "control", "http"):
         yield "✓", f"{field}: {shown[field]}"
+    yield _descriptors(settings)
+    for name in settings.quoted():
+        yield "!", f"{name}: begins and ends with quotes, which are part of the value"
     for path in (settings.journal, settings.control):
         if not _may_be_written(path):
             yield "✗", f"{path} cannot be written by this user"
     for line in (*concerns(settings, os.environ), *_exposures()):
         yield "!", line
+
+
+def _descriptors(settings: "Settings") -> tuple[str, str]:
+    from bridge.settings.descriptors import most, needed  # noqa: PLC0415 — slow to load
+
+    wanted, limit = needed(settings), most()
+    if wanted <= limit:
+        return "✓", f"open files: at most {wanted}, which is allowed"
+    return "!", (
+        f"open files: {wanted} are needed and {limit} allowed, so fewer polls are opened: raise"
+        " LimitNOFILE= (ulimit -n), or lower SWF_BRIDGE_POLLERS"
+    )
 
 
 def _may_be_written(path: Path) -> bool:

@@ -166,8 +166,9 @@ class Connection(ABC):
         self._over_a_message = False
         self._stands = False
         self._woken = False
-        loop = self._loop = IOLoop()
+        loop: IOLoop | None = None
         try:
+            loop = self._loop = IOLoop()  # not even a descriptor may be left for it
             # A host without an address, a bad certificate, … : not all are errors of AMQP.
             self._connection = SelectConnection(
                 parameters(address.url, self._tls, self.name, address.ip),
@@ -185,7 +186,8 @@ class Connection(ABC):
             self._error = error
         finally:
             self._loop = None
-            loop.close()
+            if loop is not None:
+                loop.close()
             self.ready.clear()
             self.blocked = False
             self._lost(self._error)

@@ -98,6 +98,21 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
+def quoted(environ: Mapping[str, str], found: Iterable[Found]) -> list[str]:
+    """The variables whose value begins and ends with the same quote, ours and those of AWS.
+
+    A shell and systemd take quotes away; ``docker --env-file`` makes them part of the value.
+    """
+    names = {each.variable for each in found if is_quoted(each.value)}
+    theirs = (name for name, value in environ.items() if is_quoted(value))
+    return sorted(names.union(name for name in theirs if name.startswith("AWS_")))
+
+
+def is_quoted(value: str) -> bool:
+    """Whether quotes stand around it."""
+    return len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+
+
 def sentence(
     error: ErrorDetails, found: Mapping[str, Found], model: type[BaseModel], entry: type[BaseModel]
 ) -> str:
@@ -108,7 +123,9 @@ def sentence(
     field, *inner = error["loc"]
     name = found[str(field)].variable if field in found else variable(str(field))
     if not inner:
-        return f"{name}: {_reason(error, model.model_fields[str(field)])}"
+        around = field in found and is_quoted(found[str(field)].value)
+        more = "; the quotes around it are part of the value" if around else ""
+        return f"{name}: {_reason(error, model.model_fields[str(field)])}{more}"
     position = f"entry {int(inner[0]) + 1}"
     if len(inner) == 1:
         return f"{name}: {position} must be a name or an object"

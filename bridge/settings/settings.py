@@ -29,7 +29,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bridge.errors import ConfigError
 from bridge.settings import files, names, validators
 from bridge.settings.amqp_urls import AmqpUrls
-from bridge.settings.environment import PREFIX, Found, read, sentence, variable
+from bridge.settings.environment import PREFIX, Found, quoted, read, sentence, variable
 from bridge.settings.validators import HttpAddress
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -374,6 +374,10 @@ class Settings(BaseSettings):
             name: self._found[name].source if name in self._found else "default"
             for name in type(self).model_fields
         }
+
+    def quoted(self, environ: Mapping[str, str] = os.environ) -> list[str]:
+        """Name the variables whose quotes came along as part of the value."""
+        return quoted(environ, self._found.values())
 
     def shown(self) -> dict[str, str]:
         """Write each field as its variable would have it, without passwords and keys."""

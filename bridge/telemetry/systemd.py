@@ -24,6 +24,8 @@ class Notifier:
 
     def __init__(self, address: str | None = None, watchdog_seconds: float | None = None) -> None:
         self._address = address
+        self._socket: socket.socket | None = None
+        """Kept: without a descriptor for a new one the manager would take the daemon for hung."""
         self.watchdog_seconds = watchdog_seconds
 
     @classmethod
@@ -63,9 +65,12 @@ class Notifier:
         # "@" stands for the NUL byte that begins the name of an abstract socket (unix(7)).
         address = "\0" + self._address[1:] if self._address[0] == "@" else self._address
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-                sock.settimeout(SEND_TIMEOUT)
-                sock.sendto(state.encode("utf-8", "replace"), address)
+            if self._socket is None:
+                self._socket = socket.socket(
+                    socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+                )
+                self._socket.settimeout(SEND_TIMEOUT)
+            self._socket.sendto(state.encode("utf-8", "replace"), address)
         except Exception:  # noqa: BLE001 - of whatever kind: it is only told
             return
 

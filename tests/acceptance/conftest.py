@@ -1,13 +1,13 @@
 """The daemon as a process, with an SWF and a vhost of its own for each test."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from bridge.local import LocalSwf
-from tests.acceptance.harness import Bridge, Operator, Site, Start, check_log, settings
+from tests.acceptance.harness import RUN, Bridge, Operator, Site, Start, check_log, settings
 from tests.brokers import Vhost
 from tests.worker import Worker
 
@@ -33,8 +33,10 @@ def start(swf: LocalSwf, vhost: Vhost, tmp_path: Path) -> Iterator[Start]:
     started: list[Bridge] = []
     with ExitStack() as ends:
 
-        def start(*, await_start: bool = True, **more: object) -> Bridge:
-            bridge = Bridge(settings(swf, vhost.url, tmp_path, **more))
+        def start(
+            *, await_start: bool = True, command: Sequence[str] = RUN, **more: object
+        ) -> Bridge:
+            bridge = Bridge(settings(swf, vhost.url, tmp_path, **more), command)
             ends.callback(bridge.end)
             started.append(bridge)
             return bridge.start(await_start=await_start)

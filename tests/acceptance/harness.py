@@ -30,6 +30,9 @@ MARK = "s3cr3t"
 Start = Callable[..., "Bridge"]
 
 
+RUN = ("-m", "bridge", "run")
+
+
 class Bridge:
     """One daemon after the other on the same journal, with the same settings.
 
@@ -37,9 +40,7 @@ class Bridge:
     holds the lives before a restart, too.
     """
 
-    def __init__(
-        self, settings: Mapping[str, str], command: Sequence[str] = ("-m", "bridge", "run")
-    ) -> None:
+    def __init__(self, settings: Mapping[str, str], command: Sequence[str] = RUN) -> None:
         self.settings = settings
         self._command = command
         self.reading = threading.Event()

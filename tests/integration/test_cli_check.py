@@ -13,15 +13,32 @@ def test_check_tells_what_it_checked_and_what_it_did_not_try():
     ended = swf_bridge("check", **LISTS)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
-        "✓ settings: 2 given, 33 by default",
+        "✓ settings: 2 given, 34 by default",
         "✓ task list demo/images: 2 pollers, 100 in flight",
         "✓ RabbitMQ: amqp://guest:***@localhost:5672/%2F",
         "✓ journal: swf-bridge.db",
         "✓ control: swf-bridge.sock",
         "✓ http: 127.0.0.1:9464",
+        "✓ open files: at most 185, which is allowed",
         "✓ region: eu-west-1",
         "? credentials, SWF domains, RabbitMQ: not tried; --connect tries them",
     ]
+
+
+def test_values_whose_quotes_came_along_are_named():
+    quoted = {"SWF_BRIDGE_IDENTITY": '"bridge"', "AWS_SESSION_TOKEN": "'token'"}
+    ended = swf_bridge("check", **LISTS, **quoted)
+    told = [line for line in ended.out.splitlines() if "quotes" in line]
+    assert [line.split(":")[0] for line in told] == [
+        "! AWS_SESSION_TOKEN",
+        "! SWF_BRIDGE_IDENTITY",
+    ]
+    ended = swf_bridge("check", **LISTS, SWF_BRIDGE_POLLERS='"2"')
+    assert ended.code == 78
+    assert ended.err == (
+        "SWF_BRIDGE_POLLERS: must be a whole number from 1 to 1000; the quotes around it are part"
+        " of the value\n"
+    )
 
 
 def test_without_a_region_check_fails_as_the_start_would():
