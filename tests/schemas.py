@@ -19,10 +19,8 @@ def examples(kind: str, *names: str) -> list[tuple[str, str, Any]]:
     """Schema, name and value of each example that is `valid` or `invalid`."""
     found = []
     for name in names or NAMES:
-        for what, value in json.loads((FOLDER / "examples" / f"{name}.json").read_text())[
-            kind
-        ].items():
-            found.append((name, what, value))
+        for file in sorted((FOLDER / "examples" / name / kind).glob("*.json")):
+            found.append((name, file.stem, json.loads(file.read_text())))
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -65,6 +66,19 @@ def test_ajv_and_the_asyncapi_parser_agree() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     both = len(examples("valid")) + len(examples("invalid"))
     assert done.stdout.startswith(f"{both} examples and 8 messages ")
+
+
+def test_every_message_of_asyncapi_has_examples_that_its_schemas_take() -> None:
+    messages = yaml.safe_load((CONFIG / "asyncapi.yaml").read_text())["components"]["messages"]
+    for name, message in messages.items():
+        assert message["examples"], name
+        for example in message["examples"]:
+            assert example["summary"]
+            for part in ("headers", "payload"):
+                if part in message:
+                    schema = Path(message[part]["schema"]["$ref"]).stem
+                    assert_valid(schema, example[part])
+                    assert schema in NAMES
 
 
 def test_asyncapi_names_every_schema() -> None:

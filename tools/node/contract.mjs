@@ -14,10 +14,11 @@ let examples = 0
 
 for (const file of fs.readdirSync(path.join(config, 'schemas')).filter((n) => n.endsWith('.json'))) {
   const validate = new Ajv({ strict: true, allowUnionTypes: true }).compile(read(file))
-  for (const [kind, named] of Object.entries(read('examples', file))) {
-    for (const [name, value] of Object.entries(named)) {
+  for (const kind of ['valid', 'invalid']) {
+    const folder = path.join('examples', path.parse(file).name, kind)
+    for (const name of fs.readdirSync(path.join(config, 'schemas', folder))) {
       examples += 1
-      if (validate(value) !== (kind === 'valid')) wrong.push(`${file}: not ${kind}: ${name}`)
+      if (validate(read(folder, name)) !== (kind === 'valid')) wrong.push(`${file}: not ${kind}: ${name}`)
     }
   }
 }
