@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -17,6 +18,7 @@ COMMANDS = {
     "java": ("--worker", "java -cp {folder}/build:" + ":".join(JARS) + " Worker"),
     "node": ("--worker", "node examples/node/worker.mjs"),
     "php": ("--worker", "php examples/php/worker.php"),
+    "python": ("--worker", f"{sys.executable} examples/python/worker.py"),
     "ruby": ("--worker", "ruby examples/ruby/worker.rb"),
     "shell": ("--worker", "examples/shell/worker.sh", "--queue", "work", "--skip", "deadline"),
 }

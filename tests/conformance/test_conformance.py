@@ -31,6 +31,7 @@ def command_of_the_docs() -> tuple[str, ...]:
 EXAMPLES = {
     "shell": ("--worker", "examples/shell/worker.sh", "--queue", "work", "--skip", "deadline"),
     "node": command_of_the_docs(),
+    "python": ("--worker", f"{sys.executable} examples/python/worker.py"),
 }
 NAMES = [check.name for check in CHECKS]
 Futures = dict[str, "Future[Tried]"]

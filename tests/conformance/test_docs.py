@@ -30,13 +30,13 @@ RUN_BY = {
     ".venv/bin/swf-bridge local submit Greeter.say": "../acceptance/test_readme_worker.py",
     "make install": "../systemd/test_install.py",
     "systemctl enable --now swf-bridge": "../systemd/test_install.py",
+    "swf-bridge check --connect --service": "../systemd/test_check.py",
 }
 """How a command begins, and the test that runs it or what it says."""
 
 NOT_RUN = {
     "make setup-broker setup-node": "`make test` has done it before any test begins",
     "editor ": "is for a person",
-    "(set -a; . /etc/swf-bridge/bridge.env": "wants an account of AWS; check has its own tests",
     "swf-bridge status": "wants a service; tests/acceptance/test_commands.py runs the command",
     "systemctl status": "systemd's own",
     "curl ": "the path is asked for in tests/acceptance",
