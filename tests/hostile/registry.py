@@ -48,3 +48,8 @@ def attack(
         return body
 
     return register
+
+
+@attack()
+def nothing(site: "Site") -> None:
+    """No attack: what the machine itself costs good work, to hold the others against."""
