@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages
+.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages shape
 BIN := .venv/bin
 ARGS :=
 TESTS :=
@@ -48,6 +48,9 @@ check: setup-python ## Lint, format, types, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/audit.py requirements.lock
+
+shape: setup-python ## Rooms, arrows, floors and circles of bridge/, counted from its imports
+	@$(BIN)/python tools/shape.py
 
 lock: setup-python ## Newest versions that pyproject.toml allows, into both locks
 	$(BIN)/python tools/lock.py

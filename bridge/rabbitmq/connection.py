@@ -229,7 +229,15 @@ class Connection(ABC):
         if self._loop is None:
             steps.close()
         else:
-            Run(self._loop, self, steps, finished, late).go()
+            Run(
+                self._loop,
+                steps,
+                finished,
+                late,
+                connection=self.name,
+                guarded=self.guarded,
+                abort=self.abort,
+            ).go()
 
     def _call_later(self, seconds: float, callback: Callable[[], object]) -> None:
         if self._loop is not None:

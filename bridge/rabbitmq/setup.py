@@ -8,14 +8,11 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bridge.conversation import Ended, advance
 from bridge.rabbitmq.amqp import Channel, ChannelClosedByBroker
 from bridge.rabbitmq.topology import Binding, Exchange, Item, Queue
-
-if TYPE_CHECKING:
-    from bridge.rabbitmq.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -51,20 +48,26 @@ class Missing(Exception):
 class Run:
     """Runs steps one after the other on the connection's loop, then calls ``finished``.
 
-    A step that is not answered in time ends the connection's life, unless it has a patience of
-    its own, or ``late`` is there to be called: then its answer is awaited further.
+    A step that is not answered in time ends the connection's life by ``abort``, unless it has a
+    patience of its own, or ``late`` is there to be called: then its answer is awaited further.
+    Every callback of pika's is ``guarded`` first.
     """
 
     def __init__(
         self,
         loop: Any,
-        owner: "Connection",
         steps: Steps,
         finished: Callable[[], object],
         late: Callable[[], object] | None = None,
+        *,
+        connection: str,
+        guarded: Callable[[Callable[..., object]], Callable[..., None]],
+        abort: Callable[[BaseException], None],
     ) -> None:
         self._loop = loop
-        self._owner = owner
+        self._connection = connection
+        self._guarded = guarded
+        self._abort = abort
         self._steps = steps
         self._finished = finished
         self._late = late
@@ -84,13 +87,13 @@ class Run:
         try:
             step = advance(self._steps, answer)
         except (Missing, ChannelClosedByBroker, TimeoutError) as error:
-            self._owner.abort(error)
+            self._abort(error)
             return
         if isinstance(step, Ended):
             self._channel = None  # from now on its close is no answer to a step
             self._finished()
             return
-        turn, guarded = self._turn, self._owner.guarded
+        turn, guarded = self._turn, self._guarded
         seconds = STEP_TIMEOUT if step.patience is None else step.patience
         give_up = guarded(partial(self._give_up, step, turn))
         self._timer = self._loop.call_later(seconds, give_up)
@@ -100,19 +103,19 @@ class Run:
         if turn != self._turn:
             return
         late = TimeoutError(f"RabbitMQ does not answer: {step.what}")
-        log.debug("broker.late", extra={"connection": self._owner.name, "step": step.what})
+        log.debug("broker.late", extra={"connection": self._connection, "step": step.what})
         if step.patience is not None:
             self._advance(late)
         elif self._late is not None:
             self._late()
         else:
-            self._owner.abort(late)
+            self._abort(late)
 
     def _answered(self, turn: int, answer: Any = None, *rest: Any) -> None:
         if turn != self._turn:
             return  # it came after its step was given up
         if isinstance(answer, Channel) and not rest:
-            answer.add_on_close_callback(self._owner.guarded(self._channel_closed))
+            answer.add_on_close_callback(self._guarded(self._channel_closed))
             self._channel = answer
         self._advance(answer)
 
