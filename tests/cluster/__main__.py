@@ -23,7 +23,10 @@ def main() -> int:
     with Cluster() as cluster:
         version = cluster.call("overview")["rabbitmq_version"]
         print(f"RabbitMQ {version}, three nodes\n", flush=True)
-        print(f"{'event':18} {'lasts':>7} {'closed':>8} {'twice':>7}   longest gap, at most")
+        print(
+            f"{'event':18} {'lasts':>7} {'closed':>8} {'twice':>7}   longest gap, at most",
+            flush=True,
+        )
         with Bench(cluster) as bench:
             for name in given.only or EVENTS:
                 event, lasts, bound = EVENTS[name]

@@ -48,6 +48,9 @@ def frozen(bench: Bench, seconds: float) -> tuple[float, float]:
     time.sleep(seconds)
     node.resume()
     ended = time.time()
+    # RabbitMQ may leave a node that it missed for so long out of the cluster until it starts anew.
+    node.kill()
+    node.start()
     return began, ended
 
 

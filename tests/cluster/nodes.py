@@ -20,7 +20,9 @@ _CONFIG = """\
 cluster_formation.peer_discovery_backend = classic_config
 {nodes}
 cluster_partition_handling = pause_minority
+net_ticktime = 15
 """
+"""As docs/operations.md has an operator of a cluster set it."""
 
 
 class Member(RabbitNode):
