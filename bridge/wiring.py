@@ -37,6 +37,7 @@ from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
 from bridge.rabbitmq.delivery import Settled, settle_all
 from bridge.rabbitmq.depth import Depth
+from bridge.rabbitmq.notices import NoticeConsumer
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.queue_watch import Demand, Wanted
 from bridge.rabbitmq.topology import Topology
@@ -225,13 +226,17 @@ class Parts:
             name="undeliverable",
             budget=budget // 8,
         )
-        self.notices = consumer(
-            topology.for_notices(),
-            queue=topology.notice_queue,
-            name="notices",
+        self.notices = NoticeConsumer(
+            settings.amqp_order,
+            self._tls,
+            topology=topology,
+            take_new_id=self.journal.take_new_id,
             budget=budget // 8,
-            exclusive=True,
-            former=topology.old_notice_queue,
+            declare=settings.declare,
+            dead_letter_queue=settings.dead_letter_queue,
+            deliver=self.responder.deliver,
+            publish=self.copies.publish,
+            parked=partial(self.metrics.count, m.DEAD_LETTERS),
         )
 
     def _room(self, wanted: int) -> int:

@@ -197,6 +197,11 @@ class JournalFile:
         os.close(self._lock)
 
 
+def new_id() -> str:
+    """The id of an instance."""
+    return uuid.uuid4().hex[:12]
+
+
 def _files(path: Path) -> list[Path]:
     """The journal and what SQLite keeps beside it."""
     return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
@@ -313,7 +318,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     db.execute("PRAGMA journal_size_limit = 16777216")
     if not version:
         db.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
-        db.execute("INSERT INTO instance (id) VALUES (?)", (uuid.uuid4().hex[:12],))
+        db.execute("INSERT INTO instance (id) VALUES (?)", (new_id(),))
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from bridge.errors import PartFailed
 from bridge.journal.deadlines import DEADLINES, Deadlines
 from bridge.journal.entry import Entry, InHand, Standing, entry_of
-from bridge.journal.file import FORGET_SETTLED, SETTLED_KEPT, JournalFile, Write
+from bridge.journal.file import FORGET_SETTLED, SETTLED_KEPT, JournalFile, Write, new_id
 from bridge.journal.slots import Slots
 from bridge.task import ActivityTask, Deadline, TaskListId
 
@@ -97,6 +97,12 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"<Journal {self.path} {'writable' if self.writable.is_set() else 'NOT WRITABLE'}>"
+
+    def take_new_id(self) -> str:
+        """Be another instance from now on, with all that is in hand; its id."""
+        taken = self.instance = new_id()
+        self.execute("UPDATE instance SET id = ?", taken)
+        return taken
 
     # --- the life of a task ---
 

@@ -46,6 +46,10 @@ class Declarations:
         self._warned: set[Item] = set()
         self._retry_at = 0.0
 
+    def need(self, items: Iterable[Item]) -> None:
+        """From the next ``stand`` on need these instead."""
+        self._needed = tuple(items)
+
     def have_exchange(self, name: str) -> bool:
         """Whether an exchange of this name is declared here."""
         wanted = (*self._needed, *self._optional)

@@ -55,7 +55,7 @@ class Binding:
 Item = Exchange | Queue | Binding
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Topology:
     """The names that an instance uses, and what it declares under them."""
 
@@ -65,7 +65,8 @@ class Topology:
     dead_letter_queue: str
     undeliverable: str
     instance: str
-    """The journal's id: each instance has a notice queue of its own."""
+    """The journal's id: each instance has a notice queue of its own. It changes where another
+    instance turns out to have the same."""
 
     @classmethod
     def of(cls, settings: "Settings", instance: str = "none") -> Self:
@@ -88,6 +89,11 @@ class Topology:
     def notice_queue(self) -> str:
         """Where this instance hears of its tasks from the others, also while it was away."""
         return f"{NOTICE_QUEUES}quorum.{self.instance}"
+
+    @property
+    def notice_lock(self) -> str:
+        """A queue that is exclusive to this instance's connection: no other has the same id."""
+        return f"{NOTICE_QUEUES}lock.{self.instance}"
 
     @property
     def old_notice_queue(self) -> str:
