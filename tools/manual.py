@@ -41,8 +41,12 @@ settings of swf-bridge.service
 .I /etc/swf-bridge/NAME.env
 settings of swf-bridge@NAME.service
 .TP
+.I /etc/swf-bridge/peer-NAME.env
+what swf-bridge-peer@NAME.service has otherwise than bridge.env
+.TP
 .I /var/lib/swf-bridge/
-journal.db, the tasks in hand; of swf-bridge@NAME.service in a folder NAME
+journal.db, the tasks in hand; of swf-bridge@NAME.service in a folder NAME,
+of swf-bridge-peer@NAME.service in /var/lib/swf-bridge-peer/NAME
 .TP
 .I /run/swf-bridge/
 control.sock, where the daemon answers the commands; likewise""",

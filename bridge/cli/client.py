@@ -20,6 +20,7 @@ from bridge.bounds import decode_json
 from bridge.cli.text import complain, note, rewrite
 
 RUN = Path("/run/swf-bridge")
+PEERS = Path("/run/swf-bridge-peer")
 TIMEOUT = 60.0
 """Seconds within which the daemon says something; under long work it does each second."""
 PLAIN_PROGRESS = 5.0
@@ -57,6 +58,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the daemon that runs as swf-bridge@NAME.service",
     )  # fmt: skip
     which.add_argument(
+        "--peer", metavar="NAME", type=instance,
+        help="the daemon that runs as swf-bridge-peer@NAME.service",
+    )  # fmt: skip
+    which.add_argument(
         "--control", metavar="PATH", type=Path,
         help="its control socket (default: $SWF_BRIDGE_CONTROL, else"
         " /run/swf-bridge/control.sock, else swf-bridge.sock here)",
@@ -82,8 +87,8 @@ def socket_path(args: argparse.Namespace, environ: Mapping[str, str] = os.enviro
     """Where the daemon that is meant listens, by the same rules as its settings."""
     if args.control:
         return Path(args.control)
-    if args.instance:
-        return RUN / str(args.instance) / "control.sock"
+    if name := args.instance or args.peer:
+        return (RUN if args.instance else PEERS) / str(name) / "control.sock"
     if given := environ.get("SWF_BRIDGE_CONTROL"):
         return Path(given)
     if runtime := environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
@@ -129,15 +134,22 @@ def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]
         raise Gone(os.EX_UNAVAILABLE, f"the daemon at {path} ended before its answer did")
 
 
+def unit(args: argparse.Namespace) -> str:
+    """The name of the unit that is meant."""
+    if args.instance:
+        return f"swf-bridge@{args.instance}.service"
+    return f"swf-bridge-peer@{args.peer}.service" if args.peer else "swf-bridge.service"
+
+
 def unit_state(args: argparse.Namespace) -> str:
     """How systemd says that the daemon's unit stands; empty where that is not known."""
     if args.control or not (systemctl := shutil.which("systemctl")):
         return ""
-    unit = f"swf-bridge@{args.instance}.service" if args.instance else "swf-bridge.service"
+    unit_name = unit(args)
     wanted = "LoadState,ActiveState,SubState,Result,ExecMainStatus"
     try:
         asked = subprocess.run(  # noqa: S603 - a name of systemd's, and no shell
-            [systemctl, "show", unit, f"--property={wanted}"],
+            [systemctl, "show", unit_name, f"--property={wanted}"],
             capture_output=True, text=True, timeout=UNIT_TIMEOUT, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
@@ -145,7 +157,7 @@ def unit_state(args: argparse.Namespace) -> str:
     told = dict(line.split("=", 1) for line in asked.stdout.splitlines() if "=" in line)
     if told.get("LoadState") != "loaded":
         return ""
-    state = f"{unit} is {told.get('ActiveState')} ({told.get('SubState')})"
+    state = f"{unit_name} is {told.get('ActiveState')} ({told.get('SubState')})"
     if (status := told.get("ExecMainStatus", "0")) != "0":
         state += f", it last exited with {status}"
     return state
@@ -198,7 +210,7 @@ def _connect(path: Path, args: argparse.Namespace) -> socket.socket:
     except OSError as error:
         connection.close()
         sentence = f"no daemon answers at {path} ({error.strerror or error}); "
-        sentence += unit_state(args) or "--instance or --control names another"
+        sentence += unit_state(args) or "--instance, --peer or --control names another"
         raise Failed(os.EX_UNAVAILABLE, sentence) from None
     return connection
 

@@ -61,11 +61,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--instance", metavar="NAME", type=client.instance,
         help="the same for swf-bridge@NAME.service",
     )  # fmt: skip
+    which.add_argument(
+        "--peer", metavar="NAME", type=client.instance,
+        help="the same for swf-bridge-peer@NAME.service",
+    )  # fmt: skip
 
 
 def asked_for(args: argparse.Namespace) -> bool:
     """Whether one of the options was given."""
-    return bool(args.service or args.instance)
+    return bool(args.service or args.instance or args.peer)
 
 
 def run_as(args: argparse.Namespace, *command: str) -> int:
@@ -73,8 +77,8 @@ def run_as(args: argparse.Namespace, *command: str) -> int:
 
     Raises Failed where there is no such unit, or no right to ask systemd.
     """
-    name = f"@{args.instance}" if args.instance else ""
-    unit, ours = f"swf-bridge{name}.service", f"swf-bridge-{command[0]}{name}.service"
+    unit = client.unit(args)
+    ours = unit.replace("swf-bridge", f"swf-bridge-{command[0]}", 1)
     if not shutil.which("systemctl") or os.geteuid() != 0:
         raise Failed(os.EX_UNAVAILABLE, "only root, and where systemd runs, can see what it sees")
     known = _show(unit, "LoadState", "ExecStart", "User")

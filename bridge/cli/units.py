@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.cli.text import complain, say
 
-UNITS = ("swf-bridge.service", "swf-bridge@.service")
+UNITS = ("swf-bridge.service", "swf-bridge-peer@.service", "swf-bridge@.service")
 SHARE = Path(__file__).parent / "share"
 PACKAGED = "/opt/swf-bridge/bin/swf-bridge"
 HIDDEN = ("/home", "/root", "/run/user")
@@ -20,16 +20,17 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "units",
         help="write the systemd units of this installation",
-        description="Write swf-bridge.service and swf-bridge@.service, which run this installation"
-        " of swf-bridge, into DIR. systemctl daemon-reload makes them known; their settings are"
-        " /etc/swf-bridge/bridge.env and /etc/swf-bridge/NAME.env.",
+        description="Write swf-bridge.service, swf-bridge-peer@.service and swf-bridge@.service,"
+        " which run this installation of swf-bridge, into DIR. systemctl daemon-reload makes them"
+        " known; their settings are /etc/swf-bridge/bridge.env, for a peer also"
+        " /etc/swf-bridge/peer-NAME.env, and /etc/swf-bridge/NAME.env.",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="such as /etc/systemd/system")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write both units; 70 where that cannot be, or would be of no use."""
+    """Write the units; 70 where that cannot be, or would be of no use."""
     program = Path(sys.prefix, "bin", "swf-bridge")
     if unseen := [each for each in (sys.prefix, sys.base_prefix) if _is_hidden(Path(each))]:
         complain(

@@ -118,7 +118,7 @@ class Bridge:
     def status(self) -> Any:
         """What it tells over its control socket, as `swf-bridge status --json` prints it."""
         journal = Path(self.settings["SWF_BRIDGE_JOURNAL"])
-        given = argparse.Namespace(control=journal.with_suffix(".sock"), instance=None)
+        given = argparse.Namespace(control=journal.with_suffix(".sock"), instance=None, peer=None)
         return client.result(given, "status")
 
     # --- log ---

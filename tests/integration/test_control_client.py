@@ -15,7 +15,7 @@ from tests.integration.cli_process import swf_bridge
 
 
 def args(**given):
-    return argparse.Namespace(**{"control": None, "instance": None, **given})
+    return argparse.Namespace(**{"control": None, "instance": None, "peer": None, **given})
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ def args(**given):
     [
         ({"control": Path("/x/y")}, {"SWF_BRIDGE_CONTROL": "/a"}, "/x/y"),
         ({"instance": "eu"}, {"SWF_BRIDGE_CONTROL": "/a"}, "/run/swf-bridge/eu/control.sock"),
+        ({"peer": "2"}, {"SWF_BRIDGE_CONTROL": "/a"}, "/run/swf-bridge-peer/2/control.sock"),
         ({}, {"SWF_BRIDGE_CONTROL": "/a", "RUNTIME_DIRECTORY": "/r"}, "/a"),
         ({}, {"SWF_BRIDGE_CONTROL": "", "RUNTIME_DIRECTORY": "/r:/s"}, "/r/control.sock"),
         ({}, {"SWF_BRIDGE_JOURNAL": "/var/lib/x/tasks.db"}, "/var/lib/x/tasks.sock"),

@@ -9,7 +9,7 @@ from bridge.settings.settings import Settings
 from tests.integration.cli_process import LISTS
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
-UNITS = ["swf-bridge.service", "swf-bridge@.service"]
+UNITS = ["swf-bridge.service", "swf-bridge@.service", "swf-bridge-peer@.service"]
 MOST_EXPOSED = 11  # ten times the score
 
 needs_systemd = pytest.mark.skipif(
@@ -103,11 +103,12 @@ def test_the_unit_keeps_what_the_operator_is_promised(unit):
     [
         ("swf-bridge.service", "/etc/swf-bridge/bridge.env", "swf-bridge"),
         ("swf-bridge@.service", "/etc/swf-bridge/%i.env", "swf-bridge/%i"),
+        ("swf-bridge-peer@.service", "-/etc/swf-bridge/peer-%i.env", "swf-bridge-peer/%i"),
     ],
 )
 def test_each_instance_has_settings_and_directories_of_its_own(unit, settings, directory):
     found = directives(unit)
-    assert found["EnvironmentFile"] == [settings]
+    assert found["EnvironmentFile"][-1] == settings
     assert found["StateDirectory"] == found["RuntimeDirectory"] == [directory]
 
 
@@ -132,9 +133,20 @@ def test_a_drain_has_time_to_end(unit):
     assert Settings.load(LISTS).drain_timeout + 30 <= int(directives(unit)["TimeoutStopSec"][0])
 
 
-def test_both_units_differ_only_in_what_makes_an_instance():
-    plain, template = (directives(unit) for unit in UNITS)
+def test_a_peer_shares_the_settings_of_the_first_but_for_what_two_on_a_machine_cannot_share():
+    found = directives("swf-bridge-peer@.service")
+    assert found["EnvironmentFile"][0] == directives("swf-bridge.service")["EnvironmentFile"][0]
+    given = dict(each.split("=", 1) for each in found["Environment"])
+    first, peer = Settings.load(LISTS), Settings.load(given | LISTS)
+    differ = {name for name, told in first.shown().items() if peer.shown()[name] != told}
+    assert differ == {"http", "identity"}
+
+
+@pytest.mark.parametrize("unit", UNITS[1:])
+def test_the_units_differ_only_in_what_makes_an_instance(unit):
+    plain, template = directives(UNITS[0]), directives(unit)
     own = {"Description", "EnvironmentFile", "Environment", "StateDirectory", "RuntimeDirectory"}
+    own.add("AssertPathIsSymbolicLink")
     assert {n: v for n, v in plain.items() if n not in own} == {
         n: v for n, v in template.items() if n not in own
     }

@@ -89,7 +89,7 @@ def test_installed_outside_of_home_it_writes_units_that_run_it(wheel: Path, tmp_
     uv = (Path(sys.executable).parent / "uv", "pip", "install", "--offline", "--no-deps")
     source.run(*uv, "--python", tmp_path / "venv", wheel, cwd=tmp_path)
     told(tmp_path / "venv/bin/swf-bridge", "units", str(tmp_path))
-    for name in ("swf-bridge.service", "swf-bridge@.service"):
+    for name in ("swf-bridge.service", "swf-bridge-peer@.service", "swf-bridge@.service"):
         text = (tmp_path / name).read_text()
         assert f"\nExecStart={tmp_path}/venv/bin/swf-bridge run\n" in text
 

@@ -63,6 +63,14 @@ def instance(box: Box) -> Iterator[Callable[[str], Service]]:
 
 
 @pytest.fixture
+def peer(box: Box) -> Iterator[Service]:
+    """The unit `swf-bridge-peer@2.service`, forgotten at the end."""
+    service = Service(box, "swf-bridge-peer@2.service", "peer-2.env")
+    yield service
+    service.forget()
+
+
+@pytest.fixture
 def service(box: Box) -> Iterator[Service]:
     """The unit `swf-bridge.service`, forgotten at the end."""
     service = Service(box, "swf-bridge.service", "bridge.env")

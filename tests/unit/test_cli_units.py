@@ -31,7 +31,8 @@ def test_the_units_run_this_installation_and_are_otherwise_those_of_the_reposito
         assert "ExecStart=/srv/bridge/bin/swf-bridge run" in text
         assert text == (UNITS / name).read_text().replace("/opt/swf-bridge/", "/srv/bridge/")
     assert capsys.readouterr().out.splitlines() == [
-        str(tmp_path / name) for name in ("swf-bridge.service", "swf-bridge@.service")
+        str(tmp_path / name)
+        for name in ("swf-bridge.service", "swf-bridge-peer@.service", "swf-bridge@.service")
     ]
 
 
