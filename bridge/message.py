@@ -60,12 +60,13 @@ UNDECODABLE_HEADERS = "swf-bridge-undecodable-headers"
 VALUES = 65_536
 """Commas, arrays and objects of a reply, outside of strings: twice what SWF's limit leaves for."""
 
+TOO_LARGE = "too-large"
 DEAD_LETTER_CODES = {
     "not-utf8": "the body is not UTF-8",
     "not-json": "the body is not JSON (NaN and infinities are none)",
     "not-an-object": "the body is JSON, but not an object",
     "too-deep": "the body nests arrays and objects deeper than 100 levels",
-    "too-large": "the body is over 1 MiB or 65,536 values; a task that it names was failed",
+    TOO_LARGE: "the body is over 1 MiB or 65,536 values; a task that it names was failed",
     "token-missing": "neither the body nor the headers name a task token",
     "token-invalid": "the token is no string of 1 to 1,024 characters, or SWF calls it invalid",
     "status-missing": "neither the body nor the headers name a status",
@@ -226,8 +227,8 @@ def decode_reply(body: bytes, headers: Mapping[str, Any]) -> Reply:
     """
     try:
         fields = _object(body) if body else {}
-    except TooLarge as error:
-        raise _too_large(body, headers, error) from None
+    except BadReply as error:
+        raise _with_task(error, body, headers) from None
     token = _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
     status = _first(fields.get("status"), headers.get(STATUS_HEADER))
     match status:
@@ -249,8 +250,8 @@ def token_of(body: bytes, headers: Mapping[str, Any]) -> str:
     """The token that a bad reply names all the same; nothing where it names none."""
     try:
         fields = _object(body) if body else {}
-    except BadReply:
-        fields = {}
+    except BadReply as error:
+        fields = texts_at_ends(body, ("taskToken",)) if error.code == TOO_LARGE else {}
     try:
         return _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
     except BadReply:
@@ -262,10 +263,7 @@ def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
 
     Raises BadReply for a message that names no task.
     """
-    try:
-        fields = _object(body) if body else {}
-    except TooLarge as error:
-        raise BadReply("too-large", str(error)) from None
+    fields = _object(body) if body else {}
     token = _token(_first(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
     return Failed(token, cut(f"undeliverable: {why_dead_lettered(headers)}", REASON_LIMIT))
 
@@ -311,27 +309,25 @@ def why_dead_lettered(headers: Mapping[str, Any]) -> str:
     return f"{reason} in queue {queue}, count {count}"
 
 
-def _too_large(body: bytes, headers: Mapping[str, Any], error: TooLarge) -> BadReply:
-    """A reply that is not decoded, with the task that it would close, where that can be seen."""
+def _with_task(error: BadReply, body: bytes, headers: Mapping[str, Any]) -> BadReply:
+    """The error, and of a reply too large to be read the task that it would close, if it shows."""
+    if error.code != TOO_LARGE:
+        return error
     whole = headers.get(CUT_HEADER)
-    size = f"{whole} bytes, over the bound of {SIZE}" if isinstance(whole, int) else str(error)
+    size = f"{whole} bytes, over the bound of {SIZE}" if isinstance(whole, int) else error.detail
     why = f"reply is not read: {size}"
-    seen = texts_at_ends(body, ("taskToken", "status"))
-    status = _first(seen.get("status"), headers.get(STATUS_HEADER))
-    try:
-        token = _token(_first(seen.get("taskToken"), headers.get(TOKEN_HEADER)))
-    except BadReply:
-        token = ""
+    seen = texts_at_ends(body, ("status",))
+    status, token = _first(seen.get("status"), headers.get(STATUS_HEADER)), token_of(body, headers)
     if token and status in ("completed", "failed", "canceled"):
-        return Rejected("too-large", why, token=token, reason=why)
-    return BadReply("too-large", why)
+        return Rejected(TOO_LARGE, why, token=token, reason=why)
+    return BadReply(TOO_LARGE, why)
 
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
         fields = decode_json(body, size=SIZE, values=VALUES)
-    except TooLarge:
-        raise
+    except TooLarge as error:
+        raise BadReply(TOO_LARGE, str(error)) from None
     except UnicodeDecodeError:
         raise _bad("not-utf8") from None
     except TooDeep:

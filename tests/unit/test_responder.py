@@ -442,3 +442,31 @@ def test_another_instance_tells_that_a_task_of_ours_expired(bench, responder):
     body = notice("dropped", [task.id], "another", exchange="x").body
     assert outcome(responder, a_delivery(body, queue=TOPOLOGY.notice_queue)) == Ack()
     assert not bench.journal.get(task.id).published
+
+
+def large_reply(status):
+    """One that is over the bound, and shows its task."""
+    return a_reply(status, result="x" * 1_100_000)
+
+
+def test_a_reply_over_the_bound_fails_its_task_and_is_parked(bench, responder):
+    task = bench.hold()
+    found = outcome(responder, large_reply("completed"))
+    assert (found.code, found.about["task"]) == ("too-large", task.id)
+    ((call, failed),) = bench.swf.calls
+    assert (call, type(failed)) == ("respond", Failed)
+    assert bench.journal.get(task.id) is None
+
+
+@pytest.mark.parametrize(
+    "delivery",
+    [
+        large_reply("heartbeat"),
+        a_delivery(b"[" + b"{}," * 400_000 + b"1]"),
+        a_delivery(b"[" + b"{}," * 400_000 + b"1]", queue=TOPOLOGY.undeliverable),
+    ],
+    ids=["heartbeat", "no object", "undeliverable"],
+)
+def test_what_is_over_the_bound_and_closes_no_task_is_parked(bench, responder, delivery):
+    assert outcome(responder, delivery).code == "too-large"
+    assert bench.swf.calls == []
