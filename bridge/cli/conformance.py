@@ -44,6 +44,10 @@ def add_parser(subparsers: Any) -> None:
             f"--{name}", metavar="NAME@VERSION[=INPUT]", help=f"the activity that {what}{none}"
         )
     parser.add_argument(
+        "--own-results", action="store_true",
+        help="the activity of --echo completes with a result of its own, and not with its input",
+    )  # fmt: skip
+    parser.add_argument(
         "--heartbeat", metavar="SECONDS", type=float, help="time-out of --slow (default 2)"
     )
     parser.add_argument(
@@ -99,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> "Plan":
     from bridge.conformance.trial import Plan  # noqa: PLC0415
 
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"own_results": args.own_results}
     for name in ("echo", "fail", "slow"):
         text = getattr(args, name)
         if text == "none" and name != "echo":

@@ -45,11 +45,13 @@ class Plan:
     """Which activities the worker is asked for. None: it has no such activity."""
 
     echo: Role = Role("Text.echo", "1.0")
-    """Gives back its input."""
+    """Gives back its input, unless it has results of its own."""
     fail: Role | None = Role("Order.check", "1.0", '{"order": 7, "amount": -5}')
     """Fails with a reason."""
     slow: Role | None = Role("Video.encode", "2.0", '{"steps": 15}')
     """Takes 3 to 6 s, beats about once a second, and looks at the answers."""
+    own_results: bool = False
+    """Whatever result the worker completes with will do, where the input would be expected."""
     heartbeat: float = 2.0
     """The slow activity's heartbeat time-out, in seconds."""
     patience: float = 10.0
