@@ -94,4 +94,5 @@ def test_a_check_beside_the_running_instance_disturbs_nothing_of_it(
     swf.submit("greet")
     assert worker.take()
     assert service.pid == pid
-    assert "swf-bridge-check" not in service.box.systemctl("list-units", "--all")
+    units = service.box.systemctl("list-units", "--all", "swf-bridge-check@*.service")
+    assert "swf-bridge-check@blue.service" not in units
