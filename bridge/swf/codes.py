@@ -1,5 +1,7 @@
 """The codes of SWF's errors, as labels of a metric: what answers may say any other."""
 
+import builtins
+
 import botocore.exceptions
 
 from bridge.swf.errors import CODES
@@ -23,8 +25,10 @@ _NEVER = {
     "ValidationError",
     "ValidationException",
 }
+_RAISED = {"JSONDecodeError", "ProtocolError", "TooDeep", "TooLarge"}
+"""What reading an answer raises, beside Python's own exceptions and botocore's."""
 _OURS = {"ConnectionFailed", "GarbledAnswer"}
-_KNOWN = CODES | _NEVER | _OURS
+_KNOWN = CODES | _NEVER | _RAISED | _OURS
 OTHER = "other"
 
 
@@ -37,4 +41,5 @@ def known_code(error: Exception) -> str:
     if code is None:
         return type(error).__name__
     is_status = len(code) == 3 and code.isascii() and code.isdigit()
-    return code if code in _KNOWN or is_status or hasattr(botocore.exceptions, code) else OTHER
+    is_class = any(hasattr(module, code) for module in (botocore.exceptions, builtins))
+    return code if code in _KNOWN or is_status or is_class else OTHER
