@@ -59,7 +59,7 @@ class Heartbeats:
         self._peers = peers
         self._settlement = settlement
         self._keepalive = keepalive
-        self._to_workers = Answers(publisher, topology)
+        self._to_workers = Answers(publisher, topology, timer)
         self._metrics = metrics
         self._timer = timer
 

@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ import pika
 import pytest
 
 from bridge.flow.answers import Answers
+from bridge.flow.timer import Timer
 from bridge.message import Message, heartbeat_answer
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
@@ -29,6 +31,16 @@ def publisher(vhost: Vhost) -> Iterator[Publisher]:
     with Running() as running:
         running.start(publisher)
         yield publisher
+
+
+@pytest.fixture
+def timer() -> Iterator[Timer]:
+    timer = Timer()
+    thread = threading.Thread(target=timer.run, daemon=True)
+    thread.start()
+    yield timer
+    timer.stop()
+    thread.join(5)
 
 
 @pytest.fixture
@@ -78,11 +90,11 @@ def comes(worker: pika.BlockingConnection, condition: Callable[[], bool], second
 
 
 def test_forged_addresses_without_number_delay_no_other_answer(
-    publisher: Publisher, worker: pika.BlockingConnection
+    publisher: Publisher, worker: pika.BlockingConnection, timer: Timer
 ) -> None:
     """A good answer every tenth of a second, and 400 to forged addresses before each."""
     worker.channel().queue_declare("good")
-    answers = Answers(publisher, TOPOLOGY)
+    answers = Answers(publisher, TOPOLOGY, timer)
     names = (f"reply@{number}" for number in itertools.count())
     shapes = (f"{DIRECT}a.b", f"{DIRECT}{base64.b64encode(b'x' * 20).decode()}.{KEY}", DIRECT)
     took = []
@@ -115,9 +127,9 @@ def test_a_connection_that_is_lost_over_a_message_is_there_again_without_back_of
 
 
 def test_a_direct_reply_to_is_answered_also_while_others_are_forged(
-    publisher: Publisher, worker: pika.BlockingConnection
+    publisher: Publisher, worker: pika.BlockingConnection, timer: Timer
 ) -> None:
-    answers = Answers(publisher, TOPOLOGY)
+    answers = Answers(publisher, TOPOLOGY, timer)
     address, came = direct(worker)
     assert node_of(address)
     answers.publish(answer(address), "task")
@@ -129,7 +141,29 @@ def test_a_direct_reply_to_is_answered_also_while_others_are_forged(
     assert json.loads(came[-1])["taskToken"] == "token"
 
 
+def test_all_who_ask_at_once_are_answered_and_wait_for_one_trial_of_their_node(
+    publisher: Publisher, worker: pika.BlockingConnection, timer: Timer
+) -> None:
+    answers = Answers(publisher, TOPOLOGY, timer)
+    address, came = direct(worker)
+    for _ in range(20):
+        answers.publish(answer(address), "task")
+    assert comes(worker, lambda: len(came) == 20, 5)
+
+
+def test_a_node_is_tried_in_its_turn_behind_one_that_there_is_not(
+    publisher: Publisher, worker: pika.BlockingConnection, timer: Timer
+) -> None:
+    answers = Answers(publisher, TOPOLOGY, timer)
+    address, came = direct(worker)
+    answers.publish(answer(forged("reply@1")), "task")
+    answers.publish(answer(address), "task")
+    assert comes(worker, lambda: len(came) == 1, 10)
+
+
 @pytest.mark.parametrize("queue", ["replies", "dead", "undeliverable", "swf.bridge.quorum.1"])
-def test_no_answer_goes_to_a_queue_of_a_bridge(publisher: Publisher, queue: str) -> None:
-    Answers(publisher, TOPOLOGY).publish(answer(queue), "task")
+def test_no_answer_goes_to_a_queue_of_a_bridge(
+    publisher: Publisher, timer: Timer, queue: str
+) -> None:
+    Answers(publisher, TOPOLOGY, timer).publish(answer(queue), "task")
     assert publisher.outstanding == 0
