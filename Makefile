@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages shape
+.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb packages dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages shape
 BIN := .venv/bin
 ARGS :=
 TESTS :=
@@ -63,6 +63,9 @@ uninstall: ## Take it away again, but for settings and journals
 
 deb: setup-packages ## dist/swf-bridge_VERSION_ARCH.deb for the Debian that this is; OUT=dist
 	@tools/deb
+
+packages: setup-broker setup-packages ## The .deb built twice, and tried with the real apt and systemd; minutes
+	@tools/packages $(ARGS)
 
 dist: setup-python ## Wheel, source archive, bill of materials and licences, into OUT=dist
 	@tools/dist

@@ -1,6 +1,7 @@
 """The Debian package under the real apt and systemd: first minute, upgrade under load, and end.
 
-`DEB` names a package to be tried; without it one is built, which takes a minute.
+`make packages` runs this: it takes minutes. `DEB` names the package to be tried; without it one is
+built.
 """
 
 import json
