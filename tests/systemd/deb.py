@@ -203,7 +203,7 @@ def test_manual_and_completion_stand_where_they_are_looked_for(server: Box) -> N
         "doc/swf-bridge/licences.txt",
         "doc/swf-bridge/documents/docs/alerts.md",
     ):
-        assert server.path(f"/usr/share/{place}").is_file()
+        server.run("test", "-s", f"/usr/share/{place}")
 
 
 def test_removed_it_drains_and_leaves_settings_and_journal(server: Box, service: Service) -> None:
