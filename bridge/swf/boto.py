@@ -1,12 +1,18 @@
 """Calls of SWF by boto3's client: it can do whatever the AWS configuration asks for."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from http.client import HTTPResponse
 from typing import Any
 
 from botocore import xform_name
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPSConnection,
+    AWSPreparedRequest,
+    AWSResponse,
+)
 
 from bridge.bounds import check_json, decode_json
 from bridge.swf.aws import Aws
@@ -15,8 +21,10 @@ from bridge.swf.runner import ANSWER_LIMIT, Answer, Call, InPlace, Wire
 
 _CHUNK = 64 * 1024
 _COMPRESSED = ("gzip", "x-gzip", "deflate")
-_ANY_HEADER = 32 + zlib.MAX_WBITS
-"""zlib: gzip's header or its own."""
+_MOST_CODINGS = 3
+_SWITCHING = 101
+_MOST_INTERIM = 20
+_LINE = 64 * 1024
 
 
 class Boto3:
@@ -85,17 +93,65 @@ def _send(client: Any, limit: int, request: AWSPreparedRequest, **_: Any) -> AWS
 
 def _read(response: AWSResponse, limit: int) -> bytes:
     """The body, decompressed where a proxy has compressed it. Raises ValueError over the limit."""
-    compressed = response.headers.get("content-encoding", "identity").lower() in _COMPRESSED
-    inflate = zlib.decompressobj(_ANY_HEADER) if compressed else None
+    if response.status_code < 200:
+        raise ValueError(f"no answer came after an interim {response.status_code}")
+    inflates = _inflates(response.headers.get("content-encoding", ""))
     body, left = [], limit
     for chunk in response.raw.stream(_CHUNK):
-        plain = inflate.decompress(chunk, left + 1) if inflate else chunk
+        plain = chunk
+        for inflate in inflates:
+            plain = inflate(plain, left + 1)
         left -= len(plain)
         if left < 0:
             response.raw.close()
             raise ValueError(f"an answer of over {limit} bytes")
         body.append(plain)
     return b"".join(body)
+
+
+def _inflates(encoding: str) -> Sequence[Callable[[bytes, int], bytes]]:
+    """What undoes the codings of a body, the last that was applied first."""
+    codings = [each.strip().lower() for each in encoding.split(",")]
+    found = [_Inflate(each).more for each in reversed(codings) if each in _COMPRESSED]
+    if len(found) > _MOST_CODINGS:
+        raise ValueError("an answer that is compressed too often")
+    return found
+
+
+class _Inflate:
+    """Decompresses one body; "deflate" has zlib's header, as it should, or none, as is common."""
+
+    def __init__(self, coding: str) -> None:
+        self._bits = zlib.MAX_WBITS if coding == "deflate" else 16 + zlib.MAX_WBITS
+        self._inflate: Any = None
+
+    def more(self, data: bytes, most: int) -> bytes:
+        """What a further piece holds, up to ``most`` bytes."""
+        if self._inflate is None and data:
+            if self._bits == zlib.MAX_WBITS and data[0] & 0x0F != zlib.DEFLATED:
+                self._bits = -zlib.MAX_WBITS
+            self._inflate = zlib.decompressobj(self._bits)
+        return bytes(self._inflate.decompress(data, most)) if data else b""
+
+
+class _Response(HTTPResponse):
+    """http.client's, which takes any interim answer but 100 for the answer itself.
+
+    What comes after a 103 would be left on the wire: a task that nobody takes.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(_MOST_INTERIM):
+            told: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not _SWITCHING < told[1] < 200:
+                break
+            while self.fp.readline(_LINE).strip():
+                pass
+        return told
+
+
+for _each in (AWSHTTPConnection, AWSHTTPSConnection):
+    _each.response_class = _Response  # type: ignore[assignment]
 
 
 def _refuse_depth(response_dict: Mapping[str, Any], **_: Any) -> None:
