@@ -11,6 +11,8 @@ from typing import Any
 
 import pika
 
+from bench.expiry import expiry
+from bench.morning import morning
 from bench.stand import PATIENCE, ROOT, Process, Stand, cpu_of, until
 from bench.subjects import SUBJECTS, bridge, started
 from bench.worker import EXCHANGE
@@ -34,6 +36,9 @@ class Sizes:
         self.pollers = (1, 5) if tiny else (1, 10, 100, 1000)
         self.in_flight: tuple[int, ...] = (10, 50) if tiny else (10, 100, 1000, 10_000)
         self.probe = 50 if tiny else 3000
+        self.morning = 40 if tiny else 2000
+        self.limit = 4 if tiny else 20
+        self.expiry = 60 if tiny else 20_000
         self.memory = (50, 100) if tiny else (4000, 8000, 12_000, 16_000, 20_000)
         if long:
             self.in_flight += (100_000,)
@@ -293,4 +298,8 @@ MEASURES: dict[str, Callable[[RabbitNode, Sizes], Iterator[Row]]] = {
     "windows": windows,
     "inputs": inputs,
     "memory": memory,
+    "morning": morning,
+    "expiry": expiry,
 }
+SELDOM = {"morning", "expiry"}
+"""What is measured only where it is asked for: about deadlines, some minutes each."""

@@ -1,7 +1,7 @@
 """Who is measured: two baselines, and the bridge with either way to call SWF."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from bench.stand import DOMAIN, TASK_LIST, Process, Stand, until
@@ -26,6 +26,7 @@ def bridge(
     pollers: int = THREADS,
     in_flight: int = 500,
     journal: str = "journal.db",
+    more: Mapping[str, str] | None = None,
 ) -> Process:
     """The bridge as shipped: journal on disk, metrics and control socket on."""
     return stand.run(
@@ -41,6 +42,7 @@ def bridge(
             "SWF_BRIDGE_SWF_CLIENT": client,
             "SWF_BRIDGE_HTTP": "127.0.0.1:0",
             "SWF_BRIDGE_LOG_LEVEL": "WARNING",
+            **(more or {}),
         },
     )
 

@@ -3,7 +3,17 @@
 from statistics import median
 
 Row = dict[str, object]
-_NAMES = ("subject", "client", "pollers", "in flight", "instances", "window", "input", "tasks")
+_NAMES = (
+    "subject",
+    "client",
+    "pollers",
+    "in flight",
+    "instances",
+    "window",
+    "input",
+    "tasks",
+    "deadlines",
+)
 """Columns that say what a row is about; rows that agree in them are rounds of the same."""
 
 

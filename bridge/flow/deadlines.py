@@ -226,8 +226,10 @@ class Deadlines:
         if (task.domain, task.task_list) in self._kept_alive:
             deadline = deadline.after_first_word
         self._journal.expires(task.id, deadline)
-        search.then(deadline)
-        self._searches.discard(search)
+        try:
+            search.then(deadline)
+        finally:
+            self._searches.discard(search)
 
     # --- once its deadline is past ---
 
