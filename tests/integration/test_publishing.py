@@ -4,7 +4,9 @@ import os
 import random
 import socket
 import threading
+import time
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pika
@@ -408,3 +410,18 @@ class Frozen:
         with suppress(OSError):
             while (data := source.recv(65536)) and not self._frozen.is_set():
                 sink.sendall(data)
+
+
+# --- messages whose time is limited ---
+
+
+def test_what_is_past_before_it_can_be_sent_is_not_sent(part: Publisher, worker: Worker) -> None:
+    worker.queue("work", bind="work")
+    receipts, now = Receipts(), time.monotonic()
+    for number, until in enumerate((now - 1, None, now + 60, now + 2**32)):
+        part.publish(replace(numbered(number), until=until), receipts.done(number))
+    receipts.wait(4)
+    assert receipts.fates() == {Fate.EXPIRED: 1, Fate.CONFIRMED: 3}
+    told = {int(taken.body): taken.properties.expiration for taken in worker.take_all("work")}
+    assert (told[1], told[3]) == (None, None), "RabbitMQ takes no more than 49 days"
+    assert 50_000 < int(told[2]) <= 60_001
