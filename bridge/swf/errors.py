@@ -58,6 +58,8 @@ _READ = 128 * 1024
 """Characters of an error's text that are read: more than a call's fields and their names have."""
 _TOLD = 500
 """Characters of it that are told at most."""
+_CODE_TOLD = 100
+"""Characters of its code: what answers may name it as it likes."""
 _TELLING = 16
 """Where so many first characters of a worker's text stand in an error's, all after them is its."""
 
@@ -91,7 +93,7 @@ def error_for(code: str, status: int, text: str, fields: Fields | None = None) -
     Unavailable for what may heal, NotTaken for what never will. The error's type decides; no word
     of its text does that may be a worker's.
     """
-    told = without_values(text, fields)
+    code, told = code[:_CODE_TOLD], without_values(text, fields)
     if code == "UnknownResourceFault":
         return TaskClosed(told)
     if code in _NOT_PERMITTED:
