@@ -58,3 +58,13 @@ def heartbeats_with_a_token_of_one_letter(site: "Site") -> None:
     """3,000 heartbeats with the token `t`, which stands in many words of an error."""
     for _ in range(3000):
         site.attacker.send({"taskToken": "t", "status": "heartbeat"})
+
+
+@attack()
+def loops_over_more_tasks_than_may_wait(site: "Site") -> None:
+    """5,000 heartbeats of 80 tasks in turn, each with an answer wanted."""
+    tokens = site.tokens(80)
+    answered = pika.BasicProperties(reply_to=site.attacker.queue)
+    for number in range(5000):
+        beat = {"taskToken": tokens[number % len(tokens)], "status": "heartbeat"}
+        site.attacker.send(beat, answered)

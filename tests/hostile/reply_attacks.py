@@ -109,3 +109,18 @@ def replies_that_nest_deeply(site: "Site") -> None:
     """100 replies of half a megabyte of opening brackets."""
     for _ in range(100):
         site.attacker.send(b"[" * 500_000)
+
+
+@attack()
+def results_with_a_token_of_one_letter(site: "Site") -> None:
+    """3,000 results with the token `t`, each of which SWF would have to refuse."""
+    for _ in range(3000):
+        site.attacker.send(_completed("t"))
+
+
+@attack()
+def results_of_a_task_that_is_closed(site: "Site") -> None:
+    """3,000 results of one task, of which the first closes it."""
+    (token,) = site.tokens()
+    for number in range(3000):
+        site.attacker.send(_completed(token, result=f"{number}"))
