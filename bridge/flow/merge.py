@@ -17,9 +17,11 @@ from bridge.telemetry.outage import Outage
 MERGE = 1.0
 """Seconds between two heartbeats of a task to SWF: its time-outs are counted in seconds. SWF's
 answer to one holds for all that come within that time."""
-IN_HAND = 64
+IN_HAND = 112
 """Heartbeats that wait at most; more are held by the consumer, as replies are that SWF cannot take
-now."""
+now. With those that it holds they leave a part of the prefetch to replies."""
+CROWDED = 64
+"""With more, of a task that SWF has known the newest alone waits."""
 SHARE = 16
 """Those of one task among them."""
 SHARE_OF_KNOWN = 4
@@ -163,7 +165,7 @@ class Merge:
     @property
     def _crowded(self) -> bool:
         """Whether heartbeats come faster than SWF takes them."""
-        return self._in_hand >= IN_HAND or bool(self._outage.error)
+        return self._in_hand >= CROWDED or bool(self._outage.error)
 
     def _overtaken(self, delivery: Delivery, beat: Heartbeat, answer: Answer | None) -> Beats:
         """Note the newest of the task; those that need not wait any longer because of it.
@@ -184,8 +186,10 @@ class Merge:
             return []
         stay = [each for each in waiting if asked(*each).reply_to]
         overtaken = [each for each in waiting if each not in stay]
-        if beat.task in self._answers and len(stay) >= SHARE_OF_KNOWN:
-            oldest, stay = stay[: 1 - SHARE_OF_KNOWN], stay[1 - SHARE_OF_KNOWN :]
+        if beat.task in self._answers:
+            others = 0 if self._crowded else SHARE_OF_KNOWN - 1
+            oldest = stay[: max(0, len(stay) - others)]
+            stay = stay[len(oldest) :]
             self._owe(beat.task, oldest)
             overtaken += oldest
         waiting[:] = stay

@@ -9,7 +9,7 @@ import pytest
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
 from bridge.flow import merge, settlement
 from bridge.flow.heartbeats import Heartbeats
-from bridge.flow.merge import IN_HAND, SHARE, SHARE_OF_KNOWN
+from bridge.flow.merge import CROWDED, IN_HAND, SHARE, SHARE_OF_KNOWN
 from bridge.message import HEARTBEAT_TYPE
 from bridge.rabbitmq.delivery import Ack, Later, Park, settle_all
 from bridge.swf.runner import complete
@@ -131,6 +131,25 @@ def test_of_a_task_that_swf_knows_few_wait_and_one_answer_is_for_all(bench, beat
     told = [each.properties["correlation_id"] for each in answers[1:]]
     assert sorted(told, key=int) == [f"{n}" for n in range(500)]
     assert all(json.loads(each.body)["cancelRequested"] for each in answers[1:])
+
+
+def test_where_many_tasks_beat_the_newest_of_each_that_swf_knows_waits_alone(
+    bench, beating, monkeypatch
+):
+    tokens = [f"token-{n}" for n in range(CROWDED)]
+    for token in tokens:
+        beating.take("first", token=token)
+    beating.work()
+    monkeypatch.setattr(merge, "MERGE", -1.0)
+    newest = [[beating.take("d", token, reply_to="answers") for _ in range(9)] for token in tokens]
+    waits = [each for each in itertools.chain(*newest) if each.tag not in beating.outcomes]
+    assert len(waits) < IN_HAND
+    assert {each[-1].tag for each in newest} <= {each.tag for each in waits}
+    other = beating.take("other's", token="another", reply_to="answers")
+    assert other.tag not in beating.outcomes, "there is room for it"
+    beating.wait()
+    beating.wait()
+    assert len(bench.publisher.of(HEARTBEAT_TYPE)) == 9 * CROWDED + 1
 
 
 def test_an_older_one_that_comes_again_waits_for_nothing_where_a_newer_one_does(
