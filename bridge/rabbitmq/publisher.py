@@ -34,6 +34,12 @@ CONFIRM_TIMEOUT = 20.0
 (a quorum queue deleted under traffic), so the connection is made anew and the message sent again.
 """
 
+RENEW_FIRST = 2.0
+"""Seconds after a nack after which the channel is made anew. RabbitMQ 3.10 nacks all that a channel
+sends to a quorum queue whose leader died as the channel first published to it, until the dead node
+is back; on a new channel it takes them."""
+RENEW_CAP = 60.0
+"""The same, doubled each time, while nacks go on: a full queue nacks on a new channel too."""
 
 _NOT_FOUND = 404
 
@@ -108,6 +114,11 @@ class Publisher(Connection):
         self._attempts: dict[str, _Item] = {}
         self._number = 0
         self._life = ""
+        self._nacked_at = 0.0
+        self._renew_at = math.inf
+        self._renew_after = RENEW_FIRST
+        self._renewing = False
+        """Nothing is sent until what is on its way has an outcome: then the channel is renewed."""
 
     @property
     def outstanding(self) -> int:
@@ -137,12 +148,21 @@ class Publisher(Connection):
         )
         self._number = 0
         self._life = secrets.token_hex(4)
+        self._renewing = False
+        self._renew_at = math.inf
 
     def _work(self) -> None:
+        if self._renewing and not self._on_the_way:
+            nacked = self._channel
+            self._renew_channel()
+            nacked.close()
+            return
         while self._outbox and not self.blocked and self._has_room():
             self._send(self._outbox.popleft())
 
     def _has_room(self) -> bool:
+        if self._renewing:
+            return False
         if not self._on_the_way:
             return True
         alone = self._outbox[0].alone or next(iter(self._on_the_way.values())).alone
@@ -194,12 +214,22 @@ class Publisher(Connection):
             item = self._on_the_way.pop(number)
             self._bytes -= len(item.message.body)
             if not acked:
+                self._nacked()
                 self._resolve(item, Fate.NACKED, "a queue did not take it")
             elif item.returned:
                 self._resolve(item, Fate.UNROUTABLE, item.returned)
             else:
                 self._resolve(item, Fate.CONFIRMED)
         self._work()
+
+    def _nacked(self) -> None:
+        now = time.monotonic()
+        if now - self._nacked_at > 2 * RENEW_CAP:
+            self._renew_after = RENEW_FIRST
+        self._nacked_at = now
+        if self._renew_at == math.inf:
+            self._renew_at = now + self._renew_after
+            self._renew_after = min(RENEW_CAP, 2 * self._renew_after)
 
     def _confirmed(self, tag: int, *, multiple: bool) -> list[int]:
         if not multiple:
@@ -218,6 +248,10 @@ class Publisher(Connection):
         oldest = next(iter(self._on_the_way.values()), None)
         if oldest and not self.blocked and time.monotonic() - oldest.sent_at > CONFIRM_TIMEOUT:
             self.abort(TimeoutError(f"no confirm within {CONFIRM_TIMEOUT:.0f} seconds"))
+        elif time.monotonic() >= self._renew_at:
+            log.debug("broker.channel_renewed", extra={"connection": self.name})
+            self._renewing = True
+            self._work()
 
     def _on_unblocked(self, connection: Any, frame: Any) -> None:
         now = time.monotonic()
@@ -230,6 +264,8 @@ class Publisher(Connection):
 
         A missing exchange (404) is declared with the next connection.
         """
+        if channel is not self._channel:
+            return  # one that was renewed
         forbidden = isinstance(error, ChannelClosedByBroker) and error.reply_code != _NOT_FOUND
         if forbidden and self._connection.is_open:
             self._lost(error)

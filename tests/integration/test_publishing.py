@@ -1,5 +1,6 @@
 """The publisher on a real RabbitMQ: each message gets its own receipt, whatever happens."""
 
+import logging
 import os
 import random
 import socket
@@ -102,6 +103,38 @@ def test_a_full_queue_refuses_its_own_messages_alone(part: Publisher, worker: Wo
     assert set(fates[0::2]) == {Fate.CONFIRMED, Fate.NACKED}
     confirmed = [n for n in range(0, 200, 2) if fates[n] is Fate.CONFIRMED]
     assert stored(worker, "full") == confirmed
+
+
+def test_a_channel_on_which_a_queue_nacks_is_renewed_and_no_other_message_comes_twice(
+    part: Publisher,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(publisher_module, "RENEW_CAP", publisher_module.RENEW_FIRST)
+    caplog.set_level(logging.DEBUG, publisher_module.log.name)
+    worker.queue("full", bind="full", max_length=1, overflow="reject-publish")
+    worker.queue("work", bind="work")
+    receipts = Receipts()
+    number = 0
+
+    def renewed() -> int:
+        return [each.getMessage() for each in caplog.records].count("broker.channel_renewed")
+
+    def send_both() -> bool:
+        nonlocal number
+        for key in ("full", "work"):
+            part.publish(numbered(number, key), receipts.done(number))
+            number += 1
+        return renewed() >= 2
+
+    await_that(send_both)
+    receipts.wait(number)
+    fates = [receipts.by_number[each].fate for each in range(number)]
+    assert set(fates[1::2]) == {Fate.CONFIRMED}
+    assert Fate.NACKED in fates[0::2]
+    assert stored(worker) == list(range(1, number, 2))
+    assert part.reconnects == 0
 
 
 # --- messages that RabbitMQ or pika will not have ---
