@@ -185,7 +185,7 @@ def test_a_forged_notice_through_the_default_exchange_frees_the_slot_and_closes_
     task_id = swf.submit("greet")
     task = taken(greeter)
     queues = vhost.api.call("GET", f"queues/{vhost.name}")
-    (notices,) = [q["name"] for q in queues if q["name"].startswith("swf.bridge.")]
+    (notices,) = [q["name"] for q in queues if q["name"].startswith("swf.bridge.quorum.")]
     ids = [task.properties.message_id]
     forged = {"notice": "settled", "tasks": ids, "from": "nobody"}
     greeter.basic_publish("", notices, json.dumps(forged))
