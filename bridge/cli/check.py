@@ -81,6 +81,7 @@ def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
         yield "✓", f"task list {each.label}: {each.pollers} pollers, {each.max_in_flight} in flight"
         if each.pollers > each.max_in_flight:
             yield "!", f"task list {each.label}: more pollers than tasks that may be in flight"
+    yield "✓", f"replies: {settings.reply_memory} MiB in hand at most"
     yield "✓", f"RabbitMQ: {shown['amqp_url']}"
     for field in ("journal", "control", "http"):
         yield "✓", f"{field}: {shown[field]}"

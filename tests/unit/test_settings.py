@@ -338,3 +338,11 @@ def test_what_is_shown_of_a_text_is_the_whole_of_it():
 def test_settings_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         load().pollers = 3
+
+
+@pytest.mark.parametrize("wrong", ["7", "0", "65537", "64MiB", "1.5"])
+def test_the_memory_for_replies_is_a_number_of_mib_within_bounds(wrong):
+    (problem,) = problems(REPLY_MEMORY=wrong)
+    assert problem.startswith("SWF_BRIDGE_REPLY_MEMORY: ")
+    for right in ("8", "65536"):
+        assert load(REPLY_MEMORY=right).reply_memory == int(right)
