@@ -253,7 +253,11 @@ class Consumer(Connection):
             return
         while self._outcomes:
             delivery, outcome = self._outcomes.popleft()
-            if delivery.life == self._life and delivery.tag in self._unacked:
+            if delivery.life != self._life:
+                continue
+            if isinstance(outcome, _Copied) and outcome.parked is not None:
+                self._parking -= 1
+            if delivery.tag in self._unacked:
                 self._carry_out(delivery, outcome)
         self._give_back()
         self._unacked.acknowledge(self._channel)
@@ -331,7 +335,6 @@ class Consumer(Connection):
         self.wake()
 
     def _sent_to_park(self, delivery: Delivery, parked: Park, receipt: Receipt) -> None:
-        self._parking -= 1
         if receipt.fate is Fate.CONFIRMED:
             self._unacked.done(delivery.tag)
             if delivery is self._probe:

@@ -536,3 +536,21 @@ def test_what_is_set_aside_for_long_is_given_back_before_rabbitmq_loses_patience
     part.settle(inbox.deliveries[0], Ack())
     inbox.wait(2)
     assert inbox.deliveries[1].properties["headers"]["x-delivery-count"] >= 2
+
+
+def test_a_reply_that_is_parked_twice_leaves_room_for_others(
+    vhost: Vhost, topology: Topology, running: Running, inbox: Inbox, worker: Worker
+) -> None:
+    told: list[Done] = []
+    part = consumer(vhost.url, topology, inbox, lambda message, done: told.append(done))
+    running.start(part)
+    send(worker, 1)
+    inbox.wait(1)
+    for _ in range(2):
+        part.settle(inbox.deliveries[0], Park("not-json", "why"))
+    await_that(lambda: len(told) == 2)
+    for done in told:
+        done(Receipt(Fate.CONFIRMED))
+        await_that(lambda: not part.unsettled)
+    await_that(lambda: part._parking == 0)
+    assert left(worker, running) == 0
