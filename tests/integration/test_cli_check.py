@@ -16,6 +16,7 @@ def test_check_tells_what_it_checked_and_what_it_did_not_try():
     assert ended.out.splitlines() == [
         f"✓ settings: 2 given, {len(Settings.model_fields) - 2} by default",
         "✓ task list demo/images: 2 pollers, 100 in flight",
+        "✓ replies: 64 MiB in hand at most",
         "✓ RabbitMQ: amqp://guest:***@localhost:5672/%2F",
         "✓ journal: swf-bridge.db",
         "✓ control: swf-bridge.sock",
