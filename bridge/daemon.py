@@ -106,7 +106,8 @@ class Daemon:
         parts.keepalive.resume()
         parts.timer.every(deadlines.ROUND, parts.deadlines.look)
         if parts.keepalive.wanted:
-            parts.timer.every(keepalive.LOOK, partial(parts.keepalive.look, parts.heartbeats))
+            beats = parts.heartbeats
+            parts.timer.every(keepalive.LOOK, partial(parts.keepalive.look, beats.work, beats.own))
 
     def _start(self, part: Part) -> None:
         thread = threading.Thread(target=self._live, args=(part,), name=part.name, daemon=True)

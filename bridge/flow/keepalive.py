@@ -7,20 +7,18 @@ says on the way, that the task is closed or to be cancelled, is passed on at onc
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING
 
+from bridge.conversation import Conversation
 from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.flow.peers import Peers
 from bridge.journal.journal import Journal
 from bridge.rabbitmq.delivery import Settled
 from bridge.swf.client import Calls
+from bridge.swf.executor import Jobs
 from bridge.task import ActivityTask, TaskListId
-
-if TYPE_CHECKING:
-    from bridge.flow.heartbeats import Heartbeats
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +30,10 @@ HEARD_KEPT = 10_000
 """Tasks of which is remembered that their worker has spoken."""
 RETRY = 5.0
 """Seconds until one that SWF could not take is tried again, where the interval is longer."""
+
+Work = Jobs[Callable[[], Conversation[Settled]]]
+Own = Callable[[str, Callable[[], Conversation[None]]], Conversation[None]]
+"""Has a heartbeat of the bridge's own for a task, unless a worker's is under way."""
 
 
 class Keepalive:
@@ -93,8 +95,11 @@ class Keepalive:
         elif self._mark and self._is_first(task_id):
             self._journal.first_word(task_id)
 
-    def look(self, heartbeats: "Heartbeats") -> None:
-        """See which tasks are due, and have heartbeats made for them beside those of workers."""
+    def look(self, work: Work, own: Own) -> None:
+        """See which tasks are due, and have heartbeats made for them beside those of workers.
+
+        ``work`` is what the threads do that carry heartbeats to SWF.
+        """
         until = time.monotonic() + LOOK
         with self._lock:
             due = [task_id for task_id, when in self._due.items() if when <= until]
@@ -103,7 +108,7 @@ class Keepalive:
             idle = min(LANES - self._lanes, len(self._next))
             self._lanes += idle
         for _ in range(idle):
-            heartbeats.work.put(partial(self._go_on, heartbeats))
+            work.put(partial(self._go_on, work, own))
 
     def _is_first(self, task_id: str) -> bool:
         """Whether it is the worker's first word, as far as is remembered; no heartbeat any more."""
@@ -137,7 +142,7 @@ class Keepalive:
 
     # --- conversations with SWF ---
 
-    async def _go_on(self, heartbeats: "Heartbeats") -> Settled:
+    async def _go_on(self, work: Work, own: Own) -> Settled:
         """One heartbeat; then the next, behind what workers have sent meanwhile."""
         with self._lock:
             if not self._next:
@@ -145,12 +150,12 @@ class Keepalive:
                 return []
             task_id = self._next.popleft()
         try:
-            await self._beat(task_id, heartbeats)
+            await self._beat(task_id, own)
         finally:
-            heartbeats.work.put(partial(self._go_on, heartbeats))
+            work.put(partial(self._go_on, work, own))
         return []
 
-    async def _beat(self, task_id: str, heartbeats: "Heartbeats") -> None:
+    async def _beat(self, task_id: str, own: Own) -> None:
         entry = self._journal.get(task_id)
         if entry is None or entry.first_word:
             self._forget(task_id)
@@ -161,7 +166,7 @@ class Keepalive:
             log.warning("keepalive.ended", extra={"task": task_id, "seconds": self._limit})
             self._forget(task_id)
         else:
-            await heartbeats.own(task_id, partial(self._beat_for, task))
+            await own(task_id, partial(self._beat_for, task))
 
     async def _beat_for(self, task: ActivityTask) -> None:
         try:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.local.model import Clock, Swf
+from bridge.local.clock import Clock, Timer
+from bridge.local.model import Swf
 from bridge.local.task import OPEN_STATES, Task
-from bridge.local.tasklist import Timer
 
 
 @dataclass(eq=False)

@@ -8,26 +8,16 @@ import itertools
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
+from bridge.local.clock import Clock, Timer
 from bridge.local.errors import SwfError, unknown_activity, unknown_execution, unknown_resource
-from bridge.local.execution import Execution
 from bridge.local.options import Options
 from bridge.local.registry import Registry
 from bridge.local.script import Step
-from bridge.local.task import Moment, Task, Timeouts
-from bridge.local.tasklist import Poll, TaskList, Timer
+from bridge.local.task import Execution, Moment, Task, Timeouts
+from bridge.local.tasklist import Poll, TaskList
 from bridge.local.tokens import new_token, scheduled_event_of
-
-
-class Clock(Protocol):
-    """The part of an asyncio event loop that tells and awaits time."""
-
-    def time(self) -> float:
-        """Seconds on a clock that only goes forward."""
-
-    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
-        """Call `callback(*args)` in `delay` seconds."""
 
 
 class Swf:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.local.errors import SwfError, unknown_execution, unknown_resource
-from bridge.local.execution import Execution
+from bridge.local.task import Execution
 
 _DEFAULTS = (
     "defaultTaskList",

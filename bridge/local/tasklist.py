@@ -6,14 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bridge.local.clock import Timer
 from bridge.local.task import Task
-
-
-class Timer(Protocol):
-    """A call that was arranged for later."""
-
-    def cancel(self) -> None:
-        """Call it off."""
 
 
 class Caller(Protocol):

@@ -232,7 +232,7 @@ class Consumer(Connection):
             return
         self._deliver(
             Delivery(
-                self,
+                self.settle,
                 self._queue,
                 body,
                 from_pika(properties),

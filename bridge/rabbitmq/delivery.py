@@ -3,14 +3,11 @@
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bridge.errors import Refused, Unavailable
-
-if TYPE_CHECKING:
-    from bridge.rabbitmq.consumer import Consumer
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +48,8 @@ Outcome = Ack | Later | Park
 class Delivery:
     """A message that was delivered and awaits its outcome."""
 
-    consumer: "Consumer" = field(repr=False)
+    carry_out: Callable[["Delivery", Outcome], object] = field(repr=False)
+    """Of the consumer that it came from."""
     queue: str
     body: bytes
     properties: Mapping[str, Any]
@@ -66,7 +64,7 @@ class Delivery:
 
     def settle(self, outcome: Outcome) -> None:
         """Have the consumer that it came from carry the outcome out. Never blocks."""
-        self.consumer.settle(self, outcome)
+        self.carry_out(self, outcome)
 
 
 Settled = list[tuple[Delivery, Outcome]]

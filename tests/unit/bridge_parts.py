@@ -65,9 +65,8 @@ def a_delivery(
 ) -> Delivery:
     """A message as the consumer hands it on."""
     given = {"headers": {}, **properties}
-    return Delivery(
-        consumer or Settled(), queue, body, given, False, 1, next(_tags), time.monotonic()
-    )
+    carry_out = (consumer or Settled()).settle
+    return Delivery(carry_out, queue, body, given, False, 1, next(_tags), time.monotonic())
 
 
 class Settled:

@@ -44,7 +44,7 @@ class Kept:
     def after(self, seconds):
         """How many heartbeats are made when so much time has passed."""
         self.now += seconds
-        self.keepalive.look(self)
+        self.keepalive.look(self.work, self.own)
         before = len(self.bench.swf.calls)
         while True:
             try:
@@ -131,7 +131,7 @@ def test_few_are_on_their_way_at_once_so_that_workers_need_not_wait(kept):
     kept.watched("a", "b", "c", "d")
     kept.now += 20
     for _ in range(3):
-        kept.keepalive.look(kept)
+        kept.keepalive.look(kept.work, kept.own)
     assert kept.work.qsize() == LANES
     assert kept.after(0) == 4
 
