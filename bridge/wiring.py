@@ -49,7 +49,7 @@ from bridge.swf.client import Swf
 from bridge.swf.executor import Hand, Jobs
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
-from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.registry import Metrics
 
 Converse = Callable[[Any], Conversation[Settled]]
 ANSWERS_WAITING = 4096

@@ -6,19 +6,21 @@ has at most WINDOW publishes without a confirm.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from bridge.backoff import Backoff
 from bridge.control.request import Json, Output, Request
+from bridge.control.task_filter import TaskFilter, state_of
 from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
 from bridge.journal.entry import Entry, InHand
+from bridge.journal.journal import Journal
 from bridge.rabbitmq.publisher import Fate
-from bridge.task import REASON_LIMIT, ActivityTask, Failed, Reply, cut, utf16_length
+from bridge.swf.client import Swf
+from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut, utf16_length
 from bridge.telemetry import metrics as m
-from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.registry import Metrics
 
 WINDOW = 64
 TICK = 1.0
@@ -35,28 +37,8 @@ Republish = Callable[[ActivityTask, bytes, Told], object]
 """Publish a task again and tell its fate and why, on another thread; never blocks."""
 
 
-class TasksInHand(Protocol):
-    """The journal, as far as it is asked here."""
-
-    def get(self, task_id: str) -> Entry | None:
-        """The task, if it is in hand."""
-
-    def tasks(self) -> Iterator[Entry]:
-        """Every task in hand, the oldest first."""
-
-    def labels(self) -> list[tuple[str, str, str]]:
-        """The id, domain and task list of every task in hand."""
-
-
-class Responds(Protocol):
-    """The one call of SWF that is made here."""
-
-    def respond(self, reply: Reply) -> None:
-        """Close a task."""
-
-
 class Settles(Protocol):
-    """Who lets go of a task that is closed."""
+    """What lets go of a task that is closed: ``flow``, which is a stranger here."""
 
     def settled(self, task_id: str) -> InHand | None:
         """We have closed the task in SWF."""
@@ -65,55 +47,13 @@ class Settles(Protocol):
         """The task was closed without us."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
-    """Selects tasks; a field that is empty or None restricts nothing."""
-
-    label: str = ""
-    """``domain/list``, or the name of a list in any domain."""
-    domain: str = ""
-    name: str = ""
-    version: str = ""
-    state: str = ""
-    polled_before: float | None = None
-
-    @classmethod
-    def of(cls, request: Request) -> "TaskFilter":
-        """The filter that a request gives. Raises Declined."""
-        state = request.text("state")
-        if state not in ("", "waiting", "published"):
-            raise Declined("usage", "state is waiting or published")
-        name, _, version = request.text("type").partition("@")
-        age = request.seconds("older_than")
-        return cls(
-            label=request.text("list"),
-            domain=request.text("domain"),
-            name=name,
-            version=version,
-            state=state,
-            polled_before=None if age is None else time.time() - age,
-        )
-
-    def __call__(self, entry: Entry) -> bool:
-        """Whether the task is selected."""
-        task = entry.task
-        return (
-            self.label in ("", task.task_list, f"{task.domain}/{task.task_list}")
-            and self.domain in ("", task.domain)
-            and self.name in ("", task.name)
-            and self.version in ("", task.version)
-            and self.state in ("", _state(entry))
-            and (self.polled_before is None or task.polled_at <= self.polled_before)
-        )
-
-
 class TaskCommands:
     """The commands ``tasks …``; ``halted`` tells whether the daemon is stopping."""
 
     def __init__(
         self,
-        journal: TasksInHand,
-        swf: Responds,
+        journal: Journal,
+        swf: Swf,
         instances: Settles,
         metrics: Metrics,
         republish: Republish,
@@ -329,17 +269,13 @@ class _Receipts:
             self.reasons[why] += 1
 
 
-def _state(entry: Entry) -> str:
-    return "published" if entry.published else "waiting"
-
-
 def _row(entry: Entry) -> Json:
     task = entry.task
     return {
         "id": task.id,
         "age": round(max(0.0, time.time() - task.polled_at), 1),
         "polledAt": task.polled_at,
-        "state": _state(entry),
+        "state": state_of(entry),
         "domain": task.domain,
         "taskList": task.task_list,
         "name": task.name,

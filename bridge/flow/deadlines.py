@@ -29,7 +29,7 @@ from bridge.swf.executor import Jobs
 from bridge.swf.history import Look
 from bridge.task import ActivityTask, Deadline, TaskListId, Timeouts
 from bridge.telemetry import metrics as m
-from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.registry import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from bridge.routing import RoutingKey
 from bridge.task import REASON_LIMIT, ActivityTask, Deadline, Failed, cut
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
-from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
+from bridge.telemetry.registry import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from bridge.swf.executor import Jobs
 from bridge.task import Heartbeat, task_id
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
-from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
+from bridge.telemetry.registry import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from bridge.rabbitmq.topology import Topology
 from bridge.routing import RoutingKey
 from bridge.task import ActivityTask
 from bridge.telemetry import metrics as m
-from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.registry import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from bridge.swf.client import Calls, Swf
 from bridge.task import ActivityTask, TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
-from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
+from bridge.telemetry.registry import Metrics
 
 log = logging.getLogger(__name__)
 

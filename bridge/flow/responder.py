@@ -34,7 +34,7 @@ from bridge.swf.executor import Jobs
 from bridge.task import Canceled, Failed, Heartbeat, Reply
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
-from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.registry import Metrics
 from bridge.telemetry.repeated import Repeated
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from bridge.rabbitmq.delivery import Delivery, Outcome, Park, put_off
 from bridge.swf.client import Calls
 from bridge.task import Canceled, Completed, Failed, Reply, task_id
 from bridge.telemetry import metrics as m
-from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
+from bridge.telemetry.registry import Metrics
 
 log = logging.getLogger(__name__)
 

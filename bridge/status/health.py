@@ -29,8 +29,8 @@ from bridge.status.last_hour import LastHour
 from bridge.swf.clock import SwfClock
 from bridge.telemetry import logs
 from bridge.telemetry import metrics as m
-from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
+from bridge.telemetry.registry import Metrics
 
 
 class Moving(Protocol):

@@ -20,9 +20,9 @@ from bridge.control.listener import Client, Listener
 from bridge.status import page
 from bridge.status.checks import Check, row
 from bridge.status.prometheus import render
-from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.outage import Outage
 from bridge.telemetry.redact import redact
+from bridge.telemetry.registry import Metrics
 
 log = logging.getLogger(__name__)
 

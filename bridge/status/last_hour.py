@@ -14,7 +14,7 @@ from bridge.journal.journal import Journal
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry.metric import Distribution
-from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.registry import Metrics
 
 LOOK = 5.0
 """Seconds between two looks."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bridge.telemetry.metric import Distribution, Family, Labels
-from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.registry import Metrics
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

@@ -29,8 +29,8 @@ from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry.logs import fields_of
 from bridge.telemetry.metric import Labels, Metric
-from bridge.telemetry.metrics import Metrics
 from bridge.telemetry.redact import redact
+from bridge.telemetry.registry import Metrics
 
 LAST_ERRORS = 20
 UNROUTABLE_SHOWN = 20

@@ -29,7 +29,7 @@ from bridge.swf.clock import SwfClock
 from bridge.swf.history import Look
 from bridge.swf.runner import Call, complete
 from bridge.task import ActivityTask, Timeouts
-from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.registry import Metrics
 
 LABEL = ("demo", "list")
 TOPOLOGY = Topology(

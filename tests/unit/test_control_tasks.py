@@ -11,7 +11,8 @@ from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
 from bridge.journal.journal import Journal
 from bridge.message import encode_task
 from bridge.rabbitmq.publisher import Fate
-from bridge.telemetry.metrics import TASKS_FAILED_BACK, Metrics
+from bridge.telemetry.metrics import TASKS_FAILED_BACK
+from bridge.telemetry.registry import Metrics
 from tests.unit.bridge_parts import LABEL, a_task
 
 

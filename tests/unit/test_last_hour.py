@@ -10,7 +10,7 @@ from bridge.journal.entry import Standing
 from bridge.status import plots
 from bridge.status.last_hour import MINUTES, LastHour
 from bridge.telemetry import metrics as m
-from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.registry import Metrics
 from tests.snapshots import snapshot
 
 LIST = ("demo", "main")

@@ -4,7 +4,8 @@ import pytest
 
 from bridge.telemetry import metrics
 from bridge.telemetry.metric import Distribution, Metric
-from bridge.telemetry.metrics import ALL, Metrics
+from bridge.telemetry.metrics import ALL
+from bridge.telemetry.registry import Metrics
 
 UNITS = ("_seconds", "_bytes")
 ABBREVIATIONS = ("_ms", "_sec", "_secs", "_millis", "_milliseconds", "_kb", "_mb", "_minutes")

@@ -16,7 +16,8 @@ from bridge.status import http, page
 from bridge.status.checks import Check, Kind, State, row
 from bridge.status.http import CONNECTIONS, StatusServer
 from bridge.telemetry import metrics
-from bridge.telemetry.metrics import ALL, Metrics
+from bridge.telemetry.metrics import ALL
+from bridge.telemetry.registry import Metrics
 from tests.snapshots import snapshot
 
 

@@ -1,0 +1,55 @@
+"""Which tasks in hand a command means, by what its options say of them."""
+
+import time
+from dataclasses import dataclass
+
+from bridge.control.request import Request
+from bridge.errors import Declined
+from bridge.journal.entry import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Selects tasks; a field that is empty or None restricts nothing."""
+
+    label: str = ""
+    """``domain/list``, or the name of a list in any domain."""
+    domain: str = ""
+    name: str = ""
+    version: str = ""
+    state: str = ""
+    polled_before: float | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> "TaskFilter":
+        """The filter that a request gives. Raises Declined."""
+        state = request.text("state")
+        if state not in ("", "waiting", "published"):
+            raise Declined("usage", "state is waiting or published")
+        name, _, version = request.text("type").partition("@")
+        age = request.seconds("older_than")
+        return cls(
+            label=request.text("list"),
+            domain=request.text("domain"),
+            name=name,
+            version=version,
+            state=state,
+            polled_before=None if age is None else time.time() - age,
+        )
+
+    def __call__(self, entry: Entry) -> bool:
+        """Whether the task is selected."""
+        task = entry.task
+        return (
+            self.label in ("", task.task_list, f"{task.domain}/{task.task_list}")
+            and self.domain in ("", task.domain)
+            and self.name in ("", task.name)
+            and self.version in ("", task.version)
+            and self.state in ("", state_of(entry))
+            and (self.polled_before is None or task.polled_at <= self.polled_before)
+        )
+
+
+def state_of(entry: Entry) -> str:
+    """Whether RabbitMQ has confirmed the task, or it still waits to be published."""
+    return "published" if entry.published else "waiting"

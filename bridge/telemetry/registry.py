@@ -1,0 +1,144 @@
+"""Where metrics are counted. Nothing here does I/O; ``status`` renders what is collected."""
+
+import logging
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
+from threading import Lock
+
+from bridge.telemetry.metric import Distribution, Family, Labels, Metric, Reading
+from bridge.telemetry.metrics import ALL, SWF_REQUEST_DURATION, SWF_REQUESTS
+
+log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """The counts of one daemon. Every method may be called from any thread.
+
+    ``count`` and ``observe`` raise nothing into the work that they count: what cannot be counted is
+    told, once a metric.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._uncounted: set[Metric] = set()
+        self._numbers: dict[Metric, dict[Labels, float]] = {}
+        # Per labels: observations in each bucket and above the last, then the sum of them all.
+        self._spreads: dict[Metric, dict[Labels, list[float]]] = {}
+        self._readers: dict[Metric, list[Callable[[], Reading]]] = {}
+        for metric in ALL:
+            self._begin(metric)
+
+    def _begin(self, metric: Metric) -> None:
+        if metric.kind == "counter":
+            start = ((each,) for each in metric.values) if metric.labels else ((),)
+            self._numbers[metric] = dict.fromkeys(start, 0.0)
+        elif metric.kind == "gauge":
+            self._numbers[metric] = {}
+        else:
+            self._spreads[metric] = {} if metric.labels else {(): _empty(metric)}
+
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """Add ``by`` to a counter; 0 makes a series known before its first event."""
+        try:
+            series = self._numbers[metric]
+            with self._lock:
+                try:
+                    series[labels] += by
+                except KeyError:
+                    _check(metric, labels)
+                    series[labels] = by
+        except Exception:  # noqa: BLE001 - whatever it is, the work goes on
+            self._tell_uncounted(metric)
+
+    def set(self, metric: Metric, value: float, *labels: str) -> None:
+        """Give a gauge its value, where whoever knows it would rather say it than be asked."""
+        _check(metric, labels)
+        with self._lock:
+            self._numbers[metric][labels] = value
+
+    def observe_call(self, operation: str, code: str, seconds: float) -> None:
+        """A call of SWF: its operation, `ok` or the error's code, and the seconds it took."""
+        self.count(SWF_REQUESTS, operation, code)
+        self.observe(SWF_REQUEST_DURATION, seconds, operation)
+
+    def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
+        """Add one observation to a histogram."""
+        try:
+            series = self._spreads[metric]
+            bucket = bisect_left(metric.buckets, seconds)
+            with self._lock:
+                try:
+                    spread = series[labels]
+                except KeyError:
+                    _check(metric, labels)
+                    spread = series[labels] = _empty(metric)
+                spread[bucket] += 1
+                spread[-1] += seconds
+        except Exception:  # noqa: BLE001
+            self._tell_uncounted(metric)
+
+    def _tell_uncounted(self, metric: Metric) -> None:
+        """Log the exception that is being handled, the first time for the metric."""
+        if metric not in self._uncounted:
+            self._uncounted.add(metric)
+            log.exception("metric.not_counted", extra={"metric": metric.name})
+
+    def gauge(self, metric: Metric, read: Callable[[], Reading]) -> None:
+        """Ask ``read`` for a gauge whenever somebody looks: a number, or one for each labels.
+
+        Several may tell of one metric, each of its own labels. ``read`` is called on the thread
+        that looks and must not block; when it raises, its part of the metric is left out.
+        """
+        self._readers.setdefault(metric, []).append(read)
+
+    def value(self, metric: Metric, *labels: str) -> float:
+        """Return a counter's or gauge's value, or how often a histogram was observed; else 0."""
+        found = dict(self._samples(metric)).get(labels, 0.0)
+        return found.cumulative[-1] if isinstance(found, Distribution) else found
+
+    def samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
+        """Every combination of labels of one metric, with its value now."""
+        return self._samples(metric)
+
+    def collect(self) -> Iterator[Family]:
+        """Yield every metric as it stands, in the order of ``ALL``."""
+        for metric in ALL:
+            yield Family(metric, self._samples(metric))
+
+    def _samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
+        if metric.kind == "histogram":
+            with self._lock:
+                copies = [(key, tuple(spread)) for key, spread in self._spreads[metric].items()]
+            return tuple((key, _distribution(spread)) for key, spread in copies)
+        with self._lock:
+            numbers = dict(self._numbers[metric])
+        for read in self._readers.get(metric, ()):
+            numbers.update(_read(metric, read))
+        return tuple(numbers.items())
+
+
+def _check(metric: Metric, labels: Labels) -> None:
+    if len(labels) != len(metric.labels):
+        raise ValueError(f"{metric.name} has the labels {metric.labels}, not {len(labels)}")
+
+
+def _empty(metric: Metric) -> list[float]:
+    return [0] * (len(metric.buckets) + 1) + [0.0]
+
+
+def _distribution(spread: tuple[float, ...]) -> Distribution:
+    return Distribution(tuple(int(each) for each in accumulate(spread[:-1])), spread[-1])
+
+
+def _read(metric: Metric, read: Callable[[], Reading]) -> dict[Labels, float]:
+    try:
+        found = read()
+        by_labels = found if isinstance(found, Mapping) else {(): found}
+        readings = {labels: float(number) for labels, number in by_labels.items()}
+        for labels in readings:
+            _check(metric, labels)
+    except Exception:
+        log.exception("metric.unreadable", extra={"metric": metric.name})
+        return {}
+    return readings
