@@ -12,7 +12,7 @@ from typing import Any
 import pika
 
 from bench.expiry import expiry
-from bench.morning import morning
+from bench.morning import morning, turnaround
 from bench.stand import PATIENCE, ROOT, Process, Stand, cpu_of, until
 from bench.subjects import SUBJECTS, bridge, started
 from bench.worker import EXCHANGE
@@ -38,6 +38,7 @@ class Sizes:
         self.probe = 50 if tiny else 3000
         self.morning = 40 if tiny else 2000
         self.limit = 4 if tiny else 20
+        self.turnaround = 20 if tiny else 500
         self.expiry = 60 if tiny else 20_000
         self.memory = (50, 100) if tiny else (4000, 8000, 12_000, 16_000, 20_000)
         if long:
@@ -299,7 +300,8 @@ MEASURES: dict[str, Callable[[RabbitNode, Sizes], Iterator[Row]]] = {
     "inputs": inputs,
     "memory": memory,
     "morning": morning,
+    "turnaround": turnaround,
     "expiry": expiry,
 }
-SELDOM = {"morning", "expiry"}
+SELDOM = {"morning", "turnaround", "expiry"}
 """What is measured only where it is asked for: about deadlines, some minutes each."""

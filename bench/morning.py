@@ -5,6 +5,7 @@ times as long, then they are back at half the rate at which all could be done in
 """
 
 import json
+import statistics
 import threading
 import time
 from collections import Counter
@@ -56,14 +57,53 @@ def morning(node: RabbitNode, sizes: Any) -> Iterator[dict[str, Any]]:
             }
 
 
+def turnaround(node: RabbitNode, sizes: Any) -> Iterator[dict[str, Any]]:
+    """What finding deadlines adds to the way of a task, from the poll to the end, one at a time."""
+    for deadlines in ("off", "type", "history"):
+        with Stand(node) as stand:
+            _register(stand, sizes.limit)
+            more = {"SWF_BRIDGE_DEADLINES": deadlines, "SWF_BRIDGE_DEADLINE_CALLS": "1000"}
+            bridge(stand, "curl", more=more)
+            until(lambda stand=stand: stand.polls() > 0, "it polls")  # type: ignore[misc]
+            for number in range(1, sizes.turnaround + 1):
+                stand.submit(1)
+                until(lambda stand=stand, number=number: _closed(stand) == number,  # type: ignore[misc]
+                      "the task is closed", every=0.002)  # fmt: skip
+            tasks = stand.swf.tasks()
+            took = [1000 * (task["closedAt"] - task["startedAt"]) for task in tasks]
+            yield {
+                "deadlines": deadlines,
+                "tasks": len(took),
+                "p50 ms": statistics.median(took),
+                "look p50 ms": _round_trip(stand, tasks[0]["workflowExecution"]),
+            }
+
+
+def _closed(stand: Stand) -> int:
+    return sum(stand.swf.counts()["closed"].values())
+
+
+def _round_trip(stand: Stand, execution: dict[str, str]) -> float:
+    """Milliseconds of one look into a history, by boto3 on a connection that is kept."""
+    client, took = _client(stand), []
+    for _ in range(50):
+        began = time.perf_counter()
+        client.get_workflow_execution_history(domain=DOMAIN, execution=execution)
+        took.append(1000 * (time.perf_counter() - began))
+    return statistics.median(took)
+
+
 def _register(stand: Stand, limit: int) -> None:
-    client = boto3.client(
+    _client(stand).register_activity_type(
+        domain=DOMAIN, name="greet", version="1", defaultTaskStartToCloseTimeout=str(limit)
+    )
+
+
+def _client(stand: Stand) -> Any:
+    return boto3.client(
         "swf", endpoint_url=stand.endpoint, region_name="eu-west-1",
         aws_access_key_id="local", aws_secret_access_key="local",
     )  # fmt: skip
-    client.register_activity_type(
-        domain=DOMAIN, name="greet", version="1", defaultTaskStartToCloseTimeout=str(limit)
-    )
 
 
 class Decider(threading.Thread):
