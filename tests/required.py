@@ -13,6 +13,7 @@ import pytest
 VARIABLE = "EVERY_TEST"
 ALLOWED = {
     "root may read every file": "the machine that judges is root's, for a systemd to be booted",
+    "root may write every file": "the same",
 }
 """Reasons that may skip a test even so, and why."""
 

@@ -132,7 +132,10 @@ class Screen:
 def _head(status: Row) -> Iterator[str]:
     up = since(status["now"], status["startedAt"])
     where = f" on {status['host']}" if "host" in status else ""
-    yield f"swf-bridge {status['version']}{where}, {status['state']}, up {up}, pid {status['pid']}"
+    version = status["version"].partition("+")[
+        0
+    ]  # a revision would take a line on a small terminal
+    yield f"swf-bridge {version}{where}, {status['state']}, up {up}, pid {status['pid']}"
     found = findings(status)
     if not any(finding.grave for finding in found):
         yield "✓ all is well" if not found else "✓ it works, but look at this"

@@ -82,7 +82,8 @@ class NoticeConsumer(Consumer):
             self._be_another()
             raise
         self._locked_since = None
-        channel.close()
+        if channel.is_open:  # not where the bridge is asked to stop meanwhile
+            channel.close()
 
     def _be_another(self) -> None:
         now = time.monotonic()

@@ -155,7 +155,8 @@ class Publisher(Connection):
         if self._renewing and not self._on_the_way:
             nacked = self._channel
             self._renew_channel()
-            nacked.close()
+            if nacked.is_open:
+                nacked.close()
             return
         while self._outbox and not self.blocked and self._has_room():
             self._send(self._outbox.popleft())

@@ -93,6 +93,7 @@ def test_status_tells_of_lists_tasks_and_connections(
         "publisher": True,
         "consumer": True,
         "answers": True,
+        "copies": True,
         "undeliverable": True,
         "notices": True,
     }

@@ -51,8 +51,7 @@ def test_by_type_tasks_bear_the_time_at_which_swf_gives_them_up_for_one_call(
         assert 60 + MARGIN - 1 < int(taken.properties.expiration) / 1000 < 60 + MARGIN + 2
         worker.complete(taken)
         site.closed(task_id)
-    (listed,) = site.bridge.status["lists"]
-    assert listed["timeLeft"] is None
+    assert worker.until(lambda: site.bridge.status["lists"][0]["timeLeft"] is None)
     assert calls(swf, "DescribeActivityType") == 1
     assert calls(swf, "GetWorkflowExecutionHistory") == 0
 

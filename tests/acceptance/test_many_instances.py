@@ -160,7 +160,7 @@ def test_of_four_one_is_killed_at_the_height_one_restarted_one_cut_off_and_nothi
     swf.options(hold=2.0)
     killed, restarted, cut_off, quiet = four = instances(4, max_in_flight=20, pollers=2)
     connections = connections_of(broker_node, cut_off.bridge)
-    assert len(connections) == 5
+    assert len(connections) == 6
     with Echo(vhost.url) as echo:
         swf.submit_many([{"count": 3000, "startToCloseTimeout": 8}])
 

@@ -31,12 +31,27 @@ RUN_BY = {
     "make install": "../systemd/test_install.py",
     "systemctl enable --now swf-bridge": "../systemd/test_install.py",
     "swf-bridge check --connect --service": "../systemd/test_check.py",
+    "swf-bridge pause": "../acceptance/test_pausing.py",
+    "swf-bridge resume": "../acceptance/test_pausing.py",
+    "systemctl restart swf-bridge-peer@2": "../systemd/test_rolling_restart.py",
+    "systemctl restart swf-bridge ": "../systemd/test_rolling_restart.py",
+    "systemctl disable --now swf-bridge": "../systemd/test_rolling_restart.py",
+    "cd /var/lib/private && mv": "../systemd/test_rolling_restart.py",
+    "mv /etc/swf-bridge/bridge.env": "../systemd/test_rolling_restart.py",
+    "printf ": "../systemd/test_rolling_restart.py",
+    "swf-bridge units": "../packages/test_wheel.py",
+    "python3 -m venv /opt/swf-bridge": "../packages/test_wheel.py",
 }
 """How a command begins, and the test that runs it or what it says."""
 
 NOT_RUN = {
     "make setup-broker setup-node": "`make test` has done it before any test begins",
     "editor ": "is for a person",
+    "apt install ./swf-bridge": "`make packages` does, tests/systemd/deb.py",
+    "man ": "is for a person; tests/packages/test_manual.py runs man",
+    "ln -s /opt/swf-bridge": "links what tests/packages/test_wheel.py has installed elsewhere",
+    "mkdir -m 700 /etc/swf-bridge": "writes settings; test_wheel.py prints them",
+    "swf-bridge drain && poweroff": "stops a machine; tests/acceptance/test_draining.py drains",
     "swf-bridge status": "wants a service; tests/acceptance/test_commands.py runs the command",
     "systemctl status": "systemd's own",
     "curl ": "the path is asked for in tests/acceptance",

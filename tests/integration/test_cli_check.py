@@ -52,7 +52,7 @@ def test_without_a_region_check_fails_as_the_start_would():
         )
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write every folder")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write every file")
 def test_a_journal_that_this_user_cannot_write_is_wrong(tmp_path):
     tmp_path.chmod(0o500)
     ended = swf_bridge("check", **LISTS, SWF_BRIDGE_JOURNAL=str(tmp_path / "journal.db"))

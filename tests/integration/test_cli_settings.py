@@ -101,7 +101,7 @@ def pieces(password, size=6):
 def test_a_journal_that_is_a_link_ends_the_daemon_with_78_and_one_line(tmp_path):
     path = tmp_path / "journal.db"
     path.symlink_to(tmp_path / "theirs")
-    ended = swf_bridge("run", **LISTS, SWF_BRIDGE_JOURNAL=str(path), AWS_REGION="eu-west-1")
+    ended = swf_bridge("run", **LISTS, SWF_BRIDGE_JOURNAL=str(path))
     assert ended.code == 78
     (line,) = ended.err.strip().splitlines()
     assert line.endswith(f"SWF_BRIDGE_JOURNAL: {path} is a symbolic link")

@@ -21,12 +21,12 @@ def test_a_queue_that_does_not_answer_stops_no_other(
 ) -> None:
     monkeypatch.setattr(setup, "STEP_TIMEOUT", 0.5)
     monkeypatch.setattr(queue_watch, "INTERVAL", 0.1)
-    look_at = queue_watch._look_at
+    look_at = queue_watch.look_at
 
     def look(channel: object, queue: str) -> Step:
         return Step("hang", lambda done: None) if queue == "stuck" else look_at(channel, queue)
 
-    monkeypatch.setattr(queue_watch, "_look_at", look)
+    monkeypatch.setattr(queue_watch, "look_at", look)
     for queue in ("stuck", "fine"):
         worker.queue(queue)
     worker.channel.basic_consume("fine", lambda *given: None)

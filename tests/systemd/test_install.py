@@ -136,6 +136,7 @@ def test_units_command_and_manual_stand_where_they_are_wanted(
     found = [path for path in (folder / "usr").rglob("*") if path.is_file()]
     files = {str(path.relative_to(folder)) for path in found}
     assert files == {
+        "usr/lib/systemd/system/swf-bridge-peer@.service",
         "usr/lib/systemd/system/swf-bridge.service",
         "usr/lib/systemd/system/swf-bridge@.service",
         "usr/share/bash-completion/completions/swf-bridge",
@@ -157,7 +158,7 @@ def test_install_and_uninstall_say_what_they_do(installed: Path, tmp_path: Path)
     assert "units in /usr/local/lib/systemd/system" in told
     told = staging.make("uninstall", folder).stderr
     assert "taking away /opt/swf-bridge, units, command, manual and completion" in told
-    assert "/etc/swf-bridge and /var/lib/swf-bridge stay" in told
+    assert "/etc/swf-bridge and /var/lib/swf-bridge* stay" in told
 
 
 def test_what_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
