@@ -69,12 +69,12 @@ BREAK_ALL_WHO_LOOK_ON = """
 import sentry_sdk
 from bridge.status import http, snapshot
 from bridge.status.health import Report
-from bridge.telemetry import metrics
+from bridge.telemetry import registry
 def fail(*given, **named):
     raise RuntimeError("whoever looks on")
 sentry_sdk.isolation_scope = sentry_sdk.start_span = sentry_sdk.get_baggage = fail
 sentry_sdk.flush = fail
-metrics.bisect_left = fail
+registry.bisect_left = fail
 snapshot.fields_of = Report.summary = http.StatusServer._listen = fail
 """
 
