@@ -75,7 +75,9 @@ def turnaround(node: RabbitNode, sizes: Any) -> Iterator[dict[str, Any]]:
                 "deadlines": deadlines,
                 "tasks": len(took),
                 "p50 ms": statistics.median(took),
-                "look p50 ms": _round_trip(stand, tasks[0]["workflowExecution"]),
+                "look p50 ms": _round_trip(
+                    stand, {key: tasks[0][key] for key in ("workflowId", "runId")}
+                ),
             }
 
 
