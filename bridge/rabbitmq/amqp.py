@@ -23,8 +23,10 @@ from pika.exceptions import (
     AuthenticationError,
     ChannelClosed,
     ChannelClosedByBroker,
+    ChannelWrongStateError,
     ConnectionClosed,
     ConnectionClosedByBroker,
+    ConnectionWrongStateError,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
@@ -33,6 +35,9 @@ from pika.spec import BasicProperties
 from bridge.message import CUT_HEADER, Message, expiration
 
 __all__ = ["Channel", "ChannelClosedByBroker", "ConnectionClosedByBroker", "IOLoop"]
+
+WRONG_STATE = (ChannelWrongStateError, ConnectionWrongStateError)
+"""What pika raises over what is asked of a channel or connection that is being closed."""
 
 HEARTBEAT = 8
 """Seconds: RabbitMQ, which sends one every half of that, closes a connection that is silent for

@@ -17,6 +17,7 @@ from bridge.backoff import Backoff
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.addresses import Address, Addresses
 from bridge.rabbitmq.amqp import (
+    WRONG_STATE,
     IOLoop,
     SelectConnection,
     Tls,
@@ -201,6 +202,8 @@ class Connection(ABC):
             try:
                 callback(*args, **kwargs)
             except Exception as error:
+                if isinstance(error, WRONG_STATE) and self._connection.is_closing:
+                    return  # what was under way met the close that we asked for
                 log.exception("broker.callback_failed", extra={"connection": self.name})
                 self.abort(error)
 
