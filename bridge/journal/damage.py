@@ -3,7 +3,8 @@
 What cannot be read as a task would otherwise end the daemon at every start.
 """
 
-import sqlite3
+from collections.abc import Iterable
+from typing import Any
 
 from bridge.message import decode_task
 from bridge.task import ActivityTask
@@ -20,21 +21,16 @@ _TEXTS = (
 )
 
 
-def check_rows(db: sqlite3.Connection) -> None:
-    """Read every row as it is read later. Raises sqlite3.DatabaseError where one is damaged."""
-    try:
-        for task_id, domain, task_list, polled_at, body in db.execute(
-            "SELECT id, domain, task_list, polled_at, body FROM task"
-        ):
-            task = decode_task(body, float(polled_at))
-            is_whole = _is_whole(task) and (domain, task_list) == (task.domain, task.task_list)
-            if task.id != task_id or not is_whole:
-                raise ValueError(f"task {task_id!r:.40}")
-        names = [*db.execute("SELECT id FROM instance"), *db.execute("SELECT id FROM settled")]
-        if not names or not all(isinstance(name, str) for (name,) in names):
-            raise ValueError("an id")
-    except (sqlite3.OperationalError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise sqlite3.DatabaseError(f"damaged: {type(error).__name__}: {error}") from None
+def check_tasks(rows: Iterable[tuple[Any, ...]]) -> None:
+    """Read every task as it is read later: id, domain, task list, time of the poll and body.
+
+    Raises ValueError, TypeError, KeyError or AttributeError where one is damaged.
+    """
+    for task_id, domain, task_list, polled_at, body in rows:
+        task = decode_task(body, float(polled_at))
+        is_whole = _is_whole(task) and (domain, task_list) == (task.domain, task.task_list)
+        if task.id != task_id or not is_whole:
+            raise ValueError(f"task {task_id!r:.40}")
 
 
 def _is_whole(task: ActivityTask) -> bool:

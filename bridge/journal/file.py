@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigError, PartFailed
-from bridge.journal.damage import check_rows
+from bridge.journal.damage import check_tasks
 from bridge.journal.owner import check_owner
 
 log = logging.getLogger(__name__)
@@ -323,8 +323,19 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         db.execute(f"PRAGMA user_version = {VERSION}")
         db.execute("COMMIT")
     _complete(db)
-    check_rows(db)
+    _check_rows(db)
     db.execute(FORGET_SETTLED)
+
+
+def _check_rows(db: sqlite3.Connection) -> None:
+    """Raises sqlite3.DatabaseError where a row is damaged that SQLite takes for whole."""
+    try:
+        check_tasks(db.execute("SELECT id, domain, task_list, polled_at, body FROM task"))
+        names = [*db.execute("SELECT id FROM instance"), *db.execute("SELECT id FROM settled")]
+        if not names or not all(isinstance(name, str) for (name,) in names):
+            raise ValueError("an id")
+    except (sqlite3.OperationalError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise sqlite3.DatabaseError(f"damaged: {type(error).__name__}: {error}") from None
 
 
 def _complete(db: sqlite3.Connection) -> None:
