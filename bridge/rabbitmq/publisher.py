@@ -249,7 +249,7 @@ class Publisher(Connection):
         oldest = next(iter(self._on_the_way.values()), None)
         if oldest and not self.blocked and time.monotonic() - oldest.sent_at > CONFIRM_TIMEOUT:
             self.abort(TimeoutError(f"no confirm within {CONFIRM_TIMEOUT:.0f} seconds"))
-        elif time.monotonic() >= self._renew_at:
+        elif not self._renewing and time.monotonic() >= self._renew_at:
             log.debug("broker.channel_renewed", extra={"connection": self.name})
             self._renewing = True
             self._work()
