@@ -16,6 +16,7 @@ from typing import Any
 
 from bridge.cli import client
 from bridge.local import LocalSwf
+from tests.brokers import Vhost
 from tests.worker import Taken, Worker
 
 ROOT = Path(__file__).parents[2]
@@ -208,6 +209,16 @@ def peak(bridge: Bridge) -> int:
     status = Path(f"/proc/{bridge.pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
+
+
+def notice_queue(vhost: Vhost) -> str:
+    """The queue in which the vhost's only instance hears of the others, once it has one.
+
+    Its queue `swf.bridge.lock.ID` comes and goes beside it with a connection.
+    """
+    queues = [each["name"] for each in vhost.api.call("GET", f"queues/{vhost.name}")]
+    (found,) = [name for name in queues if name.startswith("swf.bridge.quorum.")]
+    return str(found)
 
 
 def check_log(bridge: Bridge, swf: LocalSwf) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode
-from tests.acceptance.harness import Bridge, Site, Start
+from tests.acceptance.harness import Bridge, Site, Start, notice_queue
 from tests.brokers import Vhost
 from tests.worker import DEAD, Taken, Worker
 
@@ -234,9 +234,7 @@ def test_a_holder_that_was_down_when_another_heard_of_the_cancel_tells_it_when_i
 
 def test_no_answer_goes_to_the_notice_queue_of_any_instance(site: Site, vhost: Vhost) -> None:
     task_id, task = site.hand_out()
-    queues = [each["name"] for each in vhost.api.call("GET", f"queues/{vhost.name}")]
-    (notice_queue,) = [name for name in queues if name.startswith("swf.bridge.")]
-    for number, queue in enumerate((notice_queue, "swf.bridge.another")):
+    for number, queue in enumerate((notice_queue(vhost), "swf.bridge.another")):
         beat(site.worker, task, number, queue)
         site.bridge.wait("heartbeat.not_answered", queue=queue)
     site.worker.complete(task)

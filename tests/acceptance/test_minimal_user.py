@@ -127,7 +127,7 @@ def test_where_nothing_is_declared_the_notice_queue_is_named_and_the_rest_works(
     bridge = start(amqp_url=user, declare="false")
     lost = bridge.wait("broker.lost", connection="notices")
     queue = lost["error"].removeprefix("queue ").partition(" is missing: NOT_FOUND")[0]
-    assert queue.startswith("swf.bridge.")
+    assert queue.startswith("swf.bridge.quorum.")
     bridge.wait("broker.connected", connection="publisher")
     bridge.wait("broker.connected", connection="consumer")
     worker.queue(queue, bind="", exchange="swf.replies.notices")

@@ -12,7 +12,7 @@ import pytest
 from pika.exceptions import ChannelClosedByBroker
 
 from bridge.local import LocalSwf
-from tests.acceptance.harness import Bridge, Start
+from tests.acceptance.harness import Bridge, Start, notice_queue
 from tests.brokers import Vhost
 from tests.documented import documented, documented_topics
 from tests.processes import until
@@ -184,11 +184,9 @@ def test_a_forged_notice_through_the_default_exchange_frees_the_slot_and_closes_
 ) -> None:
     task_id = swf.submit("greet")
     task = taken(greeter)
-    queues = vhost.api.call("GET", f"queues/{vhost.name}")
-    (notices,) = [q["name"] for q in queues if q["name"].startswith("swf.bridge.quorum.")]
     ids = [task.properties.message_id]
     forged = {"notice": "settled", "tasks": ids, "from": "nobody"}
-    greeter.basic_publish("", notices, json.dumps(forged))
+    greeter.basic_publish("", notice_queue(vhost), json.dumps(forged))
     bridge.wait("slot.released", task=ids[0])
     assert swf.task(task_id)["state"] == "started"
     answer(greeter, task.json["taskToken"], "true all the same")
