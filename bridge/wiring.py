@@ -23,6 +23,7 @@ from bridge.flow.deadlines import Deadlines
 from bridge.flow.forwarder import Forwarder
 from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.keepalive import Keepalive
+from bridge.flow.merge import OWED
 from bridge.flow.peers import Peers
 from bridge.flow.poller import Pollers, Source
 from bridge.flow.reconciler import Reconciler
@@ -52,8 +53,9 @@ from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics
 
 Converse = Callable[[Any], Conversation[Settled]]
-ANSWERS_WAITING = 4096
-"""Answers, cancellations and notices that wait for RabbitMQ at most, some kilobytes each."""
+ANSWERS_WAITING = 2 * OWED
+"""Answers, cancellations and notices that wait for RabbitMQ at most, 650 bytes each: all the
+answers that are owed may come at once, while others wait."""
 
 
 class Part(Protocol):

@@ -24,8 +24,10 @@ from bridge.routing import RoutingKey
 from bridge.task import ActivityTask
 from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics
+from bridge.telemetry.repeated import Repeated
 
 log = logging.getLogger(__name__)
+_unsent = Repeated(log, "notice.not_sent", logging.INFO)
 
 NOTICE_TYPE = "swf-bridge.notice.v1"
 _TASK_ID = re.compile("[0-9a-f]{32}")
@@ -211,7 +213,8 @@ class Peers:
 def log_unsent(receipt: Receipt) -> None:
     """The receipt of a message that nobody waits for."""
     if receipt.fate is not Fate.CONFIRMED:
-        log.info("notice.not_sent", extra={"reason": receipt.detail or receipt.fate.value})
+        reason = receipt.detail or receipt.fate.value
+        _unsent.tell((reason,), reason=reason)
 
 
 # --- the notices -------------------------------------------------------------------------------

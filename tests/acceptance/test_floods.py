@@ -24,6 +24,12 @@ PATIENCE = 5.0
 On one of its own it takes one at most."""
 
 
+SLOW = 3.0
+"""Seconds that SWF takes for a heartbeat: most of OWED beats of a task come meanwhile."""
+OWED = 2400
+"""With four tasks about as many as the bridge owes answers to: all are published at once."""
+
+
 class Flood(threading.Thread):
     """A worker that beats in a tight loop, and asks each time for an answer; or sends results."""
 
@@ -120,14 +126,15 @@ def test_several_loops_and_a_slow_swf_delay_neither_a_result_nor_another_tasks_h
             {"taskToken": task.json["taskToken"], "status": "heartbeat"}, reply_to="answers"
         )
     all_answers(ready.worker, len(held))
-    fault = ready.swf.faults.add("slow", operation="RecordActivityTaskHeartbeat", delay=1.0)
+    fault = ready.swf.faults.add("slow", operation="RecordActivityTaskHeartbeat", delay=SLOW)
     _, other = ready.hand_out()
     found = seconds_to_settle(
-        ready, *(Flood(vhost.url, task.json["taskToken"], count=1500) for _, task in held)
+        ready, *(Flood(vhost.url, task.json["taskToken"], count=OWED) for _, task in held)
     )
     assert max(found) < PATIENCE, found
     ready.swf.faults.remove(fault)
-    assert len(all_answers(ready.worker, 6000)) == 6000
+    answers = len(held) * OWED
+    assert len(all_answers(ready.worker, answers)) == answers
     ready.worker.reply(other, "heartbeat")
 
 
