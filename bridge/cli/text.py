@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby, takewhile
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -122,18 +123,20 @@ def count(text: str) -> int:
 def table(rows: Iterable[Row], columns: tuple[Column, ...], width: int | None = None) -> list[str]:
     """One line a row under a head, aligned; the last column is as long as it is.
 
-    Where they would be wider than ``width``, the middle of the first column is left out: names
-    often differ only at their end. It stays as wide as its head.
+    Where they would be wider than ``width``, the names in the first column are cut, but never so
+    far that two of them look alike, nor below the width of its head.
     """
     lines = [[name for name, _ in columns]]
     lines += [[printable(text(row)) for _, text in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     if width is not None:
         too_wide = max(0, sum(widths) + 2 * (len(widths) - 1) - width)
-        widths[0] = max(len(lines[0][0]), widths[0] - too_wide)
+        room = max(len(lines[0][0]), widths[0] - too_wide)
+        shown = shortened((line[0] for line in lines), room)
+        lines = [[shown[first], *others] for first, *others in lines]
+        widths[0] = max(map(len, shown.values()))
     return [
-        "  ".join(_cut(c, w).ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
     ]
 
 
@@ -143,11 +146,64 @@ def print_table(rows: Iterable[Row], columns: tuple[Column, ...]) -> None:
         say(line)
 
 
+def shortened(names: Iterable[str], width: int) -> dict[str, str]:
+    """Each name in ``width`` characters, an ellipsis for what is left out.
+
+    Names that differ look different: where ``width`` is too little for that, they are longer.
+    """
+    different = sorted(set(names))
+    while True:
+        shown = _told_apart(different, width)
+        if len(set(shown.values())) == len(different):
+            return shown
+        width += 1
+
+
+def _told_apart(names: list[str], width: int) -> dict[str, str]:
+    """Names cut in their middle; those that look alike then, around the places where they part."""
+    shown = {name: _cut(name, width) for name in names}
+    groups = [(group, [_parting(group)]) for group in _alike(shown)]
+    while groups:
+        group, places = groups.pop()
+        again = {name: _cut_around(name, width, places) for name in group}
+        smaller = [each for each in _alike(again) if len(each) < len(group)]
+        groups += [(each, [*places, _parting(each)]) for each in smaller]
+        shown.update(again)
+    return shown
+
+
+def _parting(names: list[str]) -> int:
+    """How many characters all of them begin with."""
+    pairs = zip(min(names), max(names), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _alike(shown: Mapping[str, str]) -> list[list[str]]:
+    """The groups of names that are shown as one and the same."""
+    groups: dict[str, list[str]] = {}
+    for name, cut in shown.items():
+        groups.setdefault(cut, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def _cut(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     after = (width - 1) // 2
     return f"{text[: width - 1 - after]}…{text[len(text) - after :]}"
+
+
+def _cut_around(text: str, width: int, places: list[int]) -> str:
+    """Its beginning, what stands around these places, and its end."""
+    gaps = len(places) + 1
+    side = max(1, (width - gaps) // (2 * gaps))
+    middle = max(1, (width - gaps - 2 * side) // len(places))
+    kept = {*range(side), *range(len(text) - side, len(text))}
+    for place in places:
+        begin = place - middle // 4
+        kept.update(range(begin, begin + middle))
+    parts = groupby(range(len(text)), kept.__contains__)
+    return "".join("".join(text[at] for at in part) if keep else "…" for keep, part in parts)
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
