@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bridge.journal.file import Write
+from bridge.journal.schema import Write
 from bridge.task import Deadline
 
 DEADLINES = (

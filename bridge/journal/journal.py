@@ -1,31 +1,22 @@
 """The tasks in hand, on disk: polled → published → settled (SQLite in WAL mode).
 
 What stands here survives the process; what SWF gave away and does not stand here comes back by
-SWF's time-outs alone. Writers commit in groups: whoever holds the lock writes for all who wait.
-
-``synchronous`` is NORMAL: a commit is with the operating system when it returns, which survives
-any death of the process. A loss of power may take the last commits; it corrupts nothing, and the
-tasks in them come back by SWF's time-outs.
+SWF's time-outs alone. How a change gets to the disk stands in ``commits``.
 """
 
-import logging
 import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bridge.errors import PartFailed
+from bridge.journal.commits import Commits
 from bridge.journal.deadlines import DEADLINES, Deadlines
 from bridge.journal.entry import Entry, InHand, Standing, entry_of
-from bridge.journal.file import FORGET_SETTLED, SETTLED_KEPT, JournalFile, Write, new_id
+from bridge.journal.file import JournalFile, new_id
+from bridge.journal.schema import FORGET_SETTLED, SETTLED_KEPT, Write
 from bridge.journal.slots import Slots
 from bridge.task import ActivityTask, Deadline, TaskListId
-
-log = logging.getLogger(__name__)
 
 PAGE = 500
 FORGET_EVERY = 1000
@@ -66,11 +57,8 @@ class Journal:
         lock_timeout: float = LOCK_TIMEOUT,
         observe: Callable[[float], object] = lambda seconds: None,
     ) -> None:
-        self._observe = observe
         self.path = path
-        self.writable = threading.Event()
         self._slots = slots
-        self._waiting: deque[Write] = deque()
         self._unwritten: dict[str, Entry] = {}
         """Tasks whose record waits for the disk."""
         self._in_hand: dict[str, InHand] = {}
@@ -79,9 +67,11 @@ class Journal:
         """The last settled tasks, as the file has them, the oldest first."""
         self._confirmed: dict[str, None] = {}
         self._settlements = 0
-        self._lock = threading.Lock()
-        self._own = threading.local()
         self._file = JournalFile(path, lock_timeout)
+        self.commits = Commits(self._file, written=self._is_written, observe=observe)
+        self.read = self.commits.read
+        self.together = self.commits.together
+        self.look = self.commits.look
         ((self.instance,),) = self._file.read("SELECT id FROM instance")
         ((self._inherited,),) = self._file.read("SELECT ifnull(max(seq), 0) FROM task")
         for task_id, *what in self._file.read(_IN_HAND):
@@ -94,6 +84,11 @@ class Journal:
         """Activity types (domain, name, version) whose registered time-outs do not tell."""
         self._remembered.update(self._file.read("SELECT id, NULL FROM settled ORDER BY seq"))
         self.writable.set()
+
+    @property
+    def writable(self) -> threading.Event:
+        """Set while the disk takes what is written."""
+        return self.commits.writable
 
     def __repr__(self) -> str:
         return f"<Journal {self.path} {'writable' if self.writable.is_set() else 'NOT WRITABLE'}>"
@@ -111,7 +106,7 @@ class Journal:
         row = (task.id, task.domain, task.task_list, task.polled_at, body, task.given_at)
         self._unwritten[task.id] = Entry(task, body, False, False, False)
         self._in_hand[task.id] = InHand(task.domain, task.task_list, task.polled_at)
-        self._commit(Write(_RECORD, row, task_id=task.id))
+        self.commits.add(Write(_RECORD, row, task_id=task.id))
 
     def published(self, task_id: str) -> None:
         """RabbitMQ has confirmed the task; written at the next ``flush``.
@@ -134,7 +129,7 @@ class Journal:
     def owe(self, task_id: str) -> None:
         """RabbitMQ has the task no more: it is to be published again, if it is still in hand."""
         self._confirmed.pop(task_id, None)
-        self._commit(Write("UPDATE task SET published = 0 WHERE id = ?", (task_id,)))
+        self.commits.add(Write("UPDATE task SET published = 0 WHERE id = ?", (task_id,)))
 
     def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
         """The task is closed in SWF: it is no longer in hand. None where it was not.
@@ -146,7 +141,7 @@ class Journal:
             self._remember(task_id)
         if remember or held is not None:
             settle = _SETTLE if remember else _REMOVE
-            self._commit(Write(settle, (task_id,), task_id=task_id))
+            self.commits.add(Write(settle, (task_id,), task_id=task_id))
         self._unwritten.pop(task_id, None)
         self._confirmed.pop(task_id, None)
         self.deadlines.forget(task_id)
@@ -257,134 +252,56 @@ class Journal:
 
     # --- the disk ---
 
-    def look(self) -> None:
-        """See whether the file is where it was: else it is not ``writable`` until ``flush``."""
-        if self.writable.is_set() and (gone := self._file.gone()):
-            self._lost(gone)
-
-    def _made_anew(self, gone: str) -> bool:
-        """Whether the file could be written anew, with all that is in hand. Under the lock."""
-        self._lost(gone)
-        try:
-            self._file.make_anew()
-        except OSError as error:
-            log.debug("journal.not_made_anew", extra={"path": str(self.path), "error": str(error)})
-            return False
-        if not self._waiting:
-            self._back()
-        return True
-
     def flush(self) -> bool:
         """Write what waits; whether the disk took it. Call it about once a second."""
-        with self._lock:
-            if (gone := self._file.gone()) and not self._made_anew(gone):
-                return False
+        if not self.commits.is_there():
+            return False
         ids = [(each,) for each in list(self._confirmed)]
-        if ids:
-            self._waiting.append(Write("UPDATE task SET published = 1 WHERE id = ?", *ids))
-        if write := self.deadlines.unwritten():
-            self._waiting.append(write)
-        if self._settlements >= FORGET_EVERY:
-            self._settlements = 0
-            self._waiting.append(Write(FORGET_SETTLED, ()))
-        with self._lock:
-            if self._waiting:
-                self._write_all()
+        self.commits.flush(self._lazy(ids))
         for (each,) in ids:  # only now: until it is written, whoever asks is told from here
             self._confirmed.pop(each, None)
         return self.writable.is_set()
 
+    def _lazy(self, confirmed: list[tuple[str]]) -> Iterator[Write]:
+        """What is written at a ``flush`` only."""
+        if confirmed:
+            yield Write("UPDATE task SET published = 1 WHERE id = ?", *confirmed)
+        if write := self.deadlines.unwritten():
+            yield write
+        if self._settlements >= FORGET_EVERY:
+            self._settlements = 0
+            yield Write(FORGET_SETTLED, ())
+
     def close(self) -> None:
         """Write what waits and give the journal up."""
         self.flush()
-        with self._lock:
-            self._file.close()
+        self.commits.close()
+
+    def _is_written(self, write: Write) -> None:
+        """Under the lock of the commits."""
+        self._unwritten.pop(write.task_id, None)
 
     def _mark(
         self, column: Literal["first_word", "cancel_noticed"], task_id: str, value: int = 1
     ) -> None:
-        with self._lock:
+        with self.commits.lock:
             if entry := self._unwritten.get(task_id):
                 marked: dict[str, Any] = {column: True}
                 self._unwritten[task_id] = replace(entry, **marked)
         write = Write(f"UPDATE task SET {column} = {value} WHERE id = ?", (task_id,))  # noqa: S608
-        self._commit(write, at_once=True)  # whoever asks next has to see it
+        self.commits.add(write, at_once=True)  # whoever asks next has to see it
 
     def _as_confirmed(self, entry: Entry) -> Entry:
         """With the confirm that is not written yet."""
         return replace(entry, published=True) if entry.task.id in self._confirmed else entry
 
     def _remember(self, task_id: str) -> None:
-        with self._lock:
+        with self.commits.lock:
             self._settlements += 1
             self._remembered[task_id] = None
             if len(self._remembered) > SETTLED_KEPT:
                 del self._remembered[next(iter(self._remembered))]
 
-    def read(self, query: str, *values: object) -> list[Any]:
-        """The rows, for this room alone. Raises PartFailed where they cannot be read."""
-        with self._lock:
-            return self._file.read(query, *values)
-
     def execute(self, statement: str, *values: object) -> None:
         """Commit a statement of this room's; where the disk does not take it, at a ``flush``."""
-        self._commit(Write(statement, values), at_once=True)
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """One commit, at the end, for the tasks that this thread records and settles inside.
-
-        It is made too where something inside raises.
-        """
-        own = self._own
-        own.last = None
-        own.together = True
-        try:
-            yield
-        finally:
-            own.together = False
-            if own.last is not None:
-                self._write(own.last)
-
-    def _commit(self, write: Write, *, at_once: bool = False) -> None:
-        """Write one change, together with all that wait."""
-        self._waiting.append(write)
-        if not at_once and getattr(self._own, "together", False):
-            self._own.last = write
-        else:
-            self._write(write)
-
-    def _write(self, last: Write) -> None:
-        """Write all that waits up to this; while the disk takes nothing, only ``flush`` tries."""
-        with self._lock:
-            if not last.done and self.writable.is_set():
-                self._write_all()
-
-    def _write_all(self) -> None:
-        """One transaction for all that wait now; they stay where it fails. Under the lock."""
-        writes = list(self._waiting)
-        started = time.monotonic()
-        try:
-            self._file.write(writes)
-        except OSError as error:
-            self._lost(error)
-            return
-        except PartFailed as error:
-            self._lost(error)
-            raise
-        for write in writes:
-            write.done = True
-            self._waiting.popleft()
-            self._unwritten.pop(write.task_id, None)
-        self._observe(time.monotonic() - started)
-        self._back()
-
-    def _lost(self, error: object) -> None:
-        if self.writable.is_set():
-            self.writable.clear()
-            log.critical("journal.lost", extra={"path": str(self.path), "error": str(error)})
-
-    def _back(self) -> None:
-        if not self.writable.is_set():
-            self.writable.set()
-            log.warning("journal.back", extra={"path": str(self.path)})
+        self.commits.add(Write(statement, values), at_once=True)

@@ -27,6 +27,7 @@ from bridge.rabbitmq.amqp import (
 )
 from bridge.rabbitmq.declarations import Declarations
 from bridge.rabbitmq.setup import Run, Step, Steps
+from bridge.rabbitmq.silence import Silence
 from bridge.rabbitmq.topology import Item
 from bridge.telemetry.outage import Outage
 
@@ -37,11 +38,6 @@ CONNECT_TIMEOUT = 15.0
 CONNECT_TIMEOUT_OF_SEVERAL = 5.0
 """Seconds to connect while another address is left to be tried: a node that is frozen accepts, and
 never answers."""
-SILENCE = 10
-"""Ticks without a byte of RabbitMQ after which the connection is made anew, at another node: a
-node that is frozen keeps its connections open. Its heartbeats come every four seconds. Seconds
-would not do: they pass for a process that is paused, too.
-"""
 CLOSE_TIMEOUT = 3.0
 TICK = 1.0
 PATIENCE = 60.0
@@ -95,10 +91,7 @@ class Connection(ABC):
         self._stands = False
         """Whether the channel is set up: what is sent before has no number to be confirmed by."""
         self._error: BaseException | None = None
-        self._heard = 0
-        """The bytes that RabbitMQ has sent in this life."""
-        self._silent = 0
-        """Ticks since that number last rose."""
+        self._silence = Silence()
         self._over_a_message = False
         """Whether the last life ended over a message of ours, and not for the want of a peer: one
         such message costs two lives at most, so there is nothing to wait for."""
@@ -163,7 +156,7 @@ class Connection(ABC):
         """One life of the connection, from connecting to its loss, whatever the cause."""
         pika_tables.install()
         self._error = self._channel = self._connection = None
-        self._heard = self._silent = 0
+        self._silence = Silence()
         self._over_a_message = False
         self._stands = False
         self._woken = False
@@ -295,8 +288,9 @@ class Connection(ABC):
     def _on_tick(self) -> None:
         self.moved = time.monotonic()
         self._call_later(TICK, self._on_tick)
-        if self._connection is not None and self._connection.is_open:
-            self._listen(self._connection.bytes_received)
+        is_open = self._connection is not None and self._connection.is_open
+        if is_open and (silent := self._silence.tick(self._connection.bytes_received)):
+            self.abort(silent)
         if not self.ready.is_set():
             return
         if self.moved - self._ready_at > SETTLED_AFTER:
@@ -305,13 +299,6 @@ class Connection(ABC):
         if self._declarations.is_retry_due():
             self._run(self._declarations.try_optional(self._open_channel))
         self._tick()
-
-    def _listen(self, received: int) -> None:
-        """Give a connection up on which RabbitMQ says nothing any more."""
-        self._silent = self._silent + 1 if received == self._heard else 0
-        self._heard = received
-        if self._silent > SILENCE:
-            self.abort(TimeoutError(f"RabbitMQ has been silent for {SILENCE} seconds"))
 
     def _close(self) -> None:
         """Once: another call must not cut off what the first has still to write."""

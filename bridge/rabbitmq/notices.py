@@ -93,6 +93,6 @@ class NoticeConsumer(Consumer):
             self._locked_since = None
             self._topology.instance = self._take_new_id()
             self._declarations.need(self._topology.for_notices())
-            self._queue = self._topology.notice_queue
-            self._former = ""
-            log.critical("instance.cloned", extra={"queue": self._queue})
+            self._subscription.queue = self._topology.notice_queue
+            self._subscription.former = ""
+            log.critical("instance.cloned", extra={"queue": self._subscription.queue})

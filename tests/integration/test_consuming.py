@@ -552,5 +552,5 @@ def test_a_reply_that_is_parked_twice_leaves_room_for_others(
     for done in told:
         done(Receipt(Fate.CONFIRMED))
         await_that(lambda: not part.unsettled)
-    await_that(lambda: part._parking == 0)
+    await_that(lambda: part.parking.under_way == 0)
     assert left(worker, running) == 0

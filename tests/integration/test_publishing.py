@@ -15,7 +15,7 @@ import pytest
 
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.message import Message
-from bridge.rabbitmq import amqp, connection
+from bridge.rabbitmq import amqp, connection, silence
 from bridge.rabbitmq import publisher as publisher_module
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher
@@ -393,7 +393,7 @@ def test_a_node_that_is_silent_is_given_up_for_another(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(connection, "SILENCE", 3)
+    monkeypatch.setattr(silence, "SILENCE", 3)
     monkeypatch.setattr(amqp, "HEARTBEAT", 2)
     with Frozen(vhost.url) as frozen:
         part = Publisher([frozen.url, vhost.url], Tls(), [Exchange("e", "topic")], declare=True)

@@ -6,8 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from bridge.rabbitmq import connection, declarations
-from bridge.rabbitmq import consumer as consumer_module
+from bridge.rabbitmq import connection, declarations, subscription
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.consumer import Consumer
 from bridge.rabbitmq.delivery import Ack, Delivery
@@ -228,7 +227,7 @@ def test_what_waits_in_the_notice_queue_of_an_earlier_version_is_consumed_and_th
     worker: Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consumer_module, "FORMER_EMPTIES", 0.3)
+    monkeypatch.setattr(subscription, "FORMER_EMPTIES", 0.3)
     old = topology.old_notice_queue
     worker.channel.queue_declare(old, durable=True, arguments={"x-expires": 86_400_000})
     for number in range(3):

@@ -255,7 +255,7 @@ class HandOver(RuleBasedStateMachine):
     @invariant()
     def a_disk_that_works_holds_everything(self):
         if self.journal is not None and self.journal.writable.is_set():
-            assert not self.journal._waiting
+            assert not self.journal.commits.waiting
             self.on_disk = dict(self.owed), set(self.settled)
             assert {each for each, _, _ in self.journal.labels()} == set(self.owed)
 

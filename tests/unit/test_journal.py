@@ -11,8 +11,8 @@ import pytest
 
 from bridge.errors import ConfigError, PartFailed
 from bridge.journal.entry import InHand
-from bridge.journal.file import SETTLED_KEPT
 from bridge.journal.journal import Journal
+from bridge.journal.schema import SETTLED_KEPT
 from bridge.journal.slots import Slots
 from bridge.message import encode_task
 from bridge.task import Deadline, task_id
@@ -235,10 +235,10 @@ def test_all_who_wait_are_written_in_one_commit(journal):
     commits = []
     journal._file._db.set_trace_callback(lambda sql: sql == "COMMIT" and commits.append(sql))
     threads = [threading.Thread(target=record, args=(journal, f"t{n}")) for n in range(20)]
-    with journal._lock:
+    with journal.commits.lock:
         for thread in threads:
             thread.start()
-        until(lambda: len(journal._waiting) == 20)
+        until(lambda: len(journal.commits.waiting) == 20)
     for thread in threads:
         thread.join(10)
     assert len(commits) == 1
@@ -497,10 +497,10 @@ def test_what_waits_for_the_disk_is_written_in_order(journal, disk):
 def test_a_disk_that_fails_for_long_costs_no_memory_by_itself(journal, disk):
     disk.fail()
     record(journal, "one", **BIG)
-    waiting = len(journal._waiting)
+    waiting = len(journal.commits.waiting)
     for _ in range(20):
         assert not journal.flush()
-    assert len(journal._waiting) == waiting
+    assert len(journal.commits.waiting) == waiting
 
 
 def test_while_the_disk_fails_nobody_but_flush_tries_it(journal, disk):
@@ -530,9 +530,9 @@ def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal):
 # --- together ----------------------------------------------------------------------------------
 
 
-def test_what_a_thread_records_and_settles_together_is_one_commit(journal):
+def test_what_a_thread_records_and_settles_together_is_one_commit(path):
     commits = []
-    journal._observe = commits.append
+    journal = Journal(path, observe=commits.append)
     with journal.together():
         first, *others = record(journal, "first", "second", "third")
         journal.settle(first.id)
@@ -541,6 +541,7 @@ def test_what_a_thread_records_and_settles_together_is_one_commit(journal):
         assert journal.get(first.id) is None
     assert len(commits) == 1
     assert in_hand(journal) == ["second", "third"]
+    journal.close()
 
 
 def test_what_was_changed_before_an_error_is_committed_all_the_same(journal):

@@ -10,9 +10,9 @@ from bridge.control.pauses import PauseCommands
 from bridge.control.request import Request
 from bridge.errors import Declined
 from bridge.journal import pauses as module
-from bridge.journal.file import VERSION
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses
+from bridge.journal.schema import VERSION
 from bridge.journal.slots import Slots
 from bridge.task import REASON_LIMIT
 

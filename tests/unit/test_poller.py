@@ -395,7 +395,7 @@ def test_tasks_that_come_together_are_recorded_in_one_commit_and_then_handed_ove
 ):
     held.part.turn()
     commits = []
-    monkeypatch.setattr(bench.journal, "_observe", commits.append)
+    monkeypatch.setattr(bench.journal.commits, "observe", commits.append)
     on_disk = []
 
     class Notes:

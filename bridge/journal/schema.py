@@ -1,0 +1,58 @@
+"""The tables of the journal, by version, and what is written to them. Pure."""
+
+APPLICATION_ID = 0x53574642  # "SWFB"
+VERSION = 1
+SCHEMA = """
+CREATE TABLE instance (id TEXT NOT NULL);
+CREATE TABLE task (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    domain TEXT NOT NULL,
+    task_list TEXT NOT NULL,
+    polled_at REAL NOT NULL,
+    body BLOB NOT NULL,
+    published INTEGER NOT NULL DEFAULT 0,
+    first_word INTEGER NOT NULL DEFAULT 0,
+    cancel_noticed INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);
+CREATE TRIGGER settle AFTER INSERT ON settled BEGIN DELETE FROM task WHERE id = NEW.id; END;
+"""
+LATER_COLUMNS = ("given_at", "close_by", "beat_by")
+"""Of a task: seconds since the epoch by SWF's clock."""
+LATER_TABLES = """
+CREATE TABLE IF NOT EXISTS pause (
+    domain TEXT NOT NULL,
+    task_list TEXT NOT NULL,
+    since REAL NOT NULL,
+    until REAL,
+    uid INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (domain, task_list)
+);
+CREATE TABLE IF NOT EXISTS overridden (
+    domain TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    PRIMARY KEY (domain, name, version)
+);
+"""
+"""Added without a new VERSION, as the columns: versions that do not know them leave them alone."""
+SETTLED_KEPT = 20_000
+"""So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
+FORGET_SETTLED = f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settled) - {SETTLED_KEPT}"  # noqa: S608
+
+
+class Write:
+    """A statement that waits for its commit, and the rows for each of which it is executed.
+
+    ``task_id`` where it records or settles a task.
+    """
+
+    __slots__ = ("done", "rows", "statement", "task_id")
+
+    def __init__(self, statement: str, *rows: tuple[object, ...], task_id: str = "") -> None:
+        self.statement = statement
+        self.rows = rows
+        self.task_id = task_id
+        self.done = False

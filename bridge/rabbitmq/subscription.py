@@ -1,0 +1,115 @@
+"""What RabbitMQ is asked to deliver: the consumers of a queue, and the prefetch of the channel."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+from bridge.rabbitmq.amqp import ChannelClosedByBroker
+from bridge.rabbitmq.declarations import OPTIONAL_TIMEOUT
+from bridge.rabbitmq.setup import Step
+
+log = logging.getLogger(__name__)
+
+FORMER_EMPTIES = 5.0
+"""Seconds in which what waits in a former queue is consumed; the rest stays for the next start."""
+
+OnMessage = Callable[..., None]
+"""pika's: of channel, method, properties and body."""
+
+
+class Subscription:
+    """The consumers of one queue on the present channel. For the connection's own thread.
+
+    No other may consume the queue where this one is ``exclusive``. ``former`` is the queue of an
+    earlier version: what waits there is consumed too, and then the queue is deleted.
+    """
+
+    def __init__(self, queue: str, *, exclusive: bool, former: str) -> None:
+        self.queue = queue
+        self.exclusive = exclusive
+        self.former = former
+        self.prefetch = 0
+        """Messages that RabbitMQ delivers before one of them is acknowledged."""
+        self._tags: list[str] = []
+        """Of the consumers in RabbitMQ: one, and those by which the prefetch was raised."""
+
+    @property
+    def is_raised(self) -> bool:
+        """Whether the prefetch was raised."""
+        return len(self._tags) > 1
+
+    async def raise_prefetch(self, channel: Any, on_message: OnMessage, count: int) -> None:
+        """Have RabbitMQ deliver so many more before one is acknowledged."""
+        await Step(
+            "limit the prefetch",
+            lambda done: channel.basic_qos(prefetch_count=count, callback=done),
+        )
+        answer = await Step(
+            f"consume from queue {self.queue}",
+            partial(_consume, channel, self.queue, self.exclusive, on_message),
+        )
+        self._tags.append(answer.method.consumer_tag)
+        self.prefetch += count
+
+    def lower_prefetch(self, channel: Any, count: int) -> None:
+        """Be content with the first consumer, which has a prefetch of ``count``."""
+        self._cancel(channel, self._tags[1:])
+        self.prefetch = count
+
+    def cancel(self, channel: Any) -> None:
+        """Have no more delivered."""
+        self._cancel(channel, self._tags)
+
+    def lost(self) -> None:
+        """The channel is gone, and its consumers with it."""
+        self._tags.clear()
+        self.prefetch = 0
+
+    async def take_over(
+        self,
+        channel: Any,
+        on_message: OnMessage,
+        open_channel: Callable[[], Awaitable[Any]],
+        call_later: Callable[[float, Callable[[], object]], object],
+    ) -> None:
+        """Consume what waits in the former queue, if it stands, and delete it once it is empty."""
+        former = self.former
+        another = await open_channel()
+        try:
+            await Step(
+                f"look for queue {former}",
+                lambda done: another.queue_declare(former, passive=True, callback=done),
+                OPTIONAL_TIMEOUT,
+            )
+            self.former = ""
+            on_former = partial(_consume, channel, former, False, on_message)
+            answer = await Step(f"consume from queue {former}", on_former)
+            await Step("wait", lambda done: call_later(FORMER_EMPTIES, done))
+            tag = answer.method.consumer_tag
+            await Step(
+                f"consume no more from queue {former}",
+                lambda done: channel.basic_cancel(tag, callback=done),
+            )
+            await Step(
+                f"delete queue {former}",
+                lambda done: another.queue_delete(former, True, True, callback=done),
+            )
+        except (ChannelClosedByBroker, TimeoutError) as error:
+            log.debug("topology.not_taken_over", extra={"queue": former, "reason": str(error)})
+        else:
+            log.info("topology.taken_over", extra={"queue": former})
+        finally:
+            if another.is_open:
+                another.close()
+
+    def _cancel(self, channel: Any, tags: Sequence[str]) -> None:
+        for tag in tags:
+            channel.basic_cancel(tag, callback=lambda _frame: None)
+        self._tags = [tag for tag in self._tags if tag not in tags]
+
+
+def _consume(
+    channel: Any, queue: str, exclusive: bool, on_message: OnMessage, done: Callable[..., object]
+) -> None:
+    channel.basic_consume(queue, on_message, exclusive=exclusive, callback=done)
