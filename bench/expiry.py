@@ -19,6 +19,7 @@ from pika.exceptions import AMQPError
 from bench.stand import DOMAIN, Process, Stand, until
 from bench.subjects import bridge
 from bench.worker import EXCHANGE
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local.rabbitmq import RabbitNode
 
 RATE = 200.0
@@ -124,7 +125,7 @@ def _register(stand: Stand) -> None:
 
 
 def _declare(url: str) -> None:
-    connection = pika.BlockingConnection(pika.URLParameters(url))
+    connection = BoundedConnection(pika.URLParameters(url))
     channel = connection.channel()
     for exchange, kind in ((EXCHANGE, "topic"), (EXPIRED, "fanout"), (UNDELIVERABLE, "fanout")):
         channel.exchange_declare(exchange, kind, durable=True)
@@ -162,7 +163,7 @@ class _Consumer(threading.Thread):
                 self._stopping.wait(0.5)
 
     def _consume(self) -> None:
-        channel = pika.BlockingConnection(pika.URLParameters(self._url)).channel()
+        channel = BoundedConnection(pika.URLParameters(self._url)).channel()
         channel.basic_qos(prefetch_count=1)
         for taken in channel.consume(self._queue, inactivity_timeout=0.2):
             method, properties, body = cast("tuple[Any, Any, bytes]", taken)

@@ -16,6 +16,7 @@ from bench.morning import morning, turnaround
 from bench.stand import PATIENCE, ROOT, Process, Stand, cpu_of, until
 from bench.subjects import SUBJECTS, bridge, started
 from bench.worker import EXCHANGE
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local.rabbitmq import RabbitNode
 
 Row = dict[str, Any]
@@ -261,7 +262,7 @@ def floor(node: RabbitNode, sizes: Sizes) -> Iterator[Row]:
 
 def _round_trips(stand: Stand, rate: float, count: int) -> list[float]:
     """Milliseconds from a publish until the worker's reply is delivered from a quorum queue."""
-    connection = pika.BlockingConnection(pika.URLParameters(stand.url))
+    connection = BoundedConnection(pika.URLParameters(stand.url))
     channel = connection.channel()
     channel.queue_declare("replies", durable=True, arguments={"x-queue-type": "quorum"})
     taken: list[float] = []

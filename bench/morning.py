@@ -18,6 +18,7 @@ import pika
 from bench.stand import DOMAIN, Stand, until
 from bench.subjects import bridge
 from bench.worker import EXCHANGE
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local.rabbitmq import RabbitNode
 
 ATTEMPTS = 4
@@ -143,7 +144,7 @@ class Worker:
     def __init__(self, url: str) -> None:
         self.done = 0
         """Tasks that it worked on."""
-        self._channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+        self._channel = BoundedConnection(pika.URLParameters(url)).channel()
         self._channel.exchange_declare(EXCHANGE, "topic", durable=True)
         self._channel.queue_declare(QUEUE, durable=True)
         self._channel.queue_bind(QUEUE, EXCHANGE, "#")

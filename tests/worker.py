@@ -1,4 +1,4 @@
-"""The worker's side of RabbitMQ, as a test sees it: plain pika, one connection, no code of ours."""
+"""The worker's side of RabbitMQ, as a test sees it: pika, one connection, no code of the daemon."""
 
 import json
 import time
@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import pika
 from pika.exceptions import ChannelClosedByBroker
+
+from bridge.conformance.bounded import BoundedConnection
 
 EXCHANGE = "swf.activities"
 REPLIES = "swf.replies"
@@ -34,7 +36,7 @@ class Worker:
     """One connection of a worker; what it sends is persistent, confirmed and must be routable."""
 
     def __init__(self, url: str) -> None:
-        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        self._connection = BoundedConnection(pika.URLParameters(url))
         self.channel = self._connection.channel()
         self.channel.confirm_delivery()
         self.channel.exchange_declare(EXCHANGE, "topic", durable=True)

@@ -15,6 +15,7 @@ import pika
 from pika.exceptions import AMQPError, UnroutableError
 
 from bridge.bounds import decode_json
+from bridge.conformance.bounded import BoundedConnection
 
 EXCHANGE = "swf.activities"
 DEFAULT_REPLIES = "swf.replies"
@@ -55,7 +56,7 @@ class Broker:
         parameters = pika.URLParameters(url)
         parameters.heartbeat = 0  # nothing may read the socket for a while
         try:
-            self._connection = pika.BlockingConnection(parameters)
+            self._connection = BoundedConnection(parameters)
         except (AMQPError, OSError) as error:
             raise BrokerAway(str(error) or type(error).__name__) from error
         self._channel = self._connection.channel()

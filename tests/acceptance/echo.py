@@ -6,6 +6,8 @@ from typing import Any
 
 import pika
 
+from bridge.conformance.bounded import BoundedConnection
+
 
 class Echo:
     """`with Echo(url) as echo:` consumes from the queue until the end."""
@@ -28,7 +30,7 @@ class Echo:
         self._thread.join(10)
 
     def _run(self) -> None:
-        self._connection = pika.BlockingConnection(pika.URLParameters(self._url))
+        self._connection = BoundedConnection(pika.URLParameters(self._url))
         self._channel = self._connection.channel()
         self._channel.basic_qos(prefetch_count=50)
         self._channel.basic_consume(self._queue, self._answer)

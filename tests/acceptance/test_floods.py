@@ -10,6 +10,7 @@ from typing import Any
 import pika
 import pytest
 
+from bridge.conformance.bounded import BoundedConnection
 from tests.acceptance.harness import Site
 from tests.brokers import Vhost
 from tests.worker import DEAD, REPLIES, Worker
@@ -37,7 +38,7 @@ class Flood(threading.Thread):
         self, url: str, *tokens: str, count: int = BEATS, status: str = "heartbeat"
     ) -> None:
         super().__init__()
-        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        self._connection = BoundedConnection(pika.URLParameters(url))
         self._tokens = tokens
         self._count = count
         self._status = status

@@ -6,6 +6,7 @@ import time
 import pika
 import pytest
 
+from bridge.conformance.bounded import BoundedConnection
 from tests.acceptance.harness import Site
 from tests.brokers import Vhost
 from tests.worker import DEAD, REPLIES
@@ -53,7 +54,7 @@ def test_200_replies_with_header_tables_of_120_kb_delay_no_good_one(
 
     monkeypatch.setattr("pika.data.encode_table", encode_table)
     task_id, task = site.hand_out()
-    connection = pika.BlockingConnection(pika.URLParameters(vhost.url))
+    connection = BoundedConnection(pika.URLParameters(vhost.url))
     channel = connection.channel()
     properties = pika.BasicProperties(delivery_mode=2, headers=Encoded(encoded))
     for _ in range(MANY):  # at once: no confirm is waited for

@@ -10,6 +10,7 @@ from typing import Any
 import pika
 import pytest
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.rabbitmq.amqp import HEARTBEAT
@@ -23,7 +24,7 @@ class Consumer:
     """A worker that consumes from a queue, but takes only so many messages at once."""
 
     def __init__(self, url: str, queue: str, prefetch: int = 0) -> None:
-        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        self._connection = BoundedConnection(pika.URLParameters(url))
         self._channel = self._connection.channel()
         self._channel.basic_qos(prefetch_count=prefetch)
         self.taken: list[tuple[float, int]] = []

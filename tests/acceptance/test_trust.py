@@ -11,6 +11,7 @@ import pika
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local import LocalSwf
 from tests.acceptance.harness import Bridge, Start, notice_queue
 from tests.brokers import Vhost
@@ -51,7 +52,7 @@ def bridge(start: Start, login: Callable[..., str]) -> Bridge:
 def greeter(bridge: Bridge, login: Callable[..., str]) -> Iterator[Any]:
     """The channel of a worker with the login that the operations page has for it."""
     url = login("greeter", **documented("greeter"))
-    connection = pika.BlockingConnection(pika.URLParameters(url))
+    connection = BoundedConnection(pika.URLParameters(url))
     channel = connection.channel()
     channel.queue_declare("greeter", durable=True)
     channel.queue_bind("greeter", "swf.activities", "#")
@@ -143,7 +144,7 @@ def test_who_may_not_write_to_the_default_exchange_settles_nothing(
     task_id = swf.submit("greet")
     token = taken(greeter).json["taskToken"]
     url = login("reader", configure="^$", write=r"^greeter$", read=r"^greeter$")
-    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+    with BoundedConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
         channel.confirm_delivery()
         with pytest.raises(ChannelClosedByBroker, match="ACCESS_REFUSED"):

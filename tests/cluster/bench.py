@@ -13,6 +13,7 @@ from typing import Any, Self
 import pika
 import pika.exceptions
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local import LocalSwf
 from bridge.local.keeper import Keeper
 from tests.faults.daemon import Daemon
@@ -51,7 +52,7 @@ class Worker(threading.Thread):
         parameters.heartbeat = 4
         parameters.socket_timeout = parameters.stack_timeout = 4
         parameters.blocked_connection_timeout = 10
-        connection = pika.BlockingConnection(parameters)
+        connection = BoundedConnection(parameters)
         try:
             channel = connection.channel()
             channel.confirm_delivery()

@@ -3,6 +3,7 @@
 import pika
 import pytest
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher
@@ -28,7 +29,7 @@ def test_a_node_that_dies_and_stays_away_costs_seconds_and_no_task() -> None:
 def test_a_queue_whose_leader_dies_takes_messages_again_while_the_node_stays_away() -> None:
     """A channel that published to it first in that moment would be nacked for as long."""
     with Cluster() as cluster, Running() as running:
-        with pika.BlockingConnection(pika.URLParameters(cluster.nodes[0].url())) as connection:
+        with BoundedConnection(pika.URLParameters(cluster.nodes[0].url())) as connection:
             quorum = {"x-queue-type": "quorum"}
             connection.channel().queue_declare("work", durable=True, arguments=quorum)
         leader = cluster.leader_of("work")

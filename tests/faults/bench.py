@@ -18,6 +18,7 @@ from typing import Any, Self
 import pika
 import pika.exceptions
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local import LocalSwf
 from bridge.local.keeper import Keeper
 from bridge.local.management import NodeError
@@ -160,7 +161,7 @@ class Bench:
 
     def channel(self, stack: ExitStack) -> Any:
         """A channel of guest's with confirms."""
-        connection = pika.BlockingConnection(pika.URLParameters(self.node.url(self.vhost)))
+        connection = BoundedConnection(pika.URLParameters(self.node.url(self.vhost)))
         stack.callback(lambda: connection.is_open and connection.close())
         channel = connection.channel()
         channel.confirm_delivery()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pika
 
+from bridge.conformance.bounded import BoundedConnection
+
 from .registry import REPLIES, fault
 from .workers import RawHeaders, field, nested
 
@@ -37,7 +39,7 @@ def replies_twice(bench: "Bench") -> Iterator[None]:
 def ten_thousand_replies_at_once(bench: "Bench") -> Iterator[None]:
     with ExitStack() as stack:
         tokens = bench.tokens("closed", 100)
-        connection = pika.BlockingConnection(pika.URLParameters(bench.node.url(bench.vhost)))
+        connection = BoundedConnection(pika.URLParameters(bench.node.url(bench.vhost)))
         stack.callback(connection.close)
         plain = connection.channel()
         for number in range(FLOOD):

@@ -9,6 +9,8 @@ from typing import Any
 
 import pika
 
+from bridge.conformance.bounded import BoundedConnection
+
 EXCHANGE = "swf.activities"
 QUORUM = {"x-queue-type": "quorum"}
 
@@ -98,7 +100,7 @@ class Worker(threading.Thread):
         parameters.heartbeat = 4
         parameters.socket_timeout = parameters.stack_timeout = 5
         parameters.blocked_connection_timeout = 60
-        connection = pika.BlockingConnection(parameters)
+        connection = BoundedConnection(parameters)
         try:
             channel = connection.channel()
             channel.confirm_delivery()

@@ -11,6 +11,7 @@ import pika
 import pika.exceptions
 import pytest
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.errors import BadReply
 from bridge.message import decode_reply
 from bridge.rabbitmq.amqp import Tls
@@ -138,7 +139,7 @@ def send(url: str, cases: Iterable[Case]) -> int:
     connection = None
     for case in cases:
         if connection is None or connection.is_closed:
-            connection = pika.BlockingConnection(pika.URLParameters(url))
+            connection = BoundedConnection(pika.URLParameters(url))
             channel = connection.channel()
             channel.confirm_delivery()
         try:
@@ -183,6 +184,6 @@ def test_through_a_real_broker_the_consumer_survives_every_case(vhost: Vhost) ->
         assert consumer.reconnects == publisher.reconnects == 0
     assert sent > SENT / 4
     assert len(got) == sent
-    with pika.BlockingConnection(pika.URLParameters(vhost.url)) as connection:
+    with BoundedConnection(pika.URLParameters(vhost.url)) as connection:
         queue = connection.channel().queue_declare("replies", passive=True)
         assert queue.method.message_count == 0

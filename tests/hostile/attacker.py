@@ -7,6 +7,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
+from bridge.conformance.bounded import BoundedConnection
 from tests.worker import EXCHANGE, REPLIES, Taken
 
 
@@ -24,7 +25,7 @@ class Attacker:
     def channel(self) -> Any:
         if self._channel is None or not self._channel.is_open:
             self.close()
-            self._connection = pika.BlockingConnection(pika.URLParameters(self.url))
+            self._connection = BoundedConnection(pika.URLParameters(self.url))
             self._channel = self._connection.channel()
             self._channel.queue_declare(self.queue, durable=True)
             self._channel.queue_bind(self.queue, EXCHANGE, self._key)

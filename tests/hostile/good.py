@@ -7,6 +7,7 @@ from typing import Any
 
 import pika
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local import LocalSwf
 from tests.worker import EXCHANGE, REPLIES
 
@@ -70,7 +71,7 @@ class GoodWork:
                 self._over.wait(0.2)
 
     def _consume(self) -> None:
-        with pika.BlockingConnection(pika.URLParameters(self._url)) as connection:
+        with BoundedConnection(pika.URLParameters(self._url)) as connection:
             channel: Any = connection.channel()
             channel.confirm_delivery()
             channel.queue_declare(QUEUE, durable=True)

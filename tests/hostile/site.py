@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pika
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local import LocalSwf
 from bridge.local.keeper import Keeper
 from bridge.local.rabbitmq import RabbitNode, free_ports
@@ -164,7 +165,7 @@ class Site:
 
     def channel(self) -> Any:
         """A channel of an administrator's, to set the stage with."""
-        connection = pika.BlockingConnection(pika.URLParameters(self.node.url(self.vhost)))
+        connection = BoundedConnection(pika.URLParameters(self.node.url(self.vhost)))
         self._stack.callback(lambda: connection.is_open and connection.close())
         return connection.channel()
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pika
 import pytest
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.flow.answers import Answers
 from bridge.flow.timer import Timer
 from bridge.message import Message, heartbeat_answer
@@ -44,8 +45,8 @@ def timer() -> Iterator[Timer]:
 
 
 @pytest.fixture
-def worker(vhost: Vhost) -> Iterator[pika.BlockingConnection]:
-    with pika.BlockingConnection(pika.URLParameters(vhost.url)) as connection:
+def worker(vhost: Vhost) -> Iterator[BoundedConnection]:
+    with BoundedConnection(pika.URLParameters(vhost.url)) as connection:
         yield connection
 
 
@@ -60,7 +61,7 @@ def forged(node: str) -> str:
     return f"{DIRECT}{base64.b64encode(pid).decode()}.{KEY}"
 
 
-def direct(worker: pika.BlockingConnection) -> tuple[str, list[bytes]]:
+def direct(worker: BoundedConnection) -> tuple[str, list[bytes]]:
     """A direct reply-to of RabbitMQ's own, and what comes there."""
     came: list[bytes] = []
     channel = worker.channel()
@@ -81,7 +82,7 @@ def direct(worker: pika.BlockingConnection) -> tuple[str, list[bytes]]:
     return found[0], came
 
 
-def comes(worker: pika.BlockingConnection, condition: Callable[[], bool], seconds: float) -> bool:
+def comes(worker: BoundedConnection, condition: Callable[[], bool], seconds: float) -> bool:
     def looked() -> bool:
         worker.process_data_events(0.01)
         return condition()
@@ -90,7 +91,7 @@ def comes(worker: pika.BlockingConnection, condition: Callable[[], bool], second
 
 
 def test_forged_addresses_without_number_delay_no_other_answer(
-    publisher: Publisher, worker: pika.BlockingConnection, timer: Timer
+    publisher: Publisher, worker: BoundedConnection, timer: Timer
 ) -> None:
     """A good answer every tenth of a second, and 400 to forged addresses before each."""
     worker.channel().queue_declare("good")
@@ -127,7 +128,7 @@ def test_a_connection_that_is_lost_over_a_message_is_there_again_without_back_of
 
 
 def test_a_direct_reply_to_is_answered_also_while_others_are_forged(
-    publisher: Publisher, worker: pika.BlockingConnection, timer: Timer
+    publisher: Publisher, worker: BoundedConnection, timer: Timer
 ) -> None:
     answers = Answers(publisher, TOPOLOGY, timer)
     address, came = direct(worker)
@@ -142,7 +143,7 @@ def test_a_direct_reply_to_is_answered_also_while_others_are_forged(
 
 
 def test_all_who_ask_at_once_are_answered_and_wait_for_one_trial_of_their_node(
-    publisher: Publisher, worker: pika.BlockingConnection, timer: Timer
+    publisher: Publisher, worker: BoundedConnection, timer: Timer
 ) -> None:
     answers = Answers(publisher, TOPOLOGY, timer)
     address, came = direct(worker)
@@ -152,7 +153,7 @@ def test_all_who_ask_at_once_are_answered_and_wait_for_one_trial_of_their_node(
 
 
 def test_a_node_is_tried_in_its_turn_behind_one_that_there_is_not(
-    publisher: Publisher, worker: pika.BlockingConnection, timer: Timer
+    publisher: Publisher, worker: BoundedConnection, timer: Timer
 ) -> None:
     answers = Answers(publisher, TOPOLOGY, timer)
     address, came = direct(worker)

@@ -10,6 +10,7 @@ import pika
 import pika.exceptions
 import pytest
 
+from bridge.conformance.bounded import BoundedConnection
 from bridge.local.management import NodeError
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from tests.processes import processes_that_name, until
@@ -35,7 +36,7 @@ def listens(port: int) -> bool:
 
 
 def publish(url: str, queue: str) -> None:
-    connection = pika.BlockingConnection(pika.URLParameters(url))
+    connection = BoundedConnection(pika.URLParameters(url))
     channel = connection.channel()
     channel.confirm_delivery()
     channel.queue_declare(queue, durable=True)
@@ -44,7 +45,7 @@ def publish(url: str, queue: str) -> None:
 
 
 def read(url: str, queue: str) -> bytes | None:
-    connection = pika.BlockingConnection(pika.URLParameters(url))
+    connection = BoundedConnection(pika.URLParameters(url))
     _, _, body = connection.channel().basic_get(queue, auto_ack=True)
     connection.close()
     return body
@@ -123,7 +124,7 @@ def test_a_user_may_do_what_its_permissions_allow(broker_node: RabbitNode) -> No
 
 def test_an_alarm_blocks_publishers_until_it_is_cleared(broker_node: RabbitNode) -> None:
     blocked: list[bool] = []
-    connection = pika.BlockingConnection(pika.URLParameters(broker_node.url()))
+    connection = BoundedConnection(pika.URLParameters(broker_node.url()))
     connection.add_on_connection_blocked_callback(lambda *_: blocked.append(True))
     connection.add_on_connection_unblocked_callback(lambda *_: blocked.append(False))
     broker_node.memory_alarm(True)
