@@ -2,6 +2,8 @@
 
 `BROKER_URL` names a broker to be used instead, whose management API is at `BROKER_API` or at
 port 15672 of the same host. Tests of faults that only a node of one's own allows are skipped then.
+`BROKER_AHEAD=1` has every node of the tests forbid what it deprecates and keep its metadata in
+Khepri: RabbitMQ 4 as it means to be.
 """
 
 import signal

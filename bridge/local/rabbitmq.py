@@ -5,6 +5,7 @@ system's and without touching it: own node name, ports, cookie and folders, and 
 Nothing of it outlives its owner, not even where the owner is killed by SIGKILL.
 """
 
+import json
 import os
 import random
 import shutil
@@ -24,6 +25,9 @@ from bridge.local.management import HttpApi, NodeError, quoted
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 """Where Debian's and RPM's packages keep RabbitMQ's own scripts. The wrappers in `/usr/sbin` change
 to the user rabbitmq and to the system's folders."""
+
+AHEAD = "BROKER_AHEAD"
+"""The environment variable that has every private node boot as RabbitMQ means to be one day."""
 
 BOOT_TIMEOUT = 90.0
 CTL_TIMEOUT = 60.0
@@ -46,14 +50,19 @@ class RabbitNode(HttpApi):
 
     User `guest`, password `guest`, vhost `/`. `config` is added to `rabbitmq.conf` and `plugins` to
     the management plugin. Queues, users and messages live until `stop()`, over `kill()`, too.
+    `ahead`, by default what the environment's BROKER_AHEAD says: every feature that this RabbitMQ
+    calls deprecated is forbidden, and Khepri holds the metadata; RabbitMQ 4 or newer.
     Not thread-safe.
     """
 
-    def __init__(self, *, config: str = "", plugins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, config: str = "", plugins: Sequence[str] = (), ahead: bool | None = None
+    ) -> None:
         self.port, self.api_port, self._dist_port, self._epmd_port = free_ports(4)
         super().__init__(f"http://127.0.0.1:{self.api_port}")
         self._config = _CONFIG.format(port=self.port, api_port=self.api_port) + config
         self._plugins = ("rabbitmq_management", *plugins)
+        self._to_go_ahead = bool(os.environ.get(AHEAD)) if ahead is None else ahead
         self._keeper: Keeper | None = None
         self._beam: subprocess.Popen[bytes] | None = None
 
@@ -82,13 +91,16 @@ class RabbitNode(HttpApi):
     def start(self) -> Self:
         """Boot the node, or boot it again after `kill()`, and return once it takes connections.
 
-        About 7 s. Raises NodeError, and leaves nothing behind, where it does not come up.
+        About 7 s, and 15 s more the first time where it is to be ahead. Raises NodeError, and
+        leaves nothing behind, where it does not come up.
         """
         if self._beam is not None and self._beam.poll() is None:
             raise NodeError("the node runs already")
         try:
             self.prepare()
             self._boot()
+            if self._to_go_ahead:
+                self._go_ahead()
         except BaseException:
             self.stop()
             raise
@@ -117,14 +129,16 @@ class RabbitNode(HttpApi):
 
         `ctl("stop_app")` and `ctl("start_app")` do the same for clients in 2 s.
         """
-        beam = self._running()
-        beam.terminate()
-        try:
-            beam.wait(30)
-        except subprocess.TimeoutExpired:
-            beam.kill()
-            beam.wait()
+        self._end_orderly()
         self.start()
+
+    def deprecated_features(self) -> list[str]:
+        """What this RabbitMQ calls deprecated and can be forbidden by `deprecated_features.permit`.
+
+        Raises NodeError for a RabbitMQ that knows of none: before 4.
+        """
+        listed = self.ctl("list_deprecated_features", "name", "--formatter", "json")
+        return [feature["name"] for feature in json.loads(listed)]
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nothing answers, until `resume()`."""
@@ -190,6 +204,28 @@ class RabbitNode(HttpApi):
         (self.folder / "rabbitmq-env.conf").touch()
         (self.folder / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].")
         self._spawn_epmd()
+
+    def _go_ahead(self) -> None:
+        """Forbid, once, what the node itself lists, and have Khepri hold the metadata."""
+        forbidden = [
+            f"deprecated_features.permit.{n} = false\n" for n in self.deprecated_features()
+        ]
+        with (self.folder / "rabbitmq.conf").open("a") as file:
+            file.writelines(forbidden)
+        # Experimental in 4.0, and the only store there is from 4.3 on.
+        self.ctl("enable_feature_flag", "--experimental", "khepri_db")
+        self._end_orderly()
+        self._boot()
+        self._to_go_ahead = False
+
+    def _end_orderly(self) -> None:
+        beam = self._running()
+        beam.terminate()
+        try:
+            beam.wait(30)
+        except subprocess.TimeoutExpired:
+            beam.kill()
+            beam.wait()
 
     def _spawn_epmd(self) -> None:
         epmd = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
