@@ -22,6 +22,12 @@ class Vhost:
     api: HttpApi
     """RabbitMQ's management API, as an administrator: users, permissions, `call(…)`."""
 
+    @property
+    def major(self) -> int:
+        """The first number of RabbitMQ's release."""
+        release: str = self.api.call("GET", "overview")["rabbitmq_version"]
+        return int(release.partition(".")[0])
+
 
 @contextmanager
 def new_vhost(node: Callable[[], RabbitNode]) -> Iterator[Vhost]:

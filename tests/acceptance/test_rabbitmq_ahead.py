@@ -40,9 +40,9 @@ def test_the_node_has_khepri_and_forbids_all_that_it_deprecates(broker_node: Rab
         broker_node.call("PUT", "queues/%2F/transient", {"durable": False})
 
 
-def test_a_task_its_heartbeat_its_result_and_a_dead_letter_take_their_way(shared: Site) -> None:
-    task_id, task = shared.hand_out()
-    worker = shared.worker
+def test_a_task_its_heartbeat_its_result_and_a_dead_letter_take_their_way(site: Site) -> None:
+    task_id, task = site.hand_out()
+    worker = site.worker
     worker.channel.queue_declare("answers", durable=True)
     token = task.json["taskToken"]
     beat = {"taskToken": token, "status": "heartbeat"}
@@ -51,7 +51,7 @@ def test_a_task_its_heartbeat_its_result_and_a_dead_letter_take_their_way(shared
     worker.send(b"no JSON")
     assert worker.take(DEAD).body == b"no JSON"
     worker.complete(task)
-    assert shared.closed(task_id)["state"] == "completed"
+    assert site.closed(task_id)["state"] == "completed"
 
 
 def test_work_goes_on_after_a_restart_of_the_node(

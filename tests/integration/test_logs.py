@@ -337,6 +337,8 @@ def test_a_crash_tells_its_traceback_last():
 def test_a_child_that_was_forked_is_heard_too():
     told = lines(
         """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads
         configure_logging("INFO", "json")
         log.info("a.said")
         child = os.fork()
