@@ -43,7 +43,8 @@ from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.queue_watch import Demand, Wanted
 from bridge.rabbitmq.topology import Topology
 from bridge.routing import RoutingKey
-from bridge.settings.settings import Settings, TaskList
+from bridge.settings.settings import Settings
+from bridge.settings.task_list import TaskList
 from bridge.status.health import Report
 from bridge.status.http import StatusServer
 from bridge.swf.client import Swf

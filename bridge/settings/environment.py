@@ -1,9 +1,10 @@
-"""The variables behind the settings: which are set, where, and what to say of a wrong one.
+"""Where the settings stand, and what to say of a wrong one.
 
 A setting is a variable of the environment or a systemd credential, a file of that name in lower
 case in ``$CREDENTIALS_DIRECTORY``. No sentence made here repeats a value: it may be secret.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,8 +14,11 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from pydantic_settings import SecretsSettingsSource
 
 PREFIX = "SWF_BRIDGE_"
+PLAIN_DSN = "SENTRY_DSN"
+"""The variable that all who report to Sentry know; ours goes before it."""
 
 
 def variable(field: str) -> str:
@@ -22,61 +26,76 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
-class Found(NamedTuple):
-    """A field that is set: its value, the variable to blame for it, and where that stands."""
+class Credentials(SecretsSettingsSource):
+    """The files of ``$CREDENTIALS_DIRECTORY``, read by the rules of the environment.
 
-    field: str
-    value: str
+    What is empty counts as unset, and only the end of the last line is taken off. pydantic-settings
+    would end at the first file that cannot be read; here the reason is the value, for the settings
+    to refuse with all else that is wrong.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
+        """Read the file of one field; None where there is none."""
+        file = _credential(field_name)
+        return (file and _read(file)) or None, variable(field_name), False
+
+
+def credentials_directory() -> Path | None:
+    """Where systemd put the credentials, if it is there."""
+    directory = Path(os.environ.get("CREDENTIALS_DIRECTORY") or os.devnull)
+    return directory if directory.is_dir() else None
+
+
+def _credential(field: str) -> Path | None:
+    directory = credentials_directory()
+    file = directory and directory / variable(field).lower()
+    return file if file and os.path.lexists(file) else None
+
+
+def _read(file: Path) -> str | ValueError:
+    try:
+        return file.read_text("utf-8", "surrogateescape").rstrip("\r\n")
+    except OSError as error:
+        return ValueError(f"its credential cannot be read: {error.strerror}")
+
+
+class Origin(NamedTuple):
+    """Where the value of a field stands, and the variable to blame for it."""
+
     variable: str
     source: str
+    quoted: bool = False
     file: Path | None = None
 
 
-def read(
-    environ: Mapping[str, str], fields: Iterable[str], problems: list[str]
-) -> dict[str, Found]:
-    """Collect what is set, the environment over the files; add what is misspelt to ``problems``."""
-    variables = {variable(field): field for field in fields}
-    directory = environ.get("CREDENTIALS_DIRECTORY")
-    given = [
-        Found("sentry_dsn", environ.get("SENTRY_DSN", ""), "SENTRY_DSN", "environment: SENTRY_DSN"),
-        *(_credentials(Path(directory), variables, problems) if directory else ()),
-        *_environment(environ, variables, problems),
-    ]
-    for each in given:
-        if not _is_utf8(each.value):
-            problems.append(f"{each.variable}: is not valid UTF-8")
-    return {each.field: each for each in given if each.value and _is_utf8(each.value)}
+def origin(field: str) -> Origin:
+    """Find what sets a field: the environment over a file over Sentry's own variable."""
+    name = variable(field)
+    if text := os.environ.get(name):
+        return Origin(name, "environment", is_quoted(text))
+    if (file := _credential(field)) and (found := _read(file)):
+        return Origin(name, f"credential: {file.name}", is_quoted(str(found)), file)
+    if field == "sentry_dsn" and (text := os.environ.get(PLAIN_DSN)):
+        return Origin(PLAIN_DSN, f"environment: {PLAIN_DSN}", is_quoted(text))
+    return Origin(name, "default")
 
 
-def _environment(
-    environ: Mapping[str, str], variables: Mapping[str, str], problems: list[str]
-) -> Iterator[Found]:
-    for name in sorted(name for name in environ if name.upper().startswith(PREFIX)):
-        if name in variables:
-            yield Found(variables[name], environ[name], name, "environment")
-        else:
-            problems.append(
-                f"{_plain(name)}: no such setting; did you mean {_nearest(name, variables)}?"
-            )
-
-
-def _credentials(
-    directory: Path, variables: Mapping[str, str], problems: list[str]
-) -> Iterator[Found]:
-    names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
-    for name in (name for name in names if name.upper().startswith(PREFIX)):
-        field = variables.get(name.upper())
-        if field is None or name != name.lower():
+def misspelt(fields: Iterable[str]) -> Iterator[str]:
+    """Tell of each variable and each credential that looks like ours and sets nothing."""
+    variables = [variable(field) for field in fields]
+    for name in _ours(os.environ):
+        if name not in variables:
+            nearest = _nearest(name, variables)
+            yield f"{_plain(name)}: no such setting; did you mean {nearest}?"
+    directory = credentials_directory()
+    for name in _ours(os.listdir(directory) if directory else ()):
+        if name != name.lower() or name.upper() not in variables:
             nearest = _nearest(name, variables).lower()
-            problems.append(f"{_plain(name)}: no such credential; did you mean {nearest}?")
-            continue
-        try:
-            text = (directory / name).read_text("utf-8", "surrogateescape").rstrip("\r\n")
-        except OSError as error:
-            problems.append(f"{name.upper()}: its credential cannot be read: {error.strerror}")
-        else:
-            yield Found(field, text, name.upper(), f"credential: {name}", directory / name)
+            yield f"{_plain(name)}: no such credential; did you mean {nearest}?"
+
+
+def _ours(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if name.upper().startswith(PREFIX))
 
 
 def _nearest(name: str, variables: Iterable[str]) -> str:
@@ -90,21 +109,13 @@ def _plain(name: str) -> str:
     return ascii(name)[1:-1]
 
 
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def quoted(environ: Mapping[str, str], found: Iterable[Found]) -> list[str]:
+def quoted(origins: Iterable[Origin]) -> list[str]:
     """The variables whose value begins and ends with the same quote, ours and those of AWS.
 
     A shell and systemd take quotes away; ``docker --env-file`` makes them part of the value.
     """
-    names = {each.variable for each in found if is_quoted(each.value)}
-    theirs = (name for name, value in environ.items() if is_quoted(value))
+    theirs = (name for name, value in os.environ.items() if is_quoted(value))
+    names = {each.variable for each in origins if each.quoted}
     return sorted(names.union(name for name in theirs if name.startswith("AWS_")))
 
 
@@ -114,18 +125,21 @@ def is_quoted(value: str) -> bool:
 
 
 def sentence(
-    error: ErrorDetails, found: Mapping[str, Found], model: type[BaseModel], entry: type[BaseModel]
+    error: ErrorDetails,
+    origins: Mapping[str, Origin],
+    model: type[BaseModel],
+    entry: type[BaseModel],
 ) -> str:
     """Turn an error of pydantic's into a line for the operator.
 
     ``model`` holds the settings, ``entry`` is what a field with several entries consists of.
     """
-    field, *inner = error["loc"]
-    name = found[str(field)].variable if field in found else variable(str(field))
+    alias, *inner = error["loc"]
+    field = str(alias).removeprefix(PREFIX).lower()
+    name = origins[field].variable
     if not inner:
-        around = field in found and is_quoted(found[str(field)].value)
-        more = "; the quotes around it are part of the value" if around else ""
-        return f"{name}: {_reason(error, model.model_fields[str(field)])}{more}"
+        more = "; the quotes around it are part of the value" if origins[field].quoted else ""
+        return f"{name}: {_reason(error, model.model_fields[field])}{more}"
     position = f"entry {int(inner[0]) + 1}"
     if len(inner) == 1:
         return f"{name}: {position} must be a name or an object"

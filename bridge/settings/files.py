@@ -8,6 +8,10 @@ import os
 import ssl
 from pathlib import Path
 
+from pydantic import ValidationInfo
+
+from bridge.settings.environment import variable
+
 SOCKET_PATH_BYTES = 107
 """What Linux takes as the path of a Unix socket (``unix(7)``: 108 with the closing NUL)."""
 
@@ -46,11 +50,22 @@ def authorities(path: Path) -> Path:
     return path
 
 
-def key_of(certificate: Path, path: Path) -> Path:
-    """Accept a PEM file with the private key of ``certificate``, not encrypted."""
+def only_with_tls(path: Path, info: ValidationInfo) -> Path:
+    """Accept a file of TLS where some address of RabbitMQ is one for TLS."""
+    url = info.data.get("amqp_url")
+    if url and "amqps://" not in url.get_secret_value():
+        raise ValueError(f"is of use only with amqps:// in {variable('amqp_url')}")
+    return path
+
+
+def key_of_certificate(path: Path, info: ValidationInfo) -> Path:
+    """Accept a PEM file with the private key, not encrypted, of the certificate that is set."""
+    certificate = info.data.get("amqp_cert_file")
     try:
         # With a password given, OpenSSL does not ask the terminal for that of an encrypted key.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, path, password="")
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_cert_chain(certificate, path, password="")
     except (OSError, ValueError):
         raise ValueError("names no unencrypted PEM key of that certificate") from None
     return path

@@ -1,11 +1,10 @@
 """The settings: what an operator may set, by environment variable or systemd credential.
 
-This is the only reader of the environment. ``Settings.load`` either returns settings that can work
-or raises :class:`ConfigError` with every problem at once, a line each that begins with the name of
-the variable and never repeats a value.
+pydantic-settings reads them. ``Settings.load`` either returns settings that can work or raises
+:class:`ConfigError` with every problem at once, a line each that begins with the name of the
+variable and never repeats a value.
 """
 
-import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -14,9 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
@@ -29,37 +26,41 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bridge.errors import ConfigError
 from bridge.settings import files, names, validators
 from bridge.settings.amqp_urls import AmqpUrls
-from bridge.settings.environment import PREFIX, Found, quoted, read, sentence, variable
+from bridge.settings.environment import (
+    PLAIN_DSN,
+    Credentials,
+    Origin,
+    credentials_directory,
+    misspelt,
+    origin,
+    quoted,
+    sentence,
+    variable,
+)
+from bridge.settings.task_list import (
+    AmqpName,
+    Deadlines,
+    Keepalive,
+    MaxInFlight,
+    Pollers,
+    SwfName,
+    TaskList,
+    TaskLists,
+)
 from bridge.settings.validators import HttpAddress
+from bridge.settings.written import written
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
-Keepalive = Annotated[float, BeforeValidator(validators.keepalive)]
-Pollers = Annotated[int, Field(ge=1, le=1000)]  # SWF's own limit for a task list
-MaxInFlight = Annotated[int, Field(ge=1, le=1_000_000)]
-SwfName = Annotated[str, AfterValidator(validators.swf_name)]
-AmqpName = Annotated[str, AfterValidator(validators.amqp_name)]
 HttpNames = Annotated[tuple[str, ...], BeforeValidator(validators.host_names)]
-Deadlines = Literal["off", "type", "history"]
-ReadableFile = Annotated[Path, AfterValidator(files.readable)]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(str.upper)
+]
+AmqpFile = Annotated[Path, AfterValidator(files.readable), AfterValidator(files.only_with_tls)]
 
 
-class TaskList(BaseModel):
-    """A task list to poll, every default filled in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    name: SwfName
-    domain: SwfName
-    pollers: Annotated[Pollers, Field(strict=True)]
-    max_in_flight: Annotated[MaxInFlight, Field(strict=True)]
-    queue: Annotated[AmqpName, AfterValidator(names.worker_queue)] | None = None
-    keepalive: Keepalive
-    deadlines: Deadlines
-
-    @property
-    def label(self) -> str:
-        """Name the list in logs and metrics; SWF allows no / in either half."""
-        return f"{self.domain}/{self.name}"
+def _plain_dsn() -> SecretStr | None:
+    dsn = os.environ.get(PLAIN_DSN)
+    return SecretStr(dsn) if dsn else None
 
 
 class Settings(BaseSettings):
@@ -69,7 +70,10 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
+        alias_generator=variable,
+        case_sensitive=True,
+        env_ignore_empty=True,
+        enable_decoding=False,  # our validators read what is not one word
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
@@ -106,7 +110,7 @@ class Settings(BaseSettings):
         le=1000,
         description="looks into histories a second at most, where DEADLINES are not off",
     )
-    task_lists: tuple[TaskList, ...] = Field(
+    task_lists: TaskLists = Field(
         description="the task lists to poll: names separated by commas, or a JSON array of names"
         ' and objects {"name", "domain", "pollers", "max_in_flight", "queue", "keepalive",'
         ' "deadlines"}'
@@ -127,7 +131,7 @@ class Settings(BaseSettings):
         le=3600,
         description="seconds to wait for SWF's answer; SWF holds a poll for 60",
     )
-    amqp_url: SecretStr = Field(
+    amqp_url: Annotated[SecretStr, validators.secret(validators.amqp_urls)] = Field(
         default=SecretStr("amqp://guest:guest@localhost:5672/%2F"),
         description="the RabbitMQ server as amqp://user:password@host:port/vhost, or several,"
         " separated by commas and tried in turn; amqps:// for TLS",
@@ -137,13 +141,13 @@ class Settings(BaseSettings):
         description="try several addresses of RabbitMQ in an order of the process's own, so that"
         " not all instances use the first node; false: in the order that is given",
     )
-    amqp_ca_file: ReadableFile | None = Field(
+    amqp_ca_file: Annotated[AmqpFile, AfterValidator(files.authorities)] | None = Field(
         default=None, description="PEM file of the authorities that may sign RabbitMQ's certificate"
     )
-    amqp_cert_file: ReadableFile | None = Field(
+    amqp_cert_file: AmqpFile | None = Field(
         default=None, description="PEM file of the certificate that the bridge shows to RabbitMQ"
     )
-    amqp_key_file: ReadableFile | None = Field(
+    amqp_key_file: Annotated[AmqpFile, AfterValidator(files.key_of_certificate)] | None = Field(
         default=None, description="PEM file of that certificate's private key"
     )
     declare: bool = Field(
@@ -200,7 +204,7 @@ class Settings(BaseSettings):
         le=validators.YEAR,
         description="seconds after SIGTERM for open polls to end and their tasks to be published",
     )
-    http: HttpAddress | None = Field(
+    http: Annotated[HttpAddress | None, BeforeValidator(validators.http_address)] = Field(
         default=HttpAddress("127.0.0.1", 9464),
         description="address of /, /livez, /readyz and /metrics, or off",
     )
@@ -212,15 +216,14 @@ class Settings(BaseSettings):
     swf_client: Literal["auto", "curl", "boto3"] = Field(
         default="auto", description="what calls SWF: auto takes curl where PycURL is installed"
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        default="INFO", description="the least that is logged"
-    )
+    log_level: LogLevel = Field(default="INFO", description="the least that is logged")
     log_format: Literal["auto", "journald", "text", "json"] = Field(
         default="auto",
         description="auto: journald under systemd, text on a terminal, else JSON lines",
     )
-    sentry_dsn: SecretStr | None = Field(
-        default=None, description="where errors are reported; without it Sentry is not loaded"
+    sentry_dsn: Annotated[SecretStr, validators.secret(validators.sentry_dsn)] | None = Field(
+        default_factory=_plain_dsn,
+        description="where errors are reported; without it Sentry is not loaded",
     )
     sentry_environment: str | None = Field(
         default=None, max_length=64, description="the environment that Sentry shows, as production"
@@ -229,65 +232,7 @@ class Settings(BaseSettings):
         default=0, ge=0, le=1, description="the share of tasks that Sentry traces"
     )
 
-    _found: Mapping[str, Found] = PrivateAttr(default_factory=dict)
-
-    @field_validator("task_lists", mode="before")
-    @classmethod
-    def _fill_in_task_lists(cls, value: object, info: ValidationInfo) -> object:
-        """Read names or JSON; what an entry leaves out comes from the settings above.
-
-        A setting that is wrong itself is missing there: its own default stands in, so that it is
-        told once.
-        """
-        entries = validators.entries(value) if isinstance(value, str) else value
-        if not isinstance(entries, list | tuple):
-            return entries
-        if isinstance(value, str) and not entries:
-            raise ValueError("names no task list")
-        stand_in = {
-            "domain": "wrong",
-            "pollers": 1,
-            "max_in_flight": 1,
-            "keepalive": 0,
-            "deadlines": "off",
-        }
-        defaults = {name: info.data.get(name, stand_in[name]) for name in stand_in}
-        return [_filled_in(each, _present(defaults)) for each in entries]
-
-    @field_validator("task_lists")
-    @classmethod
-    def _each_list_once(cls, lists: tuple[TaskList, ...]) -> tuple[TaskList, ...]:
-        seen: dict[str, int] = {}
-        for number, each in enumerate(lists, 1):
-            first = seen.setdefault(each.label, number)
-            if first != number:
-                raise ValueError(f"entry {number} is the same task list as entry {first}")
-        return lists
-
-    @field_validator("amqp_url")
-    @classmethod
-    def _usable_urls(cls, url: SecretStr) -> SecretStr:
-        validators.amqp_urls(url.get_secret_value())
-        return url
-
-    @field_validator("amqp_ca_file", "amqp_cert_file", "amqp_key_file")
-    @classmethod
-    def _only_with_tls(cls, path: Path | None, info: ValidationInfo) -> Path | None:
-        url = info.data.get("amqp_url")
-        if path and url and "amqps://" not in url.get_secret_value():
-            raise ValueError(f"is of use only with amqps:// in {variable('amqp_url')}")
-        return path
-
-    @field_validator("amqp_ca_file")
-    @classmethod
-    def _usable_authorities(cls, path: Path | None) -> Path | None:
-        return files.authorities(path) if path else None
-
-    @field_validator("amqp_key_file")
-    @classmethod
-    def _usable_key(cls, path: Path | None, info: ValidationInfo) -> Path | None:
-        certificate = info.data.get("amqp_cert_file")
-        return files.key_of(certificate, path) if path and certificate else path
+    _origins: Mapping[str, Origin] = PrivateAttr(default_factory=dict)
 
     @field_validator(
         "exchange", "reply_queue", "dead_letter_queue", "cancel_exchange", "undeliverable"
@@ -303,22 +248,25 @@ class Settings(BaseSettings):
     def _apart(cls, name: str, info: ValidationInfo) -> str:
         return names.apart(info.field_name or "", name, info.data)
 
-    @field_validator("http", mode="before")
+    @field_validator("journal", "control", mode="before")
     @classmethod
-    def _address(cls, value: object) -> object:
-        return validators.http_address(value) if isinstance(value, str) else value
+    def _place(cls, value: object, info: ValidationInfo) -> object:
+        """Put what is not set into systemd's directories (the first of several), or beside us."""
+        if isinstance(value, str):
+            return value
+        if info.field_name == "journal":
+            state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+            return Path(state, "journal.db") if state else value
+        runtime = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+        beside = info.data.get("journal", Path("swf-bridge.db")).with_suffix(".sock")
+        return Path(runtime, "control.sock") if runtime else beside
 
-    @field_validator("log_level", mode="before")
+    @field_validator("*", mode="before")  # the last that is written is the first that looks
     @classmethod
-    def _any_case(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-    @field_validator("sentry_dsn")
-    @classmethod
-    def _usable_dsn(cls, dsn: SecretStr | None) -> SecretStr | None:
-        if dsn is not None:
-            validators.sentry_dsn(dsn.get_secret_value())
-        return dsn
+    def _text(cls, value: object) -> object:
+        if isinstance(value, ValueError):
+            raise value
+        return validators.utf8(value) if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -329,38 +277,37 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take only what ``load`` has read: it knows what is misspelt and where a value is from."""
-        return (init_settings,)
+        """Take the environment before the credentials, and no file ``.env``."""
+        return init_settings, env_settings, Credentials(settings_cls, credentials_directory())
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] = os.environ, *, lists_needed: bool = True) -> Self:
+    def load(cls, *, lists_needed: bool = True) -> Self:
         """Read every setting from the environment and the files of ``$CREDENTIALS_DIRECTORY``.
 
         The environment wins over a file, and what is empty counts as unset.
         Raises :class:`ConfigError` with all that is wrong. Where no list is ``lists_needed``, that
         none is set is not.
         """
-        problems: list[str] = []
-        found = read(environ, cls.model_fields, problems)
-        problems += _unpaired(found)
-        values: dict[str, Any] = {name: each.value for name, each in found.items()}
+        origins = {field: origin(field) for field in cls.model_fields}
+        problems = [*misspelt(cls.model_fields), *_unpaired(origins)]
+        given: dict[str, Any] = {}
+        if not lists_needed and origins["task_lists"].source == "default":
+            given[variable("task_lists")] = ()
         try:
-            none = {} if lists_needed else {"task_lists": ()}
-            settings = cls(**_places(environ, values) | none | values)
+            settings = cls(**given)
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
-            lines = (sentence(each, found, cls, TaskList) for each in details)
+            lines = (sentence(each, origins, cls, TaskList) for each in details)
             raise ConfigError([*problems, *lines]) from None
         if problems:
             raise ConfigError(problems)
-        settings._found = found
+        settings._origins = origins
         return settings
 
     @property
     def amqp_order(self) -> AmqpUrls:
         """The addresses in the order of this process; those of a credential are read anew."""
-        found = self._found.get("amqp_url")
-        file = found.file if found else None
+        file = self._origins["amqp_url"].file
         return AmqpUrls(self.amqp_urls, shuffle=self.amqp_shuffle, file=file)
 
     @property
@@ -370,18 +317,15 @@ class Settings(BaseSettings):
 
     def sources(self) -> dict[str, str]:
         """Say for each field where its value comes from."""
-        return {
-            name: self._found[name].source if name in self._found else "default"
-            for name in type(self).model_fields
-        }
+        return {field: each.source for field, each in self._origins.items()}
 
-    def quoted(self, environ: Mapping[str, str] = os.environ) -> list[str]:
+    def quoted(self) -> list[str]:
         """Name the variables whose quotes came along as part of the value."""
-        return quoted(environ, self._found.values())
+        return quoted(self._origins.values())
 
     def shown(self) -> dict[str, str]:
         """Write each field as its variable would have it, without passwords and keys."""
-        shown = {name: _written(getattr(self, name)) for name in type(self).model_fields}
+        shown = {name: written(getattr(self, name)) for name in type(self).model_fields}
         shown["amqp_url"] = ",".join(map(validators.without_login_secrets, self.amqp_urls))
         if self.sentry_dsn:
             dsn = self.sentry_dsn.get_secret_value()
@@ -389,41 +333,8 @@ class Settings(BaseSettings):
         return shown | {name: "off" for name in ("http", "keepalive") if not getattr(self, name)}
 
 
-def _unpaired(found: Mapping[str, Found]) -> Iterator[str]:
+def _unpaired(origins: Mapping[str, Origin]) -> Iterator[str]:
     pair = ("amqp_cert_file", "amqp_key_file")
     for field, other in (pair, pair[::-1]):
-        if field in found and other not in found:
-            yield f"{found[field].variable}: needs {variable(other)} too"
-
-
-def _places(environ: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Path]:
-    """Find the default paths: in systemd's directories (the first of several), or beside us."""
-    state = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    runtime = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    journal = Path(state, "journal.db") if state else Path("swf-bridge.db")
-    held = Path(values.get("journal", journal))
-    beside = held.parent / f"{held.stem}.sock"
-    return {"journal": journal, "control": Path(runtime, "control.sock") if runtime else beside}
-
-
-def _present(values: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _filled_in(entry: object, defaults: Mapping[str, object]) -> object:
-    """Complete what an entry leaves out or has as null; leave to the model what is neither."""
-    if isinstance(entry, str):
-        entry = {"name": entry}
-    return {**defaults, **_present(entry)} if isinstance(entry, dict) else entry
-
-
-def _written(value: object) -> str:
-    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
-        return ",".join(value)
-    if isinstance(value, tuple) and all(isinstance(each, TaskList) for each in value):
-        return json.dumps([each.model_dump(exclude_none=True) for each in value])
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return str(value).removesuffix(".0")
-    return "" if value is None else str(value)
+        if origins[field].source != "default" and origins[other].source == "default":
+            yield f"{origins[field].variable}: needs {variable(other)} too"

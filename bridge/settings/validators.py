@@ -6,9 +6,12 @@ the name of a variable (``must be …``). No sentence repeats any part of the va
 
 import re
 import string
+from collections.abc import Callable
 from ipaddress import IPv6Address
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+from pydantic import AfterValidator, SecretStr
 
 from bridge.bounds import decode_json
 
@@ -42,6 +45,15 @@ def _in_utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair, as JSON can hold
         raise ValueError("must be text in UTF-8") from None
+
+
+def utf8(value: str) -> str:
+    """Accept what was made of bytes that are UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not valid UTF-8") from None
+    return value
 
 
 def identity(value: str) -> str:
@@ -159,8 +171,10 @@ def keepalive(value: object) -> float:
     return seconds
 
 
-def http_address(value: str) -> HttpAddress | None:
+def http_address(value: object) -> object:
     """Read ``host:port`` or ``[::1]:port``; ``off`` is None."""
+    if not isinstance(value, str):
+        return value
     if value.lower() == "off":
         return None
     match = re.fullmatch(r"(?:\[([^\]\s]+)\]|([^\[\]:/@\s]+)):([0-9]{1,5})", value)
@@ -196,6 +210,16 @@ def sentry_dsn(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.username or not project.isdecimal():
         raise ValueError("must be http(s)://KEY@HOST/PROJECT, PROJECT being a number")
     return value
+
+
+def secret(check: Callable[[str], object]) -> AfterValidator:
+    """Accept a secret whose text ``check`` accepts."""
+
+    def checked(value: SecretStr) -> SecretStr:
+        check(value.get_secret_value())
+        return value
+
+    return AfterValidator(checked)
 
 
 def without_login_secrets(url: str) -> str:

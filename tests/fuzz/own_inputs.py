@@ -21,6 +21,7 @@ from bridge.settings.settings import Settings
 from bridge.status.http import StatusServer
 from bridge.telemetry.logs import _Journald, _Json, _Text
 from bridge.telemetry.redact import redact
+from tests.environment import settings_of
 from tests.unit.bridge_parts import Bench, a_task
 from tests.unit.test_status import Daemon
 
@@ -209,7 +210,7 @@ def settings() -> Iterator[Feed]:
         pairs = (each.partition("=") for each in text.split("\0"))
         environ = {name: value for name, _, value in pairs if name}
         try:
-            loaded = Settings.load(environ)
+            loaded = settings_of(environ)
         except ConfigError as error:
             for problem in error.problems:
                 assert "\n" not in problem, problem

@@ -13,10 +13,10 @@ from bridge.control import preflight
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Publisher
-from bridge.settings.settings import Settings
 from bridge.telemetry.logs import fields_of
 from bridge.wiring import Parts
 from tests.authority import Authority, Certificate
+from tests.environment import settings_of
 from tests.integration.running import Running, await_that
 
 PASSWORD = "correct-horse"
@@ -112,7 +112,7 @@ def test_the_settings_reach_the_connection(
     mine = site.authority.issue("bridge-by-certificate")
     for name in ("AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "eu-west-1")
-    settings = Settings.load(
+    settings = settings_of(
         {
             "SWF_BRIDGE_AMQP_URL": site.url(user=""),
             "SWF_BRIDGE_AMQP_CA_FILE": str(site.authority.ca),
@@ -176,7 +176,7 @@ def test_a_check_says_what_certificates_lack_that_newer_pythons_refuse(
             await_that(part.ready.is_set)
             return
         await_that(lambda: "certificate verify failed" in part.outage.error)
-        settings = Settings.load(
+        settings = settings_of(
             {
                 "SWF_BRIDGE_AMQP_URL": f"amqps://localhost:{port}/%2F",
                 "SWF_BRIDGE_AMQP_CA_FILE": str(loose.ca),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.settings.settings import Settings
+from tests.environment import settings_of
 from tests.integration.cli_process import LISTS
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
@@ -115,14 +116,12 @@ def test_each_instance_has_settings_and_directories_of_its_own(unit, settings, d
 def test_instances_of_the_template_share_no_queue_that_holds_tokens():
     given = dict(each.split("=", 1) for each in directives("swf-bridge@.service")["Environment"])
     one, two = (
-        Settings.load(
-            {name: value.replace("%i", instance) for name, value in given.items()} | LISTS
-        )
+        settings_of({name: value.replace("%i", instance) for name, value in given.items()} | LISTS)
         for instance in ("us-east-1", "eu-west-1")
     )
     queues = ("reply_queue", "dead_letter_queue", "undeliverable")
     assert {getattr(one, each) for each in queues}.isdisjoint(getattr(two, each) for each in queues)
-    plain = Settings.load(LISTS)
+    plain = settings_of(LISTS)
     assert {getattr(one, each) for each in queues}.isdisjoint(
         getattr(plain, each) for each in queues
     )
@@ -130,14 +129,14 @@ def test_instances_of_the_template_share_no_queue_that_holds_tokens():
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_drain_has_time_to_end(unit):
-    assert Settings.load(LISTS).drain_timeout + 30 <= int(directives(unit)["TimeoutStopSec"][0])
+    assert settings_of(LISTS).drain_timeout + 30 <= int(directives(unit)["TimeoutStopSec"][0])
 
 
 def test_a_peer_shares_the_settings_of_the_first_but_for_what_two_on_a_machine_cannot_share():
     found = directives("swf-bridge-peer@.service")
     assert found["EnvironmentFile"][0] == directives("swf-bridge.service")["EnvironmentFile"][0]
     given = dict(each.split("=", 1) for each in found["Environment"])
-    first, peer = Settings.load(LISTS), Settings.load(given | LISTS)
+    first, peer = settings_of(LISTS), settings_of(given | LISTS)
     differ = {name for name, told in first.shown().items() if peer.shown()[name] != told}
     assert differ == {"http", "identity"}
 

@@ -3,13 +3,13 @@
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.settings.settings import Settings
+from tests.environment import settings_of
 
 GOOD = {"SWF_BRIDGE_DOMAIN": "demo", "SWF_BRIDGE_TASK_LISTS": "images,emails"}
 
 
 def load(**given):
-    return Settings.load(GOOD | {f"SWF_BRIDGE_{name}": value for name, value in given.items()})
+    return settings_of(GOOD | {f"SWF_BRIDGE_{name}": value for name, value in given.items()})
 
 
 def problems(**given):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from bridge.settings.environment import PREFIX, variable
 from bridge.settings.settings import Settings
+from tests.environment import settings_of
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "bridge.env.example"
 REQUIRED = {"SWF_BRIDGE_DOMAIN", "SWF_BRIDGE_TASK_LISTS"}  # shown with an example: no default
@@ -23,7 +24,7 @@ def test_everything_in_the_example_is_commented_out():
 
 
 def test_the_example_shows_the_true_defaults():
-    settings = Settings.load({name: SHOWN[name] for name in REQUIRED})
+    settings = settings_of({name: SHOWN[name] for name in REQUIRED})
     defaults = settings.shown() | dict.fromkeys(BY_MACHINE, "")
     defaults["amqp_url"] = settings.amqp_url.get_secret_value()
     shown = {name: value for name, value in SHOWN.items() if name not in REQUIRED}
@@ -33,8 +34,8 @@ def test_the_example_shows_the_true_defaults():
 
 
 def test_the_example_loads_when_everything_in_it_is_set():
-    everything = Settings.load(SHOWN)
-    assert everything.shown() == Settings.load({name: SHOWN[name] for name in REQUIRED}).shown()
+    everything = settings_of(SHOWN)
+    assert everything.shown() == settings_of({name: SHOWN[name] for name in REQUIRED}).shown()
 
 
 def test_every_setting_is_explained_in_the_lines_above_it():

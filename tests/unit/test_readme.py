@@ -13,6 +13,7 @@ from bridge.cli.parser import COMMANDS
 from bridge.message import DEAD_LETTER_CODES, TASK_TYPE, decode_task, encode_task
 from bridge.settings.settings import Settings
 from bridge.telemetry import metrics
+from tests.environment import settings_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -72,7 +73,7 @@ def test_every_setting_stands_in_the_table_once_and_nothing_else():
 
 
 def test_the_table_of_settings_shows_the_true_defaults():
-    settings = Settings.load(REQUIRED)
+    settings = settings_of(REQUIRED)
     defaults = {name: shown or "–" for name, shown in settings.shown().items()} | UNSET
     defaults["amqp_url"] = settings.amqp_url.get_secret_value()
     told = {name.lower(): row[1].strip("`") for name, row in SETTINGS.items()}

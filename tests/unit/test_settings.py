@@ -6,6 +6,7 @@ import pytest
 from bridge.settings.environment import variable
 from bridge.settings.settings import Settings
 from bridge.settings.validators import HttpAddress
+from tests.environment import settings_of
 from tests.unit.settings_given import GOOD, load, problems
 
 POLLERS = "must be a whole number from 1 to 1000"
@@ -89,7 +90,7 @@ def test_every_setting_says_what_it_means():
 
 def test_an_empty_variable_counts_as_unset():
     everything = {variable(name): "" for name in Settings.model_fields} | GOOD
-    assert Settings.load(everything) == load()
+    assert settings_of(everything) == load()
     assert problems(TASK_LISTS="") == ["SWF_BRIDGE_TASK_LISTS: is not set"]
 
 
@@ -98,7 +99,7 @@ def test_systemds_directories_take_the_journal_and_the_socket(tmp_path):
     state.mkdir()
     runtime.mkdir()
     environ = GOOD | {"STATE_DIRECTORY": f"{state}:/other", "RUNTIME_DIRECTORY": f"{runtime}:/x"}
-    settings = Settings.load(environ)
+    settings = settings_of(environ)
     assert (settings.journal, settings.control) == (state / "journal.db", runtime / "control.sock")
     assert settings.sources()["journal"] == "default"
 
@@ -253,7 +254,7 @@ def test_a_number_has_two_borders(name, low, high):
         ("KEEPALIVE", "on", KEEPALIVE),
         ("EXCHANGE", "x" * 256, "must have 1 to 255 bytes in UTF-8"),
         ("REPLY_QUEUE", "é" * 128, "must have 1 to 255 bytes in UTF-8"),
-        ("DEAD_LETTER_QUEUE", "a\x00b", "must not contain control characters"),
+        ("DEAD_LETTER_QUEUE", "a\x01b", "must not contain control characters"),
         ("CANCEL_EXCHANGE", "amq.topic", RABBITMQS),
         ("UNDELIVERABLE", "amq.x", RABBITMQS),
         ("DEAD_LETTER_QUEUE", "swf.replies", "must differ from SWF_BRIDGE_REPLY_QUEUE"),

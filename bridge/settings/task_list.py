@@ -1,0 +1,81 @@
+"""A task list to poll, and how several are read: names or JSON, over the settings above them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from bridge.settings import names, validators
+
+Keepalive = Annotated[float, BeforeValidator(validators.keepalive)]
+Pollers = Annotated[int, Field(ge=1, le=1000)]  # SWF's own limit for a task list
+MaxInFlight = Annotated[int, Field(ge=1, le=1_000_000)]
+SwfName = Annotated[str, AfterValidator(validators.swf_name)]
+AmqpName = Annotated[str, AfterValidator(validators.amqp_name)]
+Deadlines = Literal["off", "type", "history"]
+
+_STAND_IN = {
+    "domain": "wrong",
+    "pollers": 1,
+    "max_in_flight": 1,
+    "keepalive": 0,
+    "deadlines": "off",
+}
+
+
+class TaskList(BaseModel):
+    """A task list to poll, every default filled in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: SwfName
+    domain: SwfName
+    pollers: Annotated[Pollers, Field(strict=True)]
+    max_in_flight: Annotated[MaxInFlight, Field(strict=True)]
+    queue: Annotated[AmqpName, AfterValidator(names.worker_queue)] | None = None
+    keepalive: Keepalive
+    deadlines: Deadlines
+
+    @property
+    def label(self) -> str:
+        """Name the list in logs and metrics; SWF allows no / in either half."""
+        return f"{self.domain}/{self.name}"
+
+
+def _complete(value: object, info: ValidationInfo) -> object:
+    """Read names or JSON; what an entry leaves out comes from the settings above.
+
+    A setting that is wrong itself is missing there: one that is right stands in, so that it is
+    told once.
+    """
+    entries = validators.entries(value) if isinstance(value, str) else value
+    if not isinstance(entries, list | tuple):
+        return entries
+    if isinstance(value, str) and not entries:
+        raise ValueError("names no task list")
+    defaults = _present({name: info.data.get(name, _STAND_IN[name]) for name in _STAND_IN})
+    return [_filled_in(each, defaults) for each in entries]
+
+
+def _each_once(lists: tuple[TaskList, ...]) -> tuple[TaskList, ...]:
+    """Accept lists of which none is another of them."""
+    seen: dict[str, int] = {}
+    for number, each in enumerate(lists, 1):
+        first = seen.setdefault(each.label, number)
+        if first != number:
+            raise ValueError(f"entry {number} is the same task list as entry {first}")
+    return lists
+
+
+def _present(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _filled_in(entry: object, defaults: Mapping[str, object]) -> object:
+    """Complete what an entry leaves out or has as null; leave to the model what is neither."""
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    return {**defaults, **_present(entry)} if isinstance(entry, dict) else entry
+
+
+TaskLists = Annotated[tuple[TaskList, ...], BeforeValidator(_complete), AfterValidator(_each_once)]

@@ -1,0 +1,18 @@
+"""How the value of a setting is written where it is set."""
+
+import json
+
+from bridge.settings.task_list import TaskList
+
+
+def written(value: object) -> str:
+    """Write it as its variable would have it."""
+    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
+    if isinstance(value, tuple) and all(isinstance(each, TaskList) for each in value):
+        return json.dumps([each.model_dump(exclude_none=True) for each in value])
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
+    return "" if value is None else str(value)
