@@ -71,8 +71,9 @@ IN_TURN = {
 }
 """What concerns a whole daemon: one test each, in this order."""
 
-BY_PROMTOOL = {"SwfBridgePaused", "SwfBridgeDeadLettersWaiting"}
-"""What would take an hour here, or another broker: `config/alerts.test.yml` alone tries them."""
+BY_PROMTOOL = {"SwfBridgePaused", "SwfBridgeDeadLettersWaiting", "SwfBridgeLogLinesDropped"}
+"""What would take an hour here, another broker, or no log to look into: `config/alerts.test.yml`
+alone tries them."""
 
 # Many pollers where each try is put off for longer and longer: that runs no faster in the test.
 LISTS = """[
