@@ -70,6 +70,10 @@ class Listener(ABC):
     def _serve(self, client: Client) -> None:
         """Read one request and answer it, on the client's thread. May raise OSError."""
 
+    def _is_reachable(self) -> bool:
+        """Whether clients still find the address; asked about once a second."""
+        return True
+
     def _stop_listening(self) -> None:
         """Have ``_listen`` return; connections under way are not waited for. Never blocks."""
         self._stopping.set()
@@ -81,12 +85,15 @@ class Listener(ABC):
         self._waker.close()
 
     def _listen(self, listener: socket.socket) -> None:
-        """Accept and serve until ``_stop_listening``; closes ``listener``."""
+        """Accept and serve until ``_stop_listening``, or until no client can reach ``listener``.
+
+        Closes ``listener``.
+        """
         listener.setblocking(False)
         with listener, selectors.DefaultSelector() as selector:
             selector.register(listener, selectors.EVENT_READ)
             selector.register(self._wakes, selectors.EVENT_READ)
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and self._is_reachable():
                 self.moved = time.monotonic()
                 selector.select(TICK)
                 self._shut_down_overdue()

@@ -14,13 +14,15 @@ import os
 import socket
 import stat
 import struct
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bridge.control.listener import Client, Listener
+from bridge.control.listener import TICK, Client, Listener
 from bridge.control.request import Json, Output, Request
 from bridge.errors import ConfigError, Declined, Unavailable
+from bridge.telemetry.outage import Outage
 from bridge.telemetry.redact import redact
 
 log = logging.getLogger(__name__)
@@ -45,8 +47,9 @@ Command = Callable[[Request], Output]
 class ControlServer(Listener):
     """A part: takes commands on the socket at ``path`` from the moment it is built.
 
-    A socket that a killed daemon left is replaced. Raises ConfigError where another daemon
-    answers there, or where no socket can be made.
+    A socket that a killed daemon left is replaced, and one that was removed is made again within
+    a second or two. Raises ConfigError where another daemon answers there, or where no socket can
+    be made.
     """
 
     def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
@@ -58,6 +61,9 @@ class ControlServer(Listener):
         self._commands = commands
         self._listener = _listen(path)
         self._inode = os.stat(path).st_ino
+        self._making = threading.Lock()
+        """Held while the socket is made again, so that a stop leaves none behind."""
+        self._outage = Outage(log, "control.lost", "control.back", path=str(path))
 
     def __repr__(self) -> str:
         return f"<ControlServer {self.path}>"
@@ -65,18 +71,37 @@ class ControlServer(Listener):
     def run(self) -> None:
         """Serve until asked to stop; commands under way are not waited for."""
         try:
-            self._listen(self._listener)
+            while not self._stopping.is_set():
+                self._listen(self._listener)
+                self._make_again()
         finally:
             self._close()
 
     def stop(self) -> None:
         """Take no more commands, and remove the socket."""
-        if self._stopping.is_set():
-            return
-        with contextlib.suppress(OSError):
-            if os.stat(self.path).st_ino == self._inode:
-                self.path.unlink()
-        self._stop_listening()
+        with self._making:
+            if self._stopping.is_set():
+                return
+            self._stop_listening()
+            with contextlib.suppress(OSError):
+                if os.stat(self.path).st_ino == self._inode:
+                    self.path.unlink()
+
+    def _is_reachable(self) -> bool:
+        return os.path.lexists(self.path)
+
+    def _make_again(self) -> None:
+        """Make the socket again after its file was removed: no command found the daemon."""
+        while not self._stopping.is_set():
+            self.moved = time.monotonic()
+            self._outage.begin("the socket was removed")
+            with self._making, contextlib.suppress(ConfigError, OSError):
+                if not self._stopping.is_set():
+                    self._listener = _listen(self.path)
+                    self._inode = os.stat(self.path).st_ino
+                    self._outage.end()
+                    return
+            self._stopping.wait(TICK)
 
     def _serve(self, client: Client) -> None:
         line = _read_line(client.socket)

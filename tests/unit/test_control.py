@@ -249,6 +249,50 @@ def test_stopping_leaves_the_socket_of_a_successor_alone(tmp_path):
     second.stop()
 
 
+def test_a_socket_that_was_removed_is_made_again_and_stopping_takes_it_away(server, caplog):
+    caplog.set_level("INFO")
+    server.path.unlink()
+    until(lambda: "control.back" in caplog.messages)
+    assert "control.lost" in caplog.messages
+    assert server.path.stat().st_mode & 0o777 == 0o600
+    assert works(server)
+    server.stop()
+    until(lambda: not server.path.exists())
+
+
+def test_a_socket_whose_folder_was_removed_is_made_again_once_the_folder_is_there(
+    tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    server = ControlServer(folder / "control.sock", Commands().by_name())
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    server.path.unlink()
+    folder.rmdir()
+    moved = server.moved
+    until(lambda: server.moved > moved + 1)
+    folder.mkdir()
+    until(lambda: "control.back" in caplog.messages)
+    assert works(server)
+    server.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_the_socket_of_a_successor_is_not_replaced(server):
+    server.path.unlink()
+    with socket.socket(socket.AF_UNIX) as successor:
+        successor.bind(str(server.path))
+        successor.listen()
+        moved = server.moved
+        until(lambda: server.moved > moved + 1)
+        with connect(server):
+            accepted, _ = successor.accept()
+            accepted.close()
+
+
 def test_an_idle_server_moves_and_stops_at_once(server):
     moved = server.moved
     until(lambda: server.moved > moved)
