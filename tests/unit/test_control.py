@@ -260,9 +260,7 @@ def test_a_socket_that_was_removed_is_made_again_and_stopping_takes_it_away(serv
     until(lambda: not server.path.exists())
 
 
-def test_a_socket_whose_folder_was_removed_is_made_again_once_the_folder_is_there(
-    tmp_path, caplog
-):
+def test_a_socket_whose_folder_was_removed_is_made_again_once_the_folder_is_there(tmp_path, caplog):
     caplog.set_level("INFO")
     folder = tmp_path / "run"
     folder.mkdir()
