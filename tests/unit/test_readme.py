@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,7 +133,11 @@ def _calls(tree: ast.AST) -> Iterator[Logged]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
-    handed_over = [event for call in calls for arg in call.args for event in _strings(arg)]
+
+    @cache
+    def handed_over() -> list[str]:
+        return [event for call in calls for arg in call.args for event in _strings(arg)]
+
     for call in calls:
         owner, method = _called(call)
         if method == "Repeated":
@@ -144,8 +149,13 @@ def _calls(tree: ast.AST) -> Iterator[Logged]:
         elif owner == "log":
             level = {"exception": "error", "log": "", "makeRecord": ""}.get(method, method)
             event = call.args[{"log": 1, "makeRecord": 4}.get(method, 0)]
-            by_name = isinstance(event, ast.Name)
-            for each in named.get(event.id, handed_over) if by_name else _strings(event):
+            if not isinstance(event, ast.Name):
+                found = _strings(event)
+            elif event.id in named:
+                found = named[event.id]
+            else:
+                found = handed_over()
+            for each in found:
                 yield Logged(each, level, _fields(call))
 
 
