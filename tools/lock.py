@@ -1,10 +1,15 @@
-"""Write both locks anew from pyproject.toml, with hashes and without any address."""
+"""Write both locks anew from pyproject.toml, with hashes and without any address.
+
+Each is then resolved, without installing anything, for every Python that is supported.
+"""
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 LOCKS = {"requirements.lock": ["fast"], "requirements-dev.lock": ["fast", "dev"]}
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 FORM = [
     "--quiet",
     "--upgrade",
@@ -27,6 +32,18 @@ def main() -> None:
         if "://" in text or "--index" in text or "--find-links" in text:
             sys.exit(f"{name}: an address would be in the lock; look at the configuration of uv")
         Path(name).write_text(text)
+    for name in LOCKS:
+        for python in PYTHONS:
+            try_on(uv, name, python)
+
+
+def try_on(uv: Path, lock: str, python: str) -> None:
+    """Ends it where this Python cannot have what the lock names."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        chosen = ["--system-certs", "--dry-run", "--require-hashes", f"--target={nowhere}"]
+        command = [str(uv), "pip", "install", "--quiet", *chosen, f"--python-version={python}"]
+        if subprocess.run([*command, "--requirement", lock], check=False).returncode:
+            sys.exit(f"{lock}: Python {python} cannot have all of it")
 
 
 if __name__ == "__main__":
