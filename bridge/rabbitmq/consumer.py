@@ -13,8 +13,6 @@ memory nor the prefetch is filled by it and the others go on:
   them is tried again every UNPARKED_RETRY seconds.
 """
 
-import heapq
-import itertools
 import logging
 import threading
 import time
@@ -105,12 +103,12 @@ class Consumer(Connection):
         self._deliver = deliver
         self._publish = publish
         self._outcomes: deque[tuple[Delivery, Outcome | _Copied]] = deque()
+        """Any thread appends; the connection's own alone takes, and all else here is its own: other
+        threads read the length of a collection at most."""
         self._life = 0
         self._unacked = Unacked(budget)
         self._no_room = Aside()
         self._held: OrderedDict[int, Delivery] = OrderedDict()
-        self._due: list[tuple[float, int, Delivery]] = []
-        self._order = itertools.count()
         self._tails = Outage(log, "tail.failing", "tail.back", queue=queue)
         self._next_tail = 0.0
         self._lending = False
@@ -225,8 +223,7 @@ class Consumer(Connection):
             self._to_the_tail(delivery)
             return
         self._held[delivery.tag] = delivery
-        heapq.heappush(self._due, (now + seconds, next(self._order), delivery))
-        self._call_later(seconds, self._hand_on_due)
+        self._call_later(seconds, partial(self._hand_on, delivery))
         crowded = len(self._held) > HELD_LIMIT or self._unacked.crowded
         if crowded and now >= self._next_tail:
             _, longest = self._held.popitem(last=False)
@@ -306,7 +303,6 @@ class Consumer(Connection):
         self._unacked.give_back(self._channel, self.parking.aside, self.parking.room)
 
     def _tick(self) -> None:
-        self._hand_on_due()
         self._unacked.expect_no_more()
         self._refresh()
         self._give_back()
@@ -321,18 +317,16 @@ class Consumer(Connection):
         if probe := self.parking.take_old_probe():
             self._unacked.requeue(self._channel, probe.tag)
 
-    def _hand_on_due(self) -> None:
-        now = time.monotonic()
-        while self._due and self._due[0][0] <= now:
-            _, _, delivery = heapq.heappop(self._due)
-            if self._held.pop(delivery.tag, None) is delivery:
-                self._deliver(delivery)
+    def _hand_on(self, delivery: Delivery) -> None:
+        """Its time has come, if it is held still: it may be on its way to the tail, or settled."""
+        if self._held.get(delivery.tag) is delivery:
+            del self._held[delivery.tag]
+            self._deliver(delivery)
 
     def _lost(self, error: BaseException | None) -> None:
         """RabbitMQ delivers again what was not acknowledged."""
         self._unacked.clear()
         self._held.clear()
-        self._due.clear()
         self._no_room.clear()
         self.parking.lost()
         self._subscription.lost()
