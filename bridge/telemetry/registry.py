@@ -15,6 +15,12 @@ log = logging.getLogger(__name__)
 class Metrics:
     """The counts of one daemon. Every method may be called from any thread.
 
+    prometheus_client's own counters cost 2.9 times as much processor time where labels are given
+    (``labels(…).inc()`` 1.9 µs, ``count`` 0.6), its histograms 3.5 times (2.6 µs, 0.7): medians of
+    15 runs by turns on Python 3.11. Children that are kept would be no dearer to count on, but
+    would have to be kept by labels, as here. It also takes 0.07 s to load, which only
+    ``status.prometheus`` does when first asked.
+
     ``count`` and ``observe`` raise nothing into the work that they count: what cannot be counted is
     told, once a metric.
     """
