@@ -39,7 +39,7 @@ class Answers:
         self._timer = timer
         self._lock = threading.Lock()
         self._reached: dict[bytes, None] = {}
-        """Nodes that an answer has reached."""
+        """Nodes that an answer has reached; changed under the lock, one looked up without it."""
         self._waiting: dict[bytes, deque[Message]] = {}
         """By node: what waits until it was tried, the node that waits longest first."""
         self._tried: set[bytes] = set()

@@ -104,6 +104,9 @@ class Deadlines:
         self._types = ActivityTypes(swf, journal)
         self._forward: Callable[[ActivityTask, bytes], object] = _nobody
         self._searches: set[_Search] = set()
+        """Added to and taken from one at a time; nobody looks through it."""
+        self._lock = Lock()
+        """Over what is to be asked: the timer's thread looks through it while others change it."""
         self._urgent: dict[str, None] = {}
         """Tasks that were to be published and whose time is up, or that RabbitMQ let expire."""
         self._put_off: dict[str, float] = {}
@@ -235,7 +238,8 @@ class Deadlines:
 
     def expired(self, task_id: str) -> None:
         """The task's time is up, though nobody has answered it: SWF is to be asked about it."""
-        self._urgent[task_id] = None
+        with self._lock:
+            self._urgent[task_id] = None
 
     def is_past(self, deadline: float) -> bool:
         """Whether it is later than that at SWF, as far as is known."""
@@ -255,22 +259,33 @@ class Deadlines:
         now = self._clock.now()
         overdue = [] if now is None else self._journal.deadlines.before(now - MARGIN)
         self._behind = False
-        for task_id in dict.fromkeys([*self._urgent, *overdue]):
-            if not self._journal.holds(task_id):
-                self._urgent.pop(task_id, None)
-            elif task_id in self._asking or self._put_off.get(task_id, 0.0) > time.monotonic():
+        with self._lock:
+            gone = [each for each in self._put_off if not self._journal.holds(each)]
+            for task_id in gone:
+                del self._put_off[task_id]
+            asked_for = dict.fromkeys([*self._urgent, *overdue])
+        for task_id in asked_for:
+            if not self._may_ask(task_id):
                 continue
-            elif self.budget.take():
-                self._asking.add(task_id)
-                self.work.put(partial(self._ask, task_id))
-            else:
+            if not self.budget.take():
                 self._behind = True
                 return
-        for task_id in [each for each in self._put_off if not self._journal.holds(each)]:
-            del self._put_off[task_id]
+            with self._lock:
+                self._asking.add(task_id)
+            self.work.put(partial(self._ask, task_id))
+
+    def _may_ask(self, task_id: str) -> bool:
+        """Whether it is time to ask about the task; one that is settled is forgotten."""
+        with self._lock:
+            if not self._journal.holds(task_id):
+                self._urgent.pop(task_id, None)
+                return False
+            waits = self._put_off.get(task_id, 0.0) > time.monotonic()
+            return not waits and task_id not in self._asking
 
     async def _ask(self, task_id: str) -> None:
-        self._urgent.pop(task_id, None)
+        with self._lock:
+            self._urgent.pop(task_id, None)
         try:
             if (entry := self._journal.get(task_id)) is not None:
                 await self._ask_about(entry)
@@ -278,11 +293,13 @@ class Deadlines:
             log.info("deadline.put_off", extra={"task": task_id, "error": str(error)})
             self._ask_later(task_id)
         finally:
-            self._asking.discard(task_id)
+            with self._lock:
+                self._asking.discard(task_id)
 
     def _ask_later(self, task_id: str, seconds: float = RETRY) -> None:
-        self._put_off[task_id] = time.monotonic() + seconds
-        self._urgent[task_id] = None
+        with self._lock:
+            self._put_off[task_id] = time.monotonic() + seconds
+            self._urgent[task_id] = None
 
     async def _ask_about(self, entry: Entry) -> None:
         task = entry.task
@@ -302,7 +319,8 @@ class Deadlines:
         """SWF waits for the task: publish it again where no worker can have it."""
         task_id, now = entry.task.id, self._clock.now() or 0.0
         if not look.whole and entry.published:  # the reconciler reads on
-            self._put_off[task_id] = time.monotonic() + SELDOM
+            with self._lock:
+                self._put_off[task_id] = time.monotonic() + SELDOM
             return
         deadline = look.deadline or NEVER
         if deadline.beat_by is not None and deadline.beat_by + MARGIN <= now:

@@ -122,8 +122,9 @@ class Merge:
 
     def details(self, last: Heartbeat) -> str | None:
         """What is to be told to SWF along with ``last``: the details of the task's newest."""
-        _, details = self._newest.get(last.task, (None, last.details))
-        return details
+        with self._lock:
+            _, details = self._newest.get(last.task, (None, last.details))
+            return details
 
     def answered(self, task: str, answer: Answer) -> tuple[Beats, list[Asked]]:
         """Note what SWF has said; those that wait no longer, and whose answers were owed.

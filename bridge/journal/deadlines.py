@@ -1,6 +1,7 @@
 """The deadlines of the tasks in hand, in memory; the journal's file is behind by a ``flush``."""
 
 from collections.abc import Iterable
+from threading import Lock
 
 from bridge.journal.schema import Write
 from bridge.task import Deadline
@@ -12,22 +13,29 @@ _SET = "UPDATE task SET close_by = ?, beat_by = ? WHERE id = ?"
 
 
 class Deadlines:
-    """When SWF gives up tasks, as far as that is known, from the rows of DEADLINES on."""
+    """When SWF gives up tasks, as far as that is known, from the rows of DEADLINES on.
+
+    Safe to use from many threads.
+    """
 
     def __init__(self, rows: Iterable[tuple[str, float | None, float | None]]) -> None:
         self._known = {task_id: Deadline(*deadline) for task_id, *deadline in rows}
+        self._lock = Lock()
+        """Over what is unwritten, which is taken out as a whole."""
         self._unwritten: set[str] = set()
         self.get = self._known.get
 
     def set(self, task_id: str, deadline: Deadline) -> None:
         """Take note."""
         self._known[task_id] = deadline
-        self._unwritten.add(task_id)
+        with self._lock:
+            self._unwritten.add(task_id)
 
     def forget(self, task_id: str) -> None:
         """The task is not in hand any more."""
         self._known.pop(task_id, None)
-        self._unwritten.discard(task_id)
+        with self._lock:
+            self._unwritten.discard(task_id)
 
     def before(self, when: float) -> list[str]:
         """The tasks whose deadline was then, the oldest first."""
@@ -36,8 +44,7 @@ class Deadlines:
 
     def unwritten(self) -> Write | None:
         """What is to be written of those that were set since this was asked last."""
-        ids, self._unwritten = self._unwritten, set()
-        rows = [
-            (*known, each) for each in list(ids) if (known := self._known.get(each)) is not None
-        ]
+        with self._lock:
+            ids, self._unwritten = self._unwritten, set()
+        rows = [(*known, each) for each in ids if (known := self._known.get(each)) is not None]
         return Write(_SET, *rows) if rows else None

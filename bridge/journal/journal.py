@@ -62,7 +62,10 @@ class Journal:
         self._unwritten: dict[str, Entry] = {}
         """Tasks whose record waits for the disk."""
         self._in_hand: dict[str, InHand] = {}
-        """Every task in hand; the disk may be behind."""
+        """Every task in hand; the disk may be behind. Threads change this, ``_unwritten`` and
+        ``_confirmed`` one entry at a time, and look through a copy that ``list`` takes in one go:
+        both are whole with or without the interpreter's lock. What belongs together is done under
+        the lock of the commits."""
         self._remembered: dict[str, None] = {}
         """The last settled tasks, as the file has them, the oldest first."""
         self._confirmed: dict[str, None] = {}

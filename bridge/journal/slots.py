@@ -22,6 +22,8 @@ class Slots:
             label: [] for label in limits
         }
         self._polls: Counter[TaskListId] = Counter()
+        """By task list, as are ``_tasks``: changed under the lock. Whoever only tells the number
+        reads one entry without it, which is whole with or without the interpreter's lock."""
         self._tasks: Counter[TaskListId] = Counter()
         self._held: dict[str, TaskListId] = {}
         self._closed = False

@@ -83,6 +83,7 @@ class Connection(ABC):
         self._greeted = False
         self._stopping = threading.Event()
         self._woken = False
+        """Cleared before work is looked for; read after work was left, so none is overlooked."""
         self._backoff = Backoff(BACKOFF_FIRST, BACKOFF_CAP)
         self._lives = 0
         self._loop: IOLoop | None = None

@@ -107,6 +107,8 @@ class Publisher(Connection):
     ) -> None:
         super().__init__(name, urls, tls, items, declare=declare, optional=optional)
         self._outbox: deque[_Item] = deque()
+        """Any thread appends; the connection's own alone looks and takes. ``most_waiting`` may be
+        passed by as many as append at once."""
         self._most_waiting = most_waiting
         self._bytes = 0
         """Bytes of bodies on their way."""

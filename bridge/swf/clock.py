@@ -14,7 +14,8 @@ class SwfClock:
 
     def __init__(self) -> None:
         self._ahead: float | None = None
-        """Seconds by which SWF's clock is ahead of our monotonic one."""
+        """Seconds by which SWF's clock is ahead of our monotonic one. This and ``_last`` are
+        replaced whole and read once each: no lock is needed, not even the interpreter's."""
         self._last: tuple[str, float | None] = ("", None)
 
     def __repr__(self) -> str:

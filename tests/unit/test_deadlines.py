@@ -3,6 +3,7 @@
 import logging
 import time
 from email.utils import formatdate
+from threading import Thread
 
 import pytest
 
@@ -384,6 +385,29 @@ def test_looks_at_what_is_overdue_keep_to_the_budget(flow, bench):
     for _ in range(5):
         flow.look()
     assert len(flow.asked("look")) == 20
+
+
+def test_a_look_goes_on_while_an_answer_puts_a_task_off(flow, bench, monkeypatch):
+    first, second = bench.hold("token-1"), bench.hold("token-2")
+    flow.looks(Unavailable("ThrottlingException"), Unavailable("ThrottlingException"))
+    flow.expire(first)
+    flow.look()
+    flow.expire(second)
+    bench.deadlines.look()
+    answers, holds, looked_at = Thread(target=bench.ask_swf), bench.journal.holds, []
+
+    def holds_meanwhile(task_id):
+        looked_at.append(task_id)
+        if looked_at.count(first.id) == 2 and not answers.ident:
+            answers.start()
+            answers.join(0.2)
+        return holds(task_id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.journal, "holds", holds_meanwhile)
+        flow.look()
+    answers.join()
+    assert len(flow.asked("look")) == 2
 
 
 # --- what RabbitMQ dropped ---
