@@ -29,8 +29,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--connect",
         action="store_true",
-        help="ask AWS and RabbitMQ too: credentials, each domain, clock, broker, topology,"
-        " permissions; nothing is polled, published or declared",
+        help="ask AWS and RabbitMQ too: credentials, each domain, clock, what IAM's policies allow,"
+        " broker, topology, permissions; nothing is polled, published or declared",
     )
     unit.add_options(parser)
     parser.set_defaults(run=client.command(run))

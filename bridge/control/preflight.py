@@ -1,11 +1,12 @@
 """Whether the peers are there and let the bridge do its work; looked at without taking any task.
 
 Nothing is polled, published, consumed or declared, so something always stays unproven, and is
-marked so. Permissions in RabbitMQ are proven by requests that change nothing.
+marked so. Permissions in RabbitMQ are proven by requests that change nothing; those in AWS are what
+IAM tells of them.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import partial
@@ -30,6 +31,7 @@ from bridge.settings.settings import Settings
 from bridge.swf.aws import Aws
 from bridge.swf.boto import Boto3
 from bridge.swf.errors import NOT_LET_IN
+from bridge.swf.policies import ANSWER, LOOK, POLL, Policies, Verdict
 from bridge.swf.runner import Call
 
 DATE_SHOWN = 40
@@ -80,11 +82,10 @@ def _look_at_swf(settings: Settings) -> Iterator[Result]:
     yield Result(Mark.HOLDS, f"SWF: {caller.endpoint} in region {caller.region}")
     if concern := endpoint_concern(caller.endpoint):
         yield Result(Mark.NOTE, f"SWF: {concern}")
-    account = "*"
+    owner = ""
     try:
-        arn = aws.who()
-        account = arn.split(":")[4] or account
-        yield Result(Mark.HOLDS, f"credentials: {arn}")
+        owner = aws.who()
+        yield Result(Mark.HOLDS, f"credentials: {owner}")
     except Unavailable as error:
         if error.code == "NoCredentialsError":
             yield Result(Mark.WRONG, "credentials: none are found")
@@ -93,15 +94,73 @@ def _look_at_swf(settings: Settings) -> Iterator[Result]:
             yield Result(Mark.WRONG, f"credentials: AWS does not take them: {error}")
         else:
             yield Result(Mark.UNPROVEN, f"credentials: whose they are is not known: {error}")
+    arn = _Arn(caller.region, owner)
     for domain in dict.fromkeys(each.domain for each in settings.task_lists):
-        yield _look_at_domain(caller, domain, account)
+        yield _look_at_domain(caller, domain, arn)
     yield _skew(caller.answered_at)
+    yield from _look_at_policies(settings, aws, arn)
+
+
+class _Arn(NamedTuple):
+    """Names of domains in policies, as far as is known whose the credentials are."""
+
+    region: str
+    owner: str
+
+    def of(self, domain: str) -> str:
+        """The domain's ARN."""
+        _, partition, _, _, account = (self.owner or "arn:aws:::*").split(":", 5)[:5]
+        return f"arn:{partition}:swf:{self.region}:{account}:/domain/{domain}"
+
+
+def _look_at_policies(settings: Settings, aws: Aws, arn: _Arn) -> Iterator[Result]:
+    """What IAM says of polls and answers, for none can be tried."""
+    policies = Policies(aws, arn.owner)
+    domains = set()
+    unknown = "" if arn.owner else "whose the credentials are is not known"
     for each in settings.task_lists:
-        text = f"polling task list {each.label}: not tried, for a poll may be given a task"
-        yield Result(Mark.UNPROVEN, text)
+        what = f"task list {each.label}"
+        if not unknown:
+            try:
+                verdicts = policies.verdicts(
+                    domain=arn.of(each.domain), region=arn.region, task_list=each.name
+                )
+            except Unavailable as error:
+                unknown = f"IAM does not tell ({error})"
+        if unknown:
+            yield Result(Mark.UNPROVEN, f"{what}: {_NOT_KNOWN}; {unknown}")
+            continue
+        yield _verdict(f"{what}: IAM's policies let it be polled", verdicts, (POLL,))
+        if each.domain not in domains:
+            domains.add(each.domain)
+            what = f"domain {each.domain}: IAM's policies let"
+            yield _verdict(f"{what} its tasks be answered", verdicts, ANSWER)
+            yield _verdict(f"{what} types and histories be looked at", verdicts, LOOK, Mark.NOTE)
 
 
-def _look_at_domain(caller: Boto3, domain: str, account: str) -> Result:
+_NOT_KNOWN = (
+    "whether it may be polled is not known, for a poll may be given a task and is not tried"
+    " (swf-bridge status tells once the daemon runs)"
+)
+
+
+def _verdict(
+    what: str, verdicts: Mapping[str, Verdict], actions: Sequence[str], wrong: Mark = Mark.WRONG
+) -> Result:
+    """One line about actions that the daemon needs together."""
+    told = {action: verdicts[action] for action in actions if action in verdicts}
+    if len(told) < len(actions):
+        return Result(Mark.UNPROVEN, f"{what}: not known, IAM's answer lacks some of it")
+    keys = sorted({key for each in told.values() for key in each.depends_on})
+    if keys:
+        return Result(Mark.UNPROVEN, f"{what}: not known, it depends on {', '.join(keys)}")
+    if denied := [action for action, each in told.items() if not each.allowed]:
+        what = what.replace("policies let", "policies do not let", 1)
+        return Result(wrong, f"{what}: {', '.join(denied)} is denied; see config/iam")
+    return Result(Mark.HOLDS, what)
+
+
+def _look_at_domain(caller: Boto3, domain: str, arn: _Arn) -> Result:
     what = f"domain {domain}"
     try:
         answer = caller.call(Call("DescribeDomain", {"name": domain}))
@@ -110,8 +169,7 @@ def _look_at_domain(caller: Boto3, domain: str, account: str) -> Result:
         return Result(Mark.WRONG, f"{what}: does not exist in region {caller.region}")
     except (Refused, BadReply) as error:
         statement = (
-            '{"Effect": "Allow", "Action": "swf:DescribeDomain", "Resource": '
-            f'"arn:aws:swf:{caller.region}:{account}:/domain/{domain}"}}'
+            f'{{"Effect": "Allow", "Action": "swf:DescribeDomain", "Resource": "{arn.of(domain)}"}}'
         )
         told = f"{what}: may not be looked at ({error.code}); this would allow it: {statement}"
         return Result(Mark.UNPROVEN, told)

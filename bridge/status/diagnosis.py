@@ -211,7 +211,7 @@ def _polls(lists: Sequence[_Wrong]) -> Finding:
             first.detail,
             tasks,
             "Mend the domain or the permission swf:PollForActivityTask. `swf-bridge check"
-            " --connect` looks at credentials and domains; the permission to poll it cannot try."
+            " --connect` looks at credentials, domains and, where it may ask IAM, policies."
             " Polls are tried again within a minute.",
             "SwfBridgePollsRefused",
         )

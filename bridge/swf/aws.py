@@ -57,12 +57,20 @@ class Aws:
                 raise NoRegionError
         return client
 
+    def client(self, service: str) -> Any:
+        """A boto3 client for a service that is asked now and then, without a second try."""
+        config = Config(
+            retries={"total_max_attempts": 1},
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=ANSWER_TIMEOUT,
+        )
+        make: Any = self._session.client  # its stubs know the services by name alone
+        return make(service, config=config)
+
     def who(self) -> str:
         """The ARN of the credentials' owner (STS GetCallerIdentity). Raises Unavailable."""
-        config = Config(retries={"total_max_attempts": 1}, connect_timeout=CONNECT_TIMEOUT)
         try:
-            client = self._session.client("sts", config=config)
-            return str(client.get_caller_identity()["Arn"])
+            return str(self.client("sts").get_caller_identity()["Arn"])
         except Unavailable:
             raise
         except ClientError as error:

@@ -152,7 +152,9 @@ def test_where_everything_stands_each_thing_has_a_line_and_what_is_unproven_is_m
     assert {f"{each}: is there" for each in SHARED} <= set(holds)
     assert {f"permitted: {each}" for each in PERMISSIONS} <= set(holds)
     assert told.of("?") == [
-        "polling task list demo/demo: not tried, for a poll may be given a task",
+        "task list demo/demo: whether it may be polled is not known, for a poll may be given a task"
+        " and is not tried (swf-bridge status tells once the daemon runs); IAM does not tell"
+        " (NoUserOrRole: arn:aws:sts::123456789012:user/moto is neither a user nor a role of IAM)",
         "binding of queue swf.undeliverable to exchange swf.undeliverable: AMQP cannot ask for it",
         "RabbitMQ: a publish is not tried; permissions by routing key stay unproven",
     ]
@@ -182,7 +184,7 @@ def test_each_domain_is_looked_at_once_and_each_list_marked_as_not_polled(
     told = run(task_lists=lists)
     assert told.code == 78
     assert "domain nowhere: does not exist in region eu-west-1" in told.of("✗")
-    polling = [line for line in told.of("?") if line.startswith("polling")]
+    polling = [line for line in told.of("?") if line.startswith("task list ")]
     assert len(polling) == 3
     assert sum(swf.counts()["calls"]["DescribeDomain"].values()) == 2
 

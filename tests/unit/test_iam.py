@@ -10,6 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
+from bridge.swf.policies import ANSWER, LOOK, POLL
+
 ROOT = Path(__file__).parents[2]
 IAM = ROOT / "config/iam"
 POLICIES = sorted(IAM.glob("*.json"))
@@ -19,6 +21,8 @@ OPERATIONS = frozenset(
     .meta.service_model.operation_names
 )
 DOMAIN = "arn:aws:swf:REGION:ACCOUNT:/domain/DOMAIN"
+ASKED_OF_IAM = ["iam:GetRole", "iam:SimulatePrincipalPolicy"]
+"""What `check --connect` asks beside SWF, of the role that it looks at."""
 
 OF_A_TASK_LIST = {
     "CountPendingActivityTasks",
@@ -64,7 +68,12 @@ def test_the_daemon_may_do_what_it_calls_and_nothing_else() -> None:
 
 
 def test_the_check_before_the_start_may_do_what_it_calls_and_nothing_else() -> None:
-    assert actions(IAM / "check.json") == [f"swf:{each}" for each in CALLED[CHECK]]
+    allowed = actions(IAM / "check.json")
+    assert allowed == [f"swf:{each}" for each in CALLED[CHECK]] + ASKED_OF_IAM
+
+
+def test_iam_is_asked_about_each_action_of_the_daemon() -> None:
+    assert sorted([POLL, *ANSWER, *LOOK]) == sorted(actions(IAM / "bridge.json"))
 
 
 def test_no_other_module_calls_swf() -> None:
@@ -83,13 +92,16 @@ def test_a_policy_is_one_that_iam_reads(policy: Path) -> None:
         assert set(each) - {"Condition"} == {"Sid", "Effect", "Action", "Resource"}
         assert each["Effect"] == "Allow"
     for action in actions(policy):
-        assert action.removeprefix("swf:") in OPERATIONS
+        assert action in ASKED_OF_IAM or action.removeprefix("swf:") in OPERATIONS
     assert len(policy.read_text()) < 6144, "the most that IAM takes of a managed policy"
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda path: path.stem)
 def test_a_policy_is_for_one_domain_and_where_that_can_be_for_one_task_list(policy: Path) -> None:
     for each in statements(policy):
+        if each["Action"] == ASKED_OF_IAM:
+            assert each["Resource"] == "arn:aws:iam::ACCOUNT:role/ROLE"
+            continue
         assert each["Resource"] == DOMAIN
         given = [each["Action"]] if isinstance(each["Action"], str) else each["Action"]
         knows = {action.removeprefix("swf:") in OF_A_TASK_LIST for action in given}
