@@ -5,7 +5,8 @@ BIN := .venv/bin
 ARGS :=
 TESTS :=
 SUITE :=
-# Most of a test waits: three at a time keep two cores busy. A file's tests stay in one process.
+# Most of a test waits: three at a time keep two cores busy. A file's tests stay in one process;
+# tests/spread.py has the order.
 WORKERS := 3
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 

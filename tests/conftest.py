@@ -14,8 +14,14 @@ import pytest
 from bridge.local.rabbitmq import RabbitNode
 from tests.brokers import BROKER_URL, Vhost, new_vhost
 from tests.required import pytest_make_collect_report, pytest_runtest_makereport
+from tests.spread import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
-__all__ = ["pytest_make_collect_report", "pytest_runtest_makereport"]
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_make_collect_report",
+    "pytest_runtest_makereport",
+    "pytest_xdist_make_scheduler",
+]
 
 
 def pytest_configure() -> None:
