@@ -47,6 +47,9 @@ BODY_LIMIT = 16 * 1024 * 1024
 """Bytes of a body that are kept of what is consumed, as much as RabbitMQ 4 lets a message have.
 RabbitMQ 3 lets it have eight times that."""
 
+_JOINED = 3
+"""Frames of a message that are written as one: method, header, and a body of up to 128 KiB."""
+
 _PROPERTIES = tuple(name for name in vars(BasicProperties()) if not name.startswith("_"))
 
 
@@ -90,10 +93,15 @@ def parameters(url: str, tls: Tls, name: str, ip: str = "") -> pika.URLParameter
 
 
 class SelectConnection(pika.SelectConnection):
-    """pika's, but the frames of a message are written with one system call, not three."""
+    """pika's, but the frames of a message are written with one system call, not three.
+
+    Not where it has more: of what the socket does not take at once pika copies all that is left.
+    """
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
-        super()._output_marshaled_frames([b"".join(marshaled_frames)])  # type: ignore[misc]
+        if len(marshaled_frames) <= _JOINED:
+            marshaled_frames = [b"".join(marshaled_frames)]
+        super()._output_marshaled_frames(marshaled_frames)  # type: ignore[misc]
 
 
 class _Bodies(ContentFrameAssembler):

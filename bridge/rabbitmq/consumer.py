@@ -9,8 +9,10 @@ memory nor the prefetch is filled by it and the others go on:
 
 - SWF does not take it now: held, with its body, up to HELD_LIMIT and HELD_FOR; then the tail.
 - Its body would be over the budget: set aside until there is room.
-- The dead-letter queue does not take it: set aside, beside a prefetch that grows with that. One of
-  them is tried again every UNPARKED_RETRY seconds.
+- The dead-letter queue does not take it: set aside; one of them is tried again every
+  UNPARKED_RETRY seconds.
+
+The prefetch grows with what is set aside.
 """
 
 import logging
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 
 PREFETCH = 256
 PREFETCH_MOST = 32_768
-"""With all that is lent for replies which the dead-letter queue does not take."""
+"""With all that is lent for replies which are set aside."""
 HELD_LIMIT = PREFETCH // 2
 """With more replies held than this, the one held longest goes to the tail of the queue."""
 HELD_FOR = 600.0
@@ -51,7 +53,7 @@ TAIL_BYTES = 4 * 1024 * 1024
 BUDGET = 64 * 1024 * 1024
 """Bytes of bodies in hand at most; one alone may have more."""
 SPARE = 64
-"""With fewer left of the prefetch beside bad replies, more are asked for."""
+"""With fewer left of the prefetch beside what is set aside, more are asked for."""
 TAIL_RETRY = 5.0
 
 
@@ -167,6 +169,7 @@ class Consumer(Connection):
         tag, size = method.delivery_tag, len(body)
         if not self._unacked.add(tag, size, again=method.redelivered):
             self._no_room.put(tag, size)
+            self._lend()
             return
         self._deliver(
             Delivery(
@@ -285,7 +288,15 @@ class Consumer(Connection):
             return
         self._unacked.let_go(delivery.tag)
         parking.aside.put(delivery.tag, len(delivery.body))
-        crowded = len(parking.aside) + parking.under_way + SPARE > subscription.prefetch
+        self._lend()
+
+    # --- all the same ---
+
+    def _lend(self) -> None:
+        """Have more delivered, where what is set aside leaves little of the prefetch."""
+        parking, subscription = self.parking, self._subscription
+        waiting = len(self._no_room) + len(parking.aside) + parking.under_way
+        crowded = subscription.prefetch < min(waiting + SPARE, PREFETCH_MOST)
         if crowded and not self._lending and not subscription.exclusive:
             self._lending = True
             on_message = self.guarded(self._on_message)
@@ -294,8 +305,6 @@ class Consumer(Connection):
 
     def _lent(self) -> None:
         self._lending = False
-
-    # --- all the same ---
 
     def _give_back(self) -> None:
         """Have RabbitMQ deliver again what was set aside and can be worked on now."""
@@ -306,7 +315,8 @@ class Consumer(Connection):
         self._unacked.expect_no_more()
         self._refresh()
         self._give_back()
-        if self._subscription.is_raised and not self.parking.aside and not self._lending:
+        aside = len(self._no_room) + len(self.parking.aside)
+        if self._subscription.is_raised and not aside and not self._lending:
             self._subscription.lower_prefetch(self._channel, PREFETCH)
 
     def _refresh(self) -> None:

@@ -63,6 +63,9 @@ _CODE_TOLD = 100
 _TELLING = 16
 """Where so many first characters of a worker's text stand in an error's, all after them is its."""
 
+_PROBLEMS = 16
+"""Problems that are told apart in an error: no call of ours has more fields."""
+
 Fields = Mapping[str, Any]
 """What a call was made with, by SWF's names: its error may quote it."""
 
@@ -137,28 +140,28 @@ def _problems(text: str, fields: Fields) -> list[tuple[str, str]]:
     """The fields that SWF finds fault with, and why; none where the text says it otherwise.
 
     Each value that it quotes has to be the one that was sent: one that holds such a sentence
-    itself is read over.
+    itself is read over. Beyond _PROBLEMS they are not told apart.
     """
     found: list[tuple[str, str]] = []
+    quotes = [(f"Value '{value}' at '{name}'", name) for name, value in _flat(fields)]
     start = _DETECTED.match(text)
     at = start.end() if start else -1
     while at >= 0:
-        member, end = _named(text, at, fields)
+        member, end = _named(text, at, quotes)
         if not member:
             return []
-        after = text.find(_NEXT, end)
+        after = text.find(_NEXT, end) if len(found) < _PROBLEMS else -1
         found.append((member, text[end : after if after >= 0 else None]))
         at = after + len("; ") if after >= 0 else -1
     return found
 
 
-def _named(text: str, at: int, fields: Fields) -> tuple[str, int]:
+def _named(text: str, at: int, quotes: list[tuple[str, str]]) -> tuple[str, int]:
     """The field that is named there, and where the sentence goes on."""
     if elided := _ELIDED.match(text, at):
         return elided[1], elided.end()
-    quotes = ((name, f"Value '{value}' at '{name}'") for name, value in _flat(fields))
     # A value may begin with another and with what SWF says of that: the longest is the one.
-    fitting = [(len(quote), name) for name, quote in quotes if text.startswith(quote, at)]
+    fitting = [(len(quote), name) for quote, name in quotes if text.startswith(quote, at)]
     length, member = max(fitting, default=(0, ""))
     return member, at + length
 

@@ -13,7 +13,7 @@ from bridge.local.rabbitmq import RabbitNode
 from bridge.message import UNDECODABLE_HEADERS, Message
 from bridge.rabbitmq import connection
 from bridge.rabbitmq import consumer as consumer_module
-from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.consumer import PREFETCH, Consumer
 from bridge.rabbitmq.delivery import Ack, Delivery, Later, Park
 from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
@@ -495,6 +495,24 @@ def test_no_more_bytes_than_the_budget_are_in_hand_and_all_come_in_the_end(
         await_that(lambda: bool(inbox.deliveries) or len(seen) == 90)
     await_that(lambda: not part.unsettled)
     assert left(worker, running) == 0
+
+
+def test_more_large_replies_than_the_prefetch_leave_the_way_free_to_small_ones(
+    sender: Publisher,
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    inbox: Inbox,
+    worker: Worker,
+) -> None:
+    part = consumer(vhost.url, topology, inbox, sender.publish, budget=80_000)
+    running.start(part)
+    for number in range(PREFETCH + 100):
+        worker.send(b"%d" % number + b" " * 5_000)
+    inbox.wait(10)
+    send(worker, 20, start=1000)
+    await_that(lambda: {*range(1000, 1020)} <= {*inbox.bodies()})
+    assert len(inbox.deliveries) < PREFETCH, "the large ones are set aside"
 
 
 def test_one_body_over_the_budget_comes_when_nothing_else_is_in_hand(

@@ -1,5 +1,6 @@
 """Every expression, and every walk over foreign text, takes time in proportion to its length."""
 
+import ast
 import contextlib
 import gc
 import importlib
@@ -8,6 +9,7 @@ import pkgutil
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,7 @@ from bridge.errors import BadReply
 from bridge.flow.peers import decode_notice
 from bridge.message import DETAIL_HEADER, decode_reply, decode_undeliverable
 from bridge.rabbitmq.copies import dead_letter, to_the_tail
+from bridge.swf.errors import error_for
 from bridge.telemetry.redact import redact, redact_value
 
 PIECES = [
@@ -32,6 +35,7 @@ PIECES = [
     "Value '",
     "value '' at '",
     "' at '",
+    "; Value at 'a'",
     "'",
     '"',
     '\\"',
@@ -67,7 +71,15 @@ PIECES = [
     "é",
     "𝒜",
 ]
-HEADS = ["", '"taskToken": "', "Value '", "a://u:", "password =", '{"status": "']
+HEADS = [
+    "",
+    "1 validation error detected: Value at 'a'",
+    '"taskToken": "',
+    "Value '",
+    "a://u:",
+    "password =",
+    '{"status": "',
+]
 TAILS = ["", "' at '", "@", '"}']
 FIRST, TIMES = 1_000, 8
 QUICK = 0.01
@@ -141,6 +153,36 @@ def _patterns(value: object) -> Iterator[re.Pattern]:
 
 EXPRESSIONS = _expressions()
 
+MADE_WHERE_USED = {
+    ("bridge.swf.errors", "sub"),  # of a text of a few characters: a walk below takes it
+    ("bridge.telemetry.redact", "compile"),  # of the secrets of the settings: so does one
+    ("bridge.settings.validators", "fullmatch"),  # over an operator's text
+    ("bridge.cli.unit", "search"),  # over what systemd says
+}
+
+
+def _made_where_used() -> set[tuple[str, str]]:
+    """The calls of `re` inside of functions, which are in no module's names."""
+    found = set()
+    for file in Path(bridge.__path__[0]).rglob("*.py"):
+        module = ".".join(("bridge", *file.relative_to(bridge.__path__[0]).with_suffix("").parts))
+        for function in ast.walk(ast.parse(file.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                found |= {(module, name) for name in _calls_of_re(function)}
+    return found
+
+
+def _calls_of_re(function: ast.AST) -> Iterator[str]:
+    for node in ast.walk(function):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="re"), attr=name)):
+                if name != "escape":
+                    yield name
+
+
+def test_expressions_that_are_made_where_they_are_used_are_known():
+    assert _made_where_used() == MADE_WHERE_USED
+
 
 def test_the_expressions_are_found_and_those_of_settings_are_still_there():
     assert "bridge.telemetry.redact._PATTERNS" in EXPRESSIONS
@@ -181,7 +223,14 @@ def _properties(text: str) -> dict[str, object]:
     return {"headers": _headers(text), "message_id": text, "type": "swf.activity-task.v1"}
 
 
+def _error(text: str) -> object:
+    """An error of SWF's that quotes fields of a worker's."""
+    fields = {"taskToken": text[:1024], "reason": text[:5], "details": text}
+    return error_for("ValidationException", 400, text, fields)
+
+
 WALKS: dict[str, Callable[[str], object]] = {
+    "error_for": _error,
     "redact": redact,
     "redact_value": lambda text: redact_value({text: [{"error": ValueError(text)}]}),
     "decode_json": _decoded(decode_json),
