@@ -282,7 +282,7 @@ class Consumer(Connection):
             self._park(delivery, parked)
 
     def _wait_to_park(self, delivery: Delivery) -> None:
-        parking, subscription = self.parking, self._subscription
+        parking = self.parking
         if len(parking.aside) + PREFETCH >= PREFETCH_MOST:
             self._hold(delivery, UNPARKED_RETRY)
             return

@@ -29,7 +29,7 @@ def main() -> int:
             print(figures.row(), flush=True)
             if name == "nothing" and not figures.holds:
                 print("this machine is too busy: no row tells anything of an attack", flush=True)
-            broken += not figures.holds
+            broken += not (figures.holds or figures.attack.control)
     print(f"{broken or 'no'} promise{'s' if broken != 1 else ''} broken; seed {seed}")
     return 1 if broken else 0
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .site import Site
 
 
-@attack(quick=True)
+@attack(quick=True, before="publisher ready 3 %, 9 of 39 tasks")
 def answers_to_an_address_that_closes_the_connection(site: "Site") -> None:
     """Heartbeats want their answers at forged direct reply-tos, over which RabbitMQ closes the
     connection; a good one beside them is answered within 2 s.
@@ -43,7 +43,7 @@ def forged_reply_to(site: "Site") -> str:
     return f"amq.rabbitmq.reply-to.{base64.b64encode(pid).decode()}.xlkDdv9Et7oGfescIUkUAQ=="
 
 
-@attack()
+@attack(before="a result after 58 s")
 def a_tight_loop_of_heartbeats(site: "Site") -> None:
     """5,000 heartbeats of one task at once, each with an answer wanted."""
     (token,) = site.tokens()
@@ -53,7 +53,7 @@ def a_tight_loop_of_heartbeats(site: "Site") -> None:
         site.attacker.send(beat, answered)
 
 
-@attack()
+@attack(before="1.1 replies/s")
 def heartbeats_with_a_token_of_one_letter(site: "Site") -> None:
     """3,000 heartbeats with the token `t`, which stands in many words of an error."""
     for _ in range(3000):

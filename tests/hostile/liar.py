@@ -14,13 +14,12 @@ Lie = Callable[[BinaryIO], None]
 
 
 class Liar(ThreadingHTTPServer):
-    """`with Liar(endpoint) as liar:`. `liar.lie("PollForActivityTask", "attacked", answer)`."""
+    """`with Liar(endpoint, port) as liar:`; `liar.lie("PollForActivityTask", b"list", answer)`."""
 
     daemon_threads = True
 
-    def __init__(self, endpoint: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Call)
-        self.endpoint = f"http://127.0.0.1:{self.server_port}"
+    def __init__(self, endpoint: str, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Call)
         self.real = urlsplit(endpoint).netloc
         self.lies: list[tuple[str, bytes, Lie]] = []
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})

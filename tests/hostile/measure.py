@@ -9,13 +9,13 @@ from pathlib import Path
 from bridge.local.rabbitmq import RabbitNode
 
 from .registry import PROMISE, Attack
-from .site import Site
+from .stand import Stand
 
 SECONDS = 10.0
 """For which an attack goes on, and good work is measured beside it, at least."""
 LIMIT = 45.0
 """For an attack that takes longer to be made."""
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds in which tasks may still close that were submitted during the attack."""
 
 
@@ -23,95 +23,111 @@ PATIENCE = 10.0
 class Figures:
     """One row of the table."""
 
-    name: str
-    tasks: int
-    in_time: float
-    """The share of good tasks that were settled within PROMISE."""
-    p99: float
+    attack: Attack
+    times: tuple[float, ...]
+    """Seconds from each good task's submission to its close, in order; to the end of PATIENCE for
+    those that were not closed."""
     peak: int
     """Bytes of memory, over all lives of the daemon during the attack."""
+    cpu: float
+    """Seconds of CPU that the daemon took of it, in its last life."""
     ends: tuple[int, ...]
     """The exit codes of a daemon that ended."""
     broken: str = ""
     """What else was promised and did not hold."""
 
     @property
+    def in_time(self) -> float:
+        """The share of good tasks that were settled within PROMISE."""
+        return sum(each <= PROMISE for each in self.times) / len(self.times)
+
+    def within(self, share: float) -> float:
+        """The seconds in which such a share of the good tasks was settled."""
+        return self.times[min(len(self.times) - 1, int(len(self.times) * share))]
+
+    @property
     def holds(self) -> bool:
-        return self.p99 <= PROMISE and not self.ends and not self.broken
+        return self.within(0.99) <= PROMISE and not self.ends and not self.broken
 
     def row(self) -> str:
-        peak = f"{self.peak / 2**20:.0f} MB"
-        verdict = "held" if self.holds else f"BROKEN {self.broken}"
+        verdict = "held" if self.holds else f"BROKEN {self.broken}".rstrip()
+        if self.attack.control:
+            verdict = "(not the bridge's)"
         return (
-            f"{self.name:50} {self.tasks:5} {self.in_time:9.1%} {self.p99:8.3f} s"
-            f" {peak:>12} {len(self.ends):8}  {verdict}"
+            f"{self.attack.name:52} {len(self.times):5} {self.in_time:7.1%}"
+            f" {self.within(0.5):7.3f} {self.within(0.99):7.3f} {self.peak / 2**20:7.0f}"
+            f" {self.cpu:6.1f} {len(self.ends):8}  {verdict:18}  {self.attack.before}"
         )
 
 
-HEAD = f"{'attack':50} {'tasks':>5} {'in 2 s':>9} {'p99':>10} {'peak memory':>12} {'restarts':>8}"
+HEAD = (
+    f"{'attack':52} {'tasks':>5} {'in 2 s':>7} {'p50 s':>7} {'p99 s':>7} {'peak MB':>7}"
+    f" {'cpu s':>6} {'restarts':>8}  {'':18}  before"
+)
 
 
 def measure(node: RabbitNode, attack: Attack, seed: int, seconds: float = SECONDS) -> Figures:
-    """Make one attack on a site of its own. Raises what the attack raises, but AssertionError."""
-    with Site(node, attack, seed) as site, _Memory(site) as memory:
-        deaths = len(site.daemon.deaths)
-        began = time.time()
-        site.begin(seconds)
-        made = _Made(attack, site)
-        made.join(seconds if seconds > LIMIT else LIMIT)
-        while site.attacking(every=0.1):
-            pass
+    """Make one attack on a stand of its own. Raises RuntimeError where it cannot be made."""
+    with Stand(node, attack, seed) as stand, _Memory(stand) as memory:
+        deaths, spent = len(stand.daemon.deaths), _cpu(stand.daemon.pid)
+        began, over_at = time.time(), time.monotonic() + seconds
+        stand.begin(seconds)
+        broken = _await(stand, max(seconds, LIMIT))
+        time.sleep(max(0.0, over_at - time.monotonic()))
         ended = time.time()
-        site.good.pause()
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            times = site.good.times(began, ended)
-            if all(closed for _, closed in times):
-                break
-            time.sleep(0.1)
-        if made.error is not None and not isinstance(made.error, AssertionError):
-            raise made.error
-        took = sorted(seconds for seconds, _ in times)
+        stand.submit_no_more()
+        times = _all_closed(stand, began, ended)
+        took = 0.0 if stand.daemon.deaths[deaths:] else _cpu(stand.daemon.pid) - spent
+        if not broken and stand.daemon.said("status.failed", began):
+            broken = "the page shows a fault"
         return Figures(
-            attack.name,
-            len(took),
-            sum(each <= PROMISE for each in took) / len(took),
-            took[int(len(took) * 0.99)],
+            attack,
+            tuple(sorted(seconds for seconds, _ in times)),
             memory.peak,
-            tuple(death.code for death in site.daemon.deaths[deaths:]),
-            f"{made.error or ''}" or ("it did not end" if made.is_alive() else ""),
+            took,
+            tuple(death.code for death in stand.daemon.deaths[deaths:]),
+            broken,
         )
 
 
-class _Made(threading.Thread):
-    """The attack, on a thread of its own."""
+def _await(stand: Stand, seconds: float) -> str:
+    """What came of the attack: the promise that it saw broken, or nothing."""
+    try:
+        told = stand.attack.told(seconds)
+    except TimeoutError:
+        return "it did not end"
+    if isinstance(told, Exception):
+        raise told
+    return str(told or "")
 
-    def __init__(self, attack: Attack, site: Site) -> None:
-        super().__init__(name=attack.name, daemon=True)
-        self.error: BaseException | None = None
-        self._attack = attack
-        self._site = site
-        self.start()
 
-    def run(self) -> None:
-        try:
-            self._attack.run(self._site)
-        except BaseException as error:
-            self.error = error
+def _all_closed(stand: Stand, began: float, ended: float) -> list[tuple[float, bool]]:
+    """Of the good tasks of that time, once all are closed or PATIENCE is over."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        times = stand.times(began, ended)
+        if all(closed for _, closed in times) or time.monotonic() > deadline:
+            return times
+        time.sleep(0.1)
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
 
 
 class _Memory(threading.Thread):
     """Watches the daemon's peak of resident memory, from now on and over its lives."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, stand: Stand) -> None:
         super().__init__(name="memory", daemon=True)
         self.peak = 0
-        self._site = site
+        self._stand = stand
         self._over = threading.Event()
 
     def __enter__(self) -> "_Memory":
         with contextlib.suppress(OSError):  # forget the peak of its start
-            Path(f"/proc/{self._site.daemon.pid}/clear_refs").write_text("5")
+            Path(f"/proc/{self._stand.daemon.pid}/clear_refs").write_text("5")
         self.start()
         return self
 
@@ -122,6 +138,6 @@ class _Memory(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.05):
             with contextlib.suppress(OSError, AssertionError, ValueError, StopIteration):
-                lines = Path(f"/proc/{self._site.daemon.pid}/status").read_text().splitlines()
+                lines = Path(f"/proc/{self._stand.daemon.pid}/status").read_text().splitlines()
                 line = next(each for each in lines if each.startswith("VmHWM"))
                 self.peak = max(self.peak, int(line.split()[1]) * 1024)

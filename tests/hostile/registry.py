@@ -25,25 +25,37 @@ class Attack:
     tracing: bool
     lying: bool
     quick: bool
+    before: str = ""
+    """What the first version did, where that was measured."""
+    control: bool = False
+    """Nothing of it comes to the bridge: what it costs is RabbitMQ's and this machine's."""
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
 def attack(
-    *, tracing: bool = False, lying: bool = False, quick: bool = False, **settings: str
+    *,
+    tracing: bool = False,
+    lying: bool = False,
+    quick: bool = False,
+    before: str = "",
+    control: bool = False,
+    **settings: str,
 ) -> Callable[[Body], Body]:
     """Register a function that attacks a site for as long as `site.attacking()` says.
 
     `tracing`: the daemon sends to a Sentry. `lying`: SWF is reached through `site.liar`. `quick`:
-    it belongs to the short form. It raises AssertionError where a promise beside the good replies
-    is broken.
+    it belongs to the short form. `before`, `control`: as in Attack. It raises AssertionError where
+    a promise beside the good replies is broken.
     """
 
     def register(body: Body) -> Body:
         sentence = " ".join((body.__doc__ or "").split())
         assert sentence, f"{body.__name__} says in no docstring what it does"
-        made = Attack(body.__name__, sentence, body, settings, tracing, lying, quick)
+        made = Attack(
+            body.__name__, sentence, body, settings, tracing, lying, quick, before, control
+        )
         ATTACKS[body.__name__] = made
         return body
 

@@ -2,11 +2,13 @@
 
 import json
 import struct
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pika
 
+from bridge.conformance.bounded import BoundedConnection
 from tests.faults.workers import RawHeaders, field
 from tests.worker import DEAD, REPLIES
 
@@ -24,7 +26,7 @@ def _completed(token: str, **more: object) -> bytes:
     return json.dumps({"taskToken": token, "status": "completed", **more}).encode()
 
 
-@attack(quick=True, tracing=True)
+@attack(quick=True, tracing=True, before="exit 70, for ever")
 def a_sample_rate_without_end(site: "Site") -> None:
     """Replies that continue a trace, sampled at a rate of `inf`, where the daemon traces."""
     rates = ("inf", "-inf", "nan", "1e999", "9" * 5000, "0x10", "")
@@ -36,25 +38,50 @@ def a_sample_rate_without_end(site: "Site") -> None:
         site.attacker.send(_completed(token), pika.BasicProperties(headers=trace))
 
 
-@attack()
+@attack(before="3.2 GB, stopped 10.6 s; exit 70")
 def a_reply_of_120_megabytes(site: "Site") -> None:
     """One reply whose body is `{},{},…` as far as RabbitMQ takes it."""
     site.attacker.send(b"[" + b"{}," * (40 * MILLION) + b"{}]")
 
 
-@attack()
+@attack(before="2.5 GB (200 of 16 MB)")
 def large_replies_while_swf_is_away(site: "Site") -> None:
-    """Replies of 16 MB and of nearly 1 MB for tasks whose answers SWF cannot take now."""
+    """20 replies of 16 MB and 300 of nearly 1 MB for tasks whose answers SWF cannot take now; those
+    of good tasks it takes.
+    """
     tokens = site.tokens(2)
     for token in tokens:
         site.swf.faults.add("unavailable", operation="RespondActivityTaskCompleted", token=token)
+    _send_large(site, tokens, REPLIES)
+
+
+@attack(control=True)
+def as_much_past_the_bridge(site: "Site") -> None:
+    """The same bytes to a quorum queue that is not the bridge's, where they are consumed: what
+    RabbitMQ and the machine make good replies wait.
+    """
+    beside = "large"
+    site.channel().queue_declare(beside, durable=True, arguments={"x-queue-type": "quorum"})
+    threading.Thread(target=_consume, args=(site.admin, beside), daemon=True).start()
+    _send_large(site, ["t", "t"], beside)
+
+
+def _consume(url: str, queue: str) -> None:
+    """To the end of the process."""
+    channel: Any = BoundedConnection(pika.URLParameters(url)).channel()
+    channel.basic_qos(prefetch_count=256)
+    for method, _, _ in channel.consume(queue):
+        channel.basic_ack(method.delivery_tag)
+
+
+def _send_large(site: "Site", tokens: list[str], to: str) -> None:
     for _ in range(20):
-        site.attacker.send(_completed(tokens[0], more="x" * (16 * MILLION)))
+        site.attacker.send(_completed(tokens[0], more="x" * (16 * MILLION)), to=to)
     for _ in range(300):
-        site.attacker.send(_completed(tokens[1], more="x" * 900_000))
+        site.attacker.send(_completed(tokens[1], more="x" * 900_000), to=to)
 
 
-@attack(quick=True)
+@attack(quick=True, before="a good reply after 74 s")
 def headers_of_many_fields(site: "Site") -> None:
     """200 replies, each with 120 KB of headers that hold nothing."""
     one = field(b"", b"V", b"")
@@ -72,7 +99,7 @@ def headers_of_one_long_array(site: "Site") -> None:
         site.attacker.send(b"{}", headers)
 
 
-@attack()
+@attack(before="stopped 56 s")
 def a_dead_letter_that_is_slow_to_read(site: "Site") -> None:
     """A forged dead letter whose reason is 100 KB of what redaction looks for, and an operator who
     lists the dead letters.
@@ -84,7 +111,7 @@ def a_dead_letter_that_is_slow_to_read(site: "Site") -> None:
     site.operator("dead", "list")
 
 
-@attack()
+@attack(before="no good reply in 4 min")
 def bad_replies_into_a_full_dead_letter_queue(site: "Site") -> None:
     """20,000 bad replies where the dead-letter queue is full, and rejects."""
     rule = {
@@ -111,7 +138,7 @@ def replies_that_nest_deeply(site: "Site") -> None:
         site.attacker.send(b"[" * 500_000)
 
 
-@attack()
+@attack(before="1.1 replies/s")
 def results_with_a_token_of_one_letter(site: "Site") -> None:
     """3,000 results with the token `t`, each of which SWF would have to refuse."""
     for _ in range(3000):

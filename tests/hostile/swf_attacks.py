@@ -20,7 +20,7 @@ def _endless(head: bytes, blocks: Iterator[bytes], out: BinaryIO) -> None:
         out.write(block)
 
 
-@attack(lying=True, SWF_BRIDGE_SWF_CLIENT="curl")
+@attack(lying=True, SWF_BRIDGE_SWF_CLIENT="curl", before="6 GB in 30 s")
 def a_poll_that_is_answered_without_end(site: "Site") -> None:
     """A poll's answer is a string that never ends, as fast as the network takes it."""
     site.liar.lie(POLL, b'"attacked"', lambda out: _endless(b"", repeat(BLOCK), out))
@@ -61,7 +61,7 @@ def headers_of_swf_without_end(site: "Site") -> None:
         pass
 
 
-@attack(lying=True)
+@attack(lying=True, before="/metrics 500 for good")
 def errors_of_swf_with_names_of_their_own(site: "Site") -> None:
     """Every poll is refused with another error code, one of them with half a surrogate pair; the
     page must go on, and not grow with them.
