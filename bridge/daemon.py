@@ -21,7 +21,7 @@ from typing import NoReturn
 from bridge import __revision__, __version__, signals
 from bridge.control.drain import Asked, Ended, Signal
 from bridge.flow import deadlines, keepalive
-from bridge.flow.poller import PollerState
+from bridge.flow.obstacle import PollerState
 from bridge.settings import descriptors
 from bridge.settings.settings import Settings
 from bridge.status import last_hour
@@ -154,7 +154,7 @@ class Daemon:
         if not self._until(lambda: self._ended(parts.polling), deadline - time.monotonic()):
             log.warning("poll.abandoned", extra={"count": self._open_polls()})
         self._until(self._handed_over, deadline - time.monotonic())
-        self._stop([parts.reconciler, parts.demand])
+        self._stop([parts.reconciler, parts.queue_watch])
         for consumer in parts.consumers:
             consumer.cancel()
         self._until(self._answered, finish)

@@ -37,10 +37,11 @@ from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
 from bridge.rabbitmq.delivery import Settled, settle_all
+from bridge.rabbitmq.demand import Demand
 from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.notices import NoticeConsumer
 from bridge.rabbitmq.publisher import Publisher
-from bridge.rabbitmq.queue_watch import Demand, Wanted
+from bridge.rabbitmq.queue_watch import QueueWatch
 from bridge.rabbitmq.topology import Topology
 from bridge.routing import RoutingKey
 from bridge.settings.settings import Settings
@@ -262,19 +263,21 @@ class Parts:
             reply_to=settings.reply_queue,
             unroutable_timeout=settings.unroutable_timeout,
         )
-        wanted = {
-            _id(each): Wanted(each.queue, each.max_in_flight)
+        demands = {
+            _id(each): Demand(each.queue, each.max_in_flight)
             for each in settings.task_lists
             if each.queue
         }
-        self.demand = Demand(settings.amqp_order, self._tls, wanted, declare=settings.declare)
+        self.queue_watch = QueueWatch(
+            settings.amqp_order, self._tls, demands.values(), declare=settings.declare
+        )
         self.sources = [
             Source(
                 _id(each),
                 publisher=self.publisher,
                 journal=self.journal,
                 pauses=self.pauses,
-                demand=self.demand.gates.get(_id(each)),
+                demand=demands.get(_id(each)),
             )
             for each in settings.task_lists
         ]
@@ -375,7 +378,7 @@ class Parts:
     @property
     def needed(self) -> list[Connection]:
         """The connections without which no task or no reply goes on."""
-        watching = [self.demand] if self.demand.gates else []
+        watching = [self.queue_watch] if self.queue_watch.demands else []
         return [self.publisher, self.consumer, *watching]
 
     @property
@@ -396,10 +399,10 @@ class Parts:
     @property
     def all(self) -> list[Part]:
         """Every part but the servers, the sink first."""
-        demand: list[Part] = [self.demand] if self.demand.gates else []
+        watch: list[Part] = [self.queue_watch] if self.queue_watch.demands else []
         back: list[Part] = [self.publisher, self.answers, self.copies, self.timer]
         back += self.responders
-        return [*back, *self.consumers, self.reconciler, *demand, *self.polling]
+        return [*back, *self.consumers, self.reconciler, *watch, *self.polling]
 
 
 def _heartbeats(settings: Settings) -> int:

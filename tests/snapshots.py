@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from bridge.flow.obstacle import PollerState
+from bridge.rabbitmq.demand import DemandState
+
 NOW = 1_700_000_000.0
 
 
@@ -27,6 +30,8 @@ def row(**more: Any) -> dict[str, Any]:
         "slots": 100,
         "lastPoll": NOW - 5,
         "notPolled": "",
+        "obstacle": None,
+        "demand": None,
         "paused": None,
         "polls": 40,
         "polled": 36,
@@ -37,6 +42,12 @@ def row(**more: Any) -> dict[str, Any]:
         },
         **more,
     }
+
+
+def no_demand(state: DemandState, why: str = "queue work has no consumer") -> dict[str, Any]:
+    """What a row has of a list that is not polled for its queue."""
+    demand = {"queue": "work", "state": state.value}
+    return {"notPolled": why, "obstacle": PollerState.NO_DEMAND.value, "demand": demand}
 
 
 def paused(**more: Any) -> dict[str, Any]:

@@ -8,19 +8,19 @@ import logging
 import threading
 import time
 from collections import deque
-from enum import Enum
 from typing import NamedTuple
 
 from bridge.backoff import Backoff
 from bridge.errors import Refused, Unavailable
 from bridge.flow.forwarder import Forwarder
 from bridge.flow.keepalive import Keepalive
+from bridge.flow.obstacle import Obstacle, PollerState
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pause, Pauses
 from bridge.journal.slots import Slots
 from bridge.message import encode_task
+from bridge.rabbitmq.demand import Demand
 from bridge.rabbitmq.publisher import Publisher
-from bridge.rabbitmq.queue_watch import Gate
 from bridge.swf.client import Calls, Swf
 from bridge.task import ActivityTask, TaskListId
 from bridge.telemetry import metrics as m
@@ -46,29 +46,6 @@ class Recorded(NamedTuple):
     body: bytes
 
 
-class PollerState(Enum):
-    """What a poller is at; a label of metrics, and what page and findings go by."""
-
-    STARTING = "starting"
-    PAUSED = "paused"
-    POLLING = "polling"
-    WINDOW_FULL = "window full"
-    BROKER_AWAY = "broker away"
-    JOURNAL = "journal not writable"
-    NO_DEMAND = "no demand"
-    REFUSED = "refused by SWF"
-    FAILING = "failing"
-    STOPPED = "stopped"
-
-
-class Obstacle(NamedTuple):
-    """Why no poll may begin."""
-
-    state: PollerState
-    text: str
-    """The same in a sentence for an operator."""
-
-
 _SLOTS_TAKEN = Obstacle(PollerState.WINDOW_FULL, "every slot is taken")
 _BROKER_AWAY = Obstacle(PollerState.BROKER_AWAY, "RabbitMQ is away or blocked")
 _JOURNAL = Obstacle(PollerState.JOURNAL, "the journal cannot be written")
@@ -85,7 +62,7 @@ class Source:
         publisher: Publisher,
         journal: Journal,
         pauses: Pauses,
-        demand: Gate | None = None,
+        demand: Demand | None = None,
     ) -> None:
         self.label = name
         self.last_poll = 0.0
@@ -95,7 +72,8 @@ class Source:
         self._gates = ((_BROKER_AWAY, publisher.ready), (_JOURNAL, journal.writable))
         self._journal = journal
         self._pauses = pauses
-        self._demand = demand
+        self.demand = demand
+        """Of workers, where the list names a queue."""
 
     def __repr__(self) -> str:
         return f"<Source {'/'.join(self.label)}>"
@@ -114,8 +92,8 @@ class Source:
         for why, gate in self._gates:
             if not gate.is_set() and not gate.wait(timeout):
                 return why
-        if self._demand is not None and not self._demand.wait(timeout):
-            return Obstacle(PollerState.NO_DEMAND, self._demand.why)
+        if self.demand is not None and not self.demand.wait(timeout):
+            return Obstacle(PollerState.NO_DEMAND, self.demand.why)
         return None
 
 

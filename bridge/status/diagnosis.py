@@ -5,39 +5,23 @@ of ``config/alerts.yml`` whose paragraph in ``docs/alerts.md`` says more. A snap
 from the daemon that is asked, which may be of another version: what is not known is told as it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
 
-from bridge.status.checks import Kind, State
-
-Json = Mapping[str, Any]
+from bridge.flow.obstacle import PollerState
+from bridge.rabbitmq.demand import DemandState
+from bridge.status.failures import failures
+from bridge.status.finding import Finding, Json, counted, listed
 
 RECENT = 3600.0
 """Seconds for which something that has happened, and is over, is still told."""
-NAMED = 2
-"""So many lists or keys are named in a title; then there are so many more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong, or that wants a look where it is not ``grave``."""
-
-    grave: bool
-    title: str
-    detail: str
-    tasks: str
-    """What it means for the tasks."""
-    todo: str
-    """What to do; commands stand between backticks."""
-    alert: str = ""
+_NO_WORKERS = {DemandState.NO_CONSUMER, DemandState.REFUSED, DemandState.SILENT}
 
 
 def findings(now: Json) -> list[Finding]:
     """All that a snapshot (``bridge/status/snapshot.py``) has to tell, the gravest first."""
     found = chain(
-        _checks(now),
+        failures(now),
         _unroutable(now),
         _answers(now),
         _windows(now),
@@ -54,203 +38,6 @@ def by_trouble(lists: Sequence[Json]) -> list[Json]:
     return sorted(lists, key=lambda row: not row["notPolled"])
 
 
-def _checks(now: Json) -> Iterator[Finding]:
-    wrong = [_read(name, check) for name, check in now["checks"].items() if not check["ok"]]
-    of = {kind: [each for each in wrong if each.kind is kind] for kind in Kind}
-    own = ((Kind.THREADS, _thread), (Kind.DAEMON, _draining))
-    yield from (told(of[kind][0].detail) for kind, told in own if of[kind])
-    broker = of[Kind.BROKER]
-    if any(each.subject not in _BESIDE for each in broker):
-        yield _broker(broker)
-    else:
-        for each in broker:
-            yield _lacking(each, _BESIDE[each.subject])
-    for each in of[Kind.LACKING]:
-        yield _lacking(each, "Tasks and replies go on without it.")
-    if of[Kind.JOURNAL]:
-        yield _journal(of[Kind.JOURNAL][0].detail)
-    for cause in dict.fromkeys((each.state, each.detail) for each in of[Kind.POLLS]):
-        lists = [each for each in of[Kind.POLLS] if (each.state, each.detail) == cause]
-        yield _polls(lists)
-    if of[Kind.ANSWERS]:
-        yield _not_taken(of[Kind.ANSWERS][0].detail, now["replies"]["held"])
-    yield from _not_parked(of[Kind.DEAD_LETTERS], now["deadLetters"].get("waiting", 0))
-    for each in wrong:
-        if each.kind is None:
-            yield Finding(True, f"{each.subject} is not as it should be", each.detail, "", "")
-
-
-class _Wrong(NamedTuple):
-    """A check that is not as it should be; without a kind where this version does not know it."""
-
-    kind: Kind | None
-    state: State
-    detail: str
-    subject: str
-
-
-def _read(name: str, check: Json) -> _Wrong:
-    detail = str(check["detail"])
-    try:
-        kind, state = Kind(check["kind"]), State(check["state"])
-    except (KeyError, ValueError):
-        return _Wrong(None, State.FAILING, detail, name)
-    return _Wrong(kind, state, detail, str(check.get("subject", "")))
-
-
-def _thread(why: str) -> Finding:
-    return Finding(
-        True,
-        "A thread is stuck",
-        why,
-        "What this thread does stands still. The journal keeps the tasks.",
-        "Under systemd the watchdog starts the daemon again within minutes. Elsewhere start it"
-        " again, and report the stacks from the log.",
-        "SwfBridgeThreadStuck",
-    )
-
-
-def _draining(how: str) -> Finding:
-    return Finding(
-        False,
-        "The daemon drains and will stop",
-        how,
-        "No new poll begins. What open polls bring is published, and answers go on.",
-        "Nothing: it ends by itself. `swf-bridge drain` waits for that.",
-    )
-
-
-_WITHOUT = {
-    "publisher": "No list is polled. Tasks in hand wait in the journal: none is lost.",
-    "consumer": "Answers of workers wait in RabbitMQ: none is lost.",
-    "demand": "Lists that follow a queue are not polled.",
-}
-_BESIDE = {
-    "copies": "Bad answers are not moved to the dead-letter queue meanwhile.",
-    "answers": "Workers get no answers to heartbeats and hear of no cancellation meanwhile.",
-    "undeliverable": "Tasks that workers reject are not failed in SWF meanwhile.",
-    "notices": "Slots of tasks that other instances settled come back later, when SWF's"
-    " history is asked.",
-}
-"""The connections without which tasks and replies go on."""
-
-
-def _lacking(check: _Wrong, tasks: str) -> Finding:
-    return Finding(
-        False,
-        f"RabbitMQ does not let the bridge have: {check.subject}",
-        check.detail,
-        tasks,
-        "See what RabbitMQ says of it, and what `swf-bridge topology` asks for. It is tried again"
-        " by itself.",
-    )
-
-
-def _broker(wrong: Sequence[_Wrong]) -> Finding:
-    blocked = all(each.state is State.BLOCKED for each in wrong)
-    parts: dict[str, list[str]] = {}
-    for each in wrong:
-        parts.setdefault(each.detail, []).append(each.subject)
-    detail = "; ".join(f"{_listed(names, len(names))}: {why}" for why, names in parts.items())
-    tasks = " ".join(_WITHOUT.get(each.subject, "") for each in wrong).strip()
-    if blocked:
-        return Finding(
-            True,
-            "RabbitMQ blocks the bridge",
-            detail,
-            f"{tasks} Workers cannot publish their answers either.",
-            "RabbitMQ is low on memory or disk: make room there, or start workers for the longest"
-            " queue.",
-            "SwfBridgeBrokerBlocked",
-        )
-    if all(each.state is State.REFUSED for each in wrong):
-        return Finding(
-            True,
-            "RabbitMQ refuses the bridge's login",
-            detail,
-            tasks,
-            f"Mend user, password, virtual host or certificate. {_RENEWED}",
-            "SwfBridgeBrokerAway",
-        )
-    return Finding(
-        True,
-        "RabbitMQ is away",
-        detail,
-        tasks,
-        "See that RabbitMQ runs, and that address, password and permissions are right:"
-        f" `swf-bridge check --connect`. The bridge tries again by itself. {_RENEWED}",
-        "SwfBridgeBrokerAway",
-    )
-
-
-_RENEWED = (
-    "A URL in the credential swf_bridge_amqp_url is read anew before each try; one in the"
-    " environment, and a credential of systemd's, takes a restart."
-)
-
-
-def _journal(why: str) -> Finding:
-    return Finding(
-        True,
-        "The journal cannot be written",
-        why,
-        "No list is polled. Answers go on. What came last is in memory only: do not stop the"
-        " daemon if you can help it.",
-        "Look for free disk space and for the file's owner. It is tried again every second.",
-        "SwfBridgeJournalNotWritable",
-    )
-
-
-def _polls(lists: Sequence[_Wrong]) -> Finding:
-    names, (first, *_) = _listed([each.subject for each in lists]), lists
-    tasks = "SWF keeps these tasks; their schedule-to-start clocks run. Other lists go on."
-    if first.state is State.REFUSED:
-        return Finding(
-            True,
-            f"SWF refuses the polls of {names}",
-            first.detail,
-            tasks,
-            "Mend the domain or the permission swf:PollForActivityTask. `swf-bridge check"
-            " --connect` looks at credentials, domains and, where it may ask IAM, policies."
-            " Polls are tried again within a minute.",
-            "SwfBridgePollsRefused",
-        )
-    return Finding(
-        True,
-        f"No poll of {names} succeeds",
-        first.detail,
-        tasks,
-        "Mend credentials or network: `swf-bridge check --connect` tries both. Polls are tried"
-        " again within a minute.",
-        "SwfBridgePollsFailing",
-    )
-
-
-def _not_taken(why: str, held: int) -> Finding:
-    return Finding(
-        True,
-        "SWF does not take answers",
-        f"{why} ({counted(held, 'answer is', 'answers are')} kept)",
-        "Their work is done but SWF does not know: their clocks run. The answers are safe.",
-        "Mend network, credentials or permission. They are tried again within a minute.",
-        "SwfBridgeRepliesHeld",
-    )
-
-
-def _not_parked(wrong: Sequence[_Wrong], waiting: int) -> Iterator[Finding]:
-    if wrong:
-        yield Finding(
-            True,
-            "The dead-letter queue takes nothing",
-            f"{wrong[0].detail} ({counted(waiting, 'bad answer waits', 'bad answers wait')})",
-            "Good answers go on. Bad ones stay in the reply queue.",
-            "See that the queue stands and that the bridge may write to it. Where it is full, make"
-            " room: `swf-bridge dead list`, then `swf-bridge dead drop`. It is tried again every 5"
-            " seconds.",
-            "SwfBridgeDeadLettersWaiting",
-        )
-
-
 def _unroutable(now: Json) -> Iterator[Finding]:
     if keys := now["unroutable"]:
         ends = [each["failsIn"] for each in keys if each.get("failsIn") is not None]
@@ -262,7 +49,7 @@ def _unroutable(now: Json) -> Iterator[Finding]:
             )
         yield Finding(
             True,
-            f"No queue takes the tasks of {_listed([each['key'] for each in keys])}",
+            f"No queue takes the tasks of {listed([each['key'] for each in keys])}",
             str(keys[0]["reason"]),
             tasks,
             "Start the worker whose queue is missing, bind the queue to this routing key, or start"
@@ -289,7 +76,7 @@ def _windows(now: Json) -> Iterator[Finding]:
     if full:
         yield Finding(
             False,
-            f"Every slot of {_listed([_name(each) for each in full])} is taken",
+            f"Every slot of {listed([_name(each) for each in full])} is taken",
             f"{counted(full[0]['inFlight'], 'task is', 'tasks are')} with workers",
             "SWF keeps the rest of the list until one of them is answered.",
             "See whether workers answer: `swf-bridge tasks list`. Start more, or raise"
@@ -304,7 +91,7 @@ def _paused(now: Json) -> Iterator[Finding]:
         names = [_name(each) for each in paused if each["paused"]["text"] == text]
         yield Finding(
             False,
-            f"{_listed(names)} {'is' if len(names) == 1 else 'are'} paused",
+            f"{listed(names)} {'is' if len(names) == 1 else 'are'} paused",
             text,
             "SWF keeps them; their schedule-to-start clocks run. What is in hand goes on.",
             "Nothing, if it is still meant; else `swf-bridge resume`.",
@@ -313,11 +100,11 @@ def _paused(now: Json) -> Iterator[Finding]:
 
 
 def _demand(now: Json) -> Iterator[Finding]:
-    idle = [each for each in now["lists"] if _idle(str(each["notPolled"]))]
+    idle = [each for each in now["lists"] if is_without_workers(each)]
     if idle:
         yield Finding(
             False,
-            f"Nobody wants the tasks of {_listed([_name(each) for each in idle])}",
+            f"Nobody wants the tasks of {listed([_name(each) for each in idle])}",
             str(idle[0]["notPolled"]),
             "SWF keeps them; their schedule-to-start clocks run.",
             "Start workers, unless that is meant.",
@@ -325,9 +112,15 @@ def _demand(now: Json) -> Iterator[Finding]:
         )
 
 
-def _idle(why: str) -> bool:
-    """Whether a list waits for its queue, and not because that has enough messages."""
-    return why.startswith("queue ") and " holds " not in why and "not seen yet" not in why
+def is_without_workers(row: Json) -> bool:
+    """Whether a list is not polled because nobody consumes from its queue."""
+    demand = row.get("demand")
+    return is_held_by_demand(row) and demand is not None and demand["state"] in _NO_WORKERS
+
+
+def is_held_by_demand(row: Json) -> bool:
+    """Whether a list is not polled because of the queue that it follows."""
+    return row.get("obstacle") == PollerState.NO_DEMAND.value
 
 
 def _past(now: Json) -> Iterator[Finding]:
@@ -364,16 +157,3 @@ def _dead_letters(now: Json) -> Iterator[Finding]:
 
 def _name(row: Json) -> str:
     return f"{row['domain']}/{row['taskList']}"
-
-
-def _listed(names: Sequence[str], most: int = NAMED) -> str:
-    """``a``, ``a and b``, or ``a, b and 3 more``."""
-    rest = len(names) - most
-    shown = [*names[:most], f"{rest} more"] if rest > 0 else list(names)
-    *but_last, last = shown
-    return f"{', '.join(but_last)} and {last}" if but_last else last
-
-
-def counted(count: int, one: str, more: str) -> str:
-    """``1 task``, ``2 tasks``."""
-    return f"{count} {one if count == 1 else more}"

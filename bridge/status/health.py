@@ -14,7 +14,8 @@ from bridge import __revision__, __version__
 from bridge.control.drain import Drain
 from bridge.control.request import Output, Request
 from bridge.flow.forwarder import Forwarder
-from bridge.flow.poller import Poller, PollerState, Source
+from bridge.flow.obstacle import PollerState
+from bridge.flow.poller import Poller, Source
 from bridge.journal.entry import Standing
 from bridge.journal.journal import Journal
 from bridge.journal.slots import Slots

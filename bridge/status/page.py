@@ -16,8 +16,9 @@ from typing import Any
 
 from bridge.status import plots
 from bridge.status.checks import Kind
-from bridge.status.diagnosis import Finding, by_trouble, counted, findings
+from bridge.status.diagnosis import by_trouble, findings, is_held_by_demand
 from bridge.status.documents import more_about
+from bridge.status.finding import Finding, counted
 from bridge.status.html import escaped, span, text
 
 Json = Mapping[str, Any]
@@ -175,7 +176,7 @@ def _list(row: Json, now: float, started: float) -> Iterator[str]:
     yield text(name)
     why = row["notPolled"]
     full = row["slots"] and row["inFlight"] >= row["slots"]
-    sign = _sign("!" if full or row.get("paused") or why.startswith("queue ") else "✗")
+    sign = _sign("!" if full or row.get("paused") or is_held_by_demand(row) else "✗")
     yield f"{sign} no: {text(why)}" if why else f"{_sign('✓')} yes"
     yield f"{row['pollerStates'].get('polling', 0)} of {row['pollers']}"
     owed = f", {row['owed']} not yet with RabbitMQ" if row["owed"] else ""

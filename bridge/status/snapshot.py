@@ -22,6 +22,7 @@ from bridge.journal.pauses import Pause
 from bridge.journal.slots import Slots
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.demand import Demand
 from bridge.rabbitmq.depth import Depth
 from bridge.status.checks import Check, row
 from bridge.status.last_hour import LastHour
@@ -194,7 +195,8 @@ def _list(
         "inFlight": window.in_flight(label),
         "slots": window.limit(label),
         "lastPoll": source.last_poll or None,
-        "notPolled": redact(_why_not(source, states)),
+        **_obstacle(source, states),
+        "demand": _demand(source.demand),
         "paused": _pause(source.pause),
         "polls": counts.of(m.POLLS, *label),
         "polled": counts.of(m.TASKS_POLLED, *label),
@@ -216,17 +218,24 @@ def _pause(pause: Pause | None) -> Json | None:
     return {**told, "reason": redact(pause.reason), "text": redact(pause.text)}
 
 
-def _why_not(source: Source, states: Counter[str]) -> str:
+def _obstacle(source: Source, states: Counter[str]) -> Json:
     """Why no new poll begins; nothing where at least one poller polls and others may.
 
     Where workers or RabbitMQ want no tasks, polls that are open already may go on for a minute.
     """
     if obstacle := source.obstacle():
-        return obstacle.text
+        return {"notPolled": redact(obstacle.text), "obstacle": obstacle.state.value}
     if states["polling"]:
-        return ""
+        return {"notPolled": "", "obstacle": None}
     known = source.refused.error or source.failing.error
-    return known or next(iter(states), "no pollers")
+    return {"notPolled": redact(known or next(iter(states), "no pollers")), "obstacle": None}
+
+
+def _demand(demand: Demand | None) -> Json | None:
+    """What the queue that the list follows wants."""
+    if demand is None:
+        return None
+    return {"queue": demand.queue, "state": str(demand.state)}
 
 
 def _stands(label: TaskListId, standing: Standing) -> Json:
@@ -251,6 +260,8 @@ def _left_over(sources: Sequence[Source], standing: Mapping[TaskListId, Standing
             "slots": 0,
             "lastPoll": None,
             "notPolled": "not among the task lists any more",
+            "obstacle": None,
+            "demand": None,
             "paused": None,
             "polls": 0,
             "polled": 0,

@@ -1,19 +1,19 @@
-"""What demand sees of real queues; a queue that does not answer closes its own gate alone."""
+"""What demand sees of real queues; a queue that does not answer closes its own demand alone."""
 
 import pytest
 
 from bridge.rabbitmq import queue_watch, setup
 from bridge.rabbitmq.amqp import Tls
-from bridge.rabbitmq.queue_watch import Demand, Wanted
+from bridge.rabbitmq.demand import Demand, DemandState
+from bridge.rabbitmq.queue_watch import QueueWatch
 from bridge.rabbitmq.setup import Step
 from tests.brokers import Vhost
 from tests.integration.running import Running, await_that
 from tests.worker import Worker
 
 
-def looking(url: str, *queues: str) -> Demand:
-    wanted = {("demo", queue): Wanted(queue, 5) for queue in queues}
-    return Demand([url], Tls(), wanted, declare=False)
+def looking(url: str, *queues: str) -> QueueWatch:
+    return QueueWatch([url], Tls(), [Demand(queue, 5) for queue in queues], declare=False)
 
 
 def test_a_queue_that_does_not_answer_stops_no_other(
@@ -32,8 +32,8 @@ def test_a_queue_that_does_not_answer_stops_no_other(
     worker.channel.basic_consume("fine", lambda *given: None)
     part = looking(vhost.url, "stuck", "fine")
     running.start(part)
-    stuck, fine = part.gates.values()
-    await_that(lambda: "does not answer" in stuck.why)
+    stuck, fine = part.demands
+    await_that(lambda: stuck.state is DemandState.SILENT)
     assert fine.wait(5)
     assert not stuck.wait(0)
     assert part.reconnects == 0
@@ -47,13 +47,15 @@ def test_a_queue_that_is_deleted_and_declared_again_is_seen_again(
     worker.channel.basic_consume("work", lambda *given: None)
     part = looking(vhost.url, "work")
     running.start(part)
-    (gate,) = part.gates.values()
-    assert gate.wait(5)
+    (demand,) = part.demands
+    assert demand.wait(5)
     worker.channel.queue_delete("work")
-    await_that(lambda: "NOT_FOUND" in gate.why)
-    assert not gate.wait(0)
+    await_that(lambda: demand.state is DemandState.REFUSED)
+    assert "NOT_FOUND" in demand.why
+    assert not demand.wait(0)
     worker.queue()
-    await_that(lambda: gate.why == "queue work has no consumer")
+    await_that(lambda: demand.state is DemandState.NO_CONSUMER)
+    assert demand.why == "queue work has no consumer"
     worker.channel.basic_consume("work", lambda *given: None)
-    assert gate.wait(5)
+    assert demand.wait(5)
     assert part.reconnects == 0

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from bridge.rabbitmq.queue_watch import Gate, Wanted, _why_not
+from bridge.rabbitmq.demand import DemandState
 from bridge.status.checks import Kind
-from bridge.status.diagnosis import _idle, by_trouble, findings
-from tests.snapshots import NOW, check, dead_letters, paused, row, snapshot
+from bridge.status.diagnosis import by_trouble, findings
+from tests.snapshots import NOW, check, dead_letters, no_demand, paused, row, snapshot
 
 ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()
 KEY = {
@@ -38,7 +38,7 @@ WRONG = {
 LOOK = {
     "held": {"replies": {"held": 2, "outcomes": {}}},
     "full": {"lists": [row(inFlight=100)]},
-    "idle": {"lists": [row(notPolled="queue work has no consumer")]},
+    "idle": {"lists": [row(**no_demand(DemandState.NO_CONSUMER))]},
     "paused": {"lists": [row(paused=paused(), notPolled="paused by uid 0: moving")]},
     "failed back": {"lastErrors": [event("task.failed_back", reason="no worker")]},
     "dead": {"deadLetters": dead_letters(2, not_json=2)},
@@ -140,15 +140,25 @@ def test_dead_letters_are_told_as_long_as_they_stand_whoever_put_them_there():
     )  # of an older daemon
 
 
-@pytest.mark.parametrize("why", [" has no consumer", ": NOT_FOUND", ": RabbitMQ does not answer"])
-def test_a_queue_without_consumers_is_a_reason_to_look(why):
-    (finding,) = found(lists=[row(notPolled=f"queue work{why}")])
+NO_WORKERS = [DemandState.NO_CONSUMER, DemandState.REFUSED, DemandState.SILENT]
+
+
+@pytest.mark.parametrize("state", NO_WORKERS)
+def test_a_queue_without_consumers_is_a_reason_to_look(state):
+    (finding,) = found(lists=[row(**no_demand(state, "any text"))])
     assert finding.title == "Nobody wants the tasks of dev/images"
+    assert finding.detail == "any text"
 
 
-@pytest.mark.parametrize("why", ["holds 100 messages already", "is not seen yet"])
-def test_a_queue_with_enough_messages_is_none(why):
-    assert found(lists=[row(notPolled=f"queue work {why}")]) == []
+@pytest.mark.parametrize("state", [each for each in DemandState if each not in NO_WORKERS])
+def test_a_queue_with_enough_messages_or_out_of_reach_is_none(state):
+    assert found(lists=[row(**no_demand(state))]) == []
+
+
+def test_a_queue_without_consumers_is_no_reason_while_its_list_is_paused():
+    rows = [row(**no_demand(DemandState.NO_CONSUMER) | {"obstacle": "paused", "paused": paused()})]
+    (finding,) = found(lists=rows)
+    assert finding.title == "dev/images is paused"
 
 
 def test_lists_that_were_paused_together_are_one_finding():
@@ -159,23 +169,16 @@ def test_lists_that_were_paused_together_are_one_finding():
     assert (second.title, second.detail) == ("dev/d is paused", "paused by uid 1000")
 
 
-def test_a_snapshot_of_a_version_without_pauses_is_read_too():
+def test_a_snapshot_of_an_earlier_version_is_read_too():
     without = row()
-    del without["paused"]
+    for member in ("paused", "obstacle", "demand"):
+        del without[member]
     assert found(lists=[without]) == []
 
 
 def test_lists_that_are_not_polled_come_first_in_their_order():
     rows = [row(taskList=name, notPolled=name in "bd" and "why") for name in "abcd"]
     assert [each["taskList"] for each in by_trouble(rows)] == [*"bdac"]
-
-
-def test_the_words_of_demand_are_those_that_are_looked_for():
-    wanted = Wanted("work", 100)
-    assert _idle(_why_not(wanted, 0, 0))
-    assert not _idle(_why_not(wanted, 1, 100))
-    assert not _idle(_why_not(wanted, 1, 0))
-    assert not _idle(Gate(wanted).why)
 
 
 def test_the_events_that_are_looked_for_are_logged_with_those_fields():

@@ -5,8 +5,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bridge.rabbitmq.demand import DemandState
 from bridge.status import page
-from tests.snapshots import NOW, check, dead_letters, paused, row, snapshot
+from tests.snapshots import NOW, check, dead_letters, no_demand, paused, row, snapshot
 
 VOID = {"meta", "link", "br"}
 
@@ -99,7 +100,7 @@ def test_a_rate_is_told_in_a_unit_that_shows_it(a_second, told):
 
 
 def test_a_list_that_is_not_polled_says_why_in_words_not_only_by_a_sign():
-    document = shown(lists=[row(notPolled="queue work has no consumer", lastPoll=None)])
+    document = shown(lists=[row(**no_demand(DemandState.NO_CONSUMER), lastPoll=None)])
     assert "no: queue work has no consumer" in document.text
     assert "never" in document.text
 
