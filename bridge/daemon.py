@@ -22,6 +22,7 @@ from bridge import __revision__, __version__, signals
 from bridge.control.drain import Asked, Ended, Signal
 from bridge.flow import deadlines, keepalive
 from bridge.flow.obstacle import PollerState
+from bridge.scheduling.part import Part
 from bridge.settings import descriptors
 from bridge.settings.settings import Settings
 from bridge.status import last_hour
@@ -29,7 +30,7 @@ from bridge.telemetry import repeated, sentry
 from bridge.telemetry.logs import configure_logging
 from bridge.telemetry.redact import register_secret
 from bridge.telemetry.systemd import Notifier
-from bridge.wiring import Part, Parts
+from bridge.wiring import Parts
 
 log = logging.getLogger(__name__)
 

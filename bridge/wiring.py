@@ -8,9 +8,7 @@ Beside the flow stand the timer, heartbeats and keepalive, the peers, the reconc
 watch, and what operators ask: health over HTTP, and the control socket.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
 
 from bridge.control.dead_letter_queue import DeadLetterConsumer
 from bridge.control.dead_letters import DeadLetterCommands
@@ -18,7 +16,6 @@ from bridge.control.drain import Drain
 from bridge.control.pauses import PauseCommands
 from bridge.control.server import ControlServer
 from bridge.control.tasks import TaskCommands
-from bridge.conversation import Conversation
 from bridge.flow.deadlines import Deadlines
 from bridge.flow.forwarder import Forwarder
 from bridge.flow.heartbeats import Heartbeats
@@ -29,51 +26,34 @@ from bridge.flow.poller import Pollers, Source
 from bridge.flow.reconciler import Reconciler
 from bridge.flow.responder import Responder
 from bridge.flow.settlement import Settlement
-from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
+from bridge.message.routing import RoutingKey
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumer import Consumer
-from bridge.rabbitmq.delivery import Settled, settle_all
+from bridge.rabbitmq.consumers import Consumers
+from bridge.rabbitmq.delivery import settle_all
 from bridge.rabbitmq.demand import Demand
 from bridge.rabbitmq.depth import Depth
-from bridge.rabbitmq.notices import NoticeConsumer
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.queue_watch import QueueWatch
 from bridge.rabbitmq.topology import Topology
-from bridge.routing import RoutingKey
+from bridge.scheduling.part import Part
+from bridge.scheduling.timer import Timer
 from bridge.settings.settings import Settings
 from bridge.settings.task_list import TaskList
 from bridge.status.health import Report
 from bridge.status.http import StatusServer
 from bridge.swf.client import Swf
-from bridge.swf.executor import Hand, Jobs
+from bridge.swf.executor import executors
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics
 
-Converse = Callable[[Any], Conversation[Settled]]
 ANSWERS_WAITING = 2 * OWED
 """Answers, cancellations and notices that wait for RabbitMQ at most, 650 bytes each: all the
 answers that are owed may come at once, while others wait."""
-
-
-class Part(Protocol):
-    """What the daemon runs, each on a thread of its own."""
-
-    name: str
-    moved: float
-    """Monotonic seconds when it last said that it moves."""
-    patience: float
-    """Seconds without a move after which it counts as stuck."""
-
-    def run(self) -> None:
-        """Block until asked to stop."""
-
-    def stop(self) -> None:
-        """Ask it to stop; never blocks, and may be called twice."""
 
 
 class Parts:
@@ -179,73 +159,25 @@ class Parts:
             deadlines=self.deadlines,
             topology=self.topology,
         )
+        work = partial(executors, self.swf, done=settle_all, together=self.peers.together)
+        responder, heartbeats, deadlines = self.responder, self.heartbeats, self.deadlines
         # Heartbeats and deadlines beside the responders, so that a slow one delays no result.
-        heartbeats, deadlines = self.heartbeats, self.deadlines
-        self.responders = [
-            *self._hands(
-                "responder", settings.responders, self.responder.work, self.responder.handle
-            ),
-            *self._hands("heartbeat", _heartbeats(settings), heartbeats.work, heartbeats.carry_out),
-            *self._hands("deadline", _deadlines(settings), deadlines.work, deadlines.carry_out),
+        self.responders: list[Part] = [
+            *work("responder", settings.responders, responder.work, responder.handle),
+            *work("heartbeat", _heartbeats(settings), heartbeats.work, heartbeats.carry_out),
+            *work("deadline", _deadlines(settings), deadlines.work, deadlines.carry_out),
         ]
-        self._build_consumers()
-
-    def _hands(self, name: str, wanted: int, jobs: Jobs[Any], converse: Converse) -> list[Part]:
-        """Threads that carry on so many conversations with SWF side by side."""
-        room = self._room(wanted)
-        return [
-            Hand(
-                f"{name}-{number}",
-                jobs,
-                converse,
-                self.swf.line(room, settle_all, self.peers.together),
-                room,
-            )
-            for number in range(1, wanted // room + 1)
-        ]
-
-    def _build_consumers(self) -> None:
-        settings, topology = self.settings, self.topology
-        consumer = partial(
-            Consumer,
-            settings.amqp_order,
+        self.dead_letters = Depth(self.topology.dead_letter_queue)
+        self.consumers = Consumers.of(
+            settings,
             self._tls,
-            declare=settings.declare,
-            dead_letter_queue=settings.dead_letter_queue,
+            self.topology,
+            take_new_id=self.journal.take_new_id,
             deliver=self.responder.deliver,
             publish=self.copies.publish,
             parked=partial(self.metrics.count, m.DEAD_LETTERS),
-        )
-        self.dead_letters = Depth(topology.dead_letter_queue)
-        budget = settings.reply_memory * 1024 * 1024
-        self.consumer = consumer(
-            topology.for_replies(),
-            queue=topology.reply_queue,
-            budget=budget,
             depth=self.dead_letters,
         )
-        self.undeliverable = consumer(
-            topology.for_undeliverable(),
-            queue=topology.undeliverable,
-            name="undeliverable",
-            budget=budget // 8,
-        )
-        self.notices = NoticeConsumer(
-            settings.amqp_order,
-            self._tls,
-            topology=topology,
-            take_new_id=self.journal.take_new_id,
-            budget=budget // 8,
-            declare=settings.declare,
-            dead_letter_queue=settings.dead_letter_queue,
-            deliver=self.responder.deliver,
-            publish=self.copies.publish,
-            parked=partial(self.metrics.count, m.DEAD_LETTERS),
-        )
-
-    def _room(self, wanted: int) -> int:
-        """The conversations with SWF that one thread carries on, where ``wanted`` are needed."""
-        return wanted if self.swf.side_by_side else 1
 
     # --- SWF → RabbitMQ ---
 
@@ -289,7 +221,7 @@ class Parts:
         self.pollers = [poller for part in self.polling for poller in part.pollers]
 
     def _poller_threads(self, source: Source, of: TaskList) -> list[Pollers]:
-        room = self._room(of.pollers)
+        room = self.swf.room(of.pollers)
         return [
             Pollers(
                 f"poller-{of.label}-{number}",
@@ -320,7 +252,7 @@ class Parts:
             pollers=self.pollers,
             window=self.slots,
             journal=self.journal,
-            consumer=self.consumer,
+            consumer=self.consumers.replies,
             dead_letters=self.dead_letters,
             consumers=self.consumers,
             connections=self.needed,
@@ -359,17 +291,10 @@ class Parts:
         pauses = PauseCommands(self.pauses, self.slots, self.journal, halted=halted)
         commands = {
             "drain": self.drain.ask,
-            "pause": pauses.pause,
-            "resume": pauses.resume,
             "status": self.report.tell_status,
-            "tasks list": tasks.list_tasks,
-            "tasks show": tasks.show_task,
-            "tasks republish": tasks.republish,
-            "tasks fail": tasks.fail,
-            "dead list": dead_letters.list_dead_letters,
-            "dead show": dead_letters.show_dead_letter,
-            "dead replay": dead_letters.replay,
-            "dead drop": dead_letters.drop,
+            **pauses.commands,
+            **tasks.commands,
+            **dead_letters.commands,
         }
         self.control = ControlServer(settings.control, commands)
 
@@ -379,22 +304,12 @@ class Parts:
     def needed(self) -> list[Connection]:
         """The connections without which no task or no reply goes on."""
         watching = [self.queue_watch] if self.queue_watch.demands else []
-        return [self.publisher, self.consumer, *watching]
+        return [self.publisher, self.consumers.replies, *watching]
 
     @property
     def beside(self) -> list[Connection]:
         """The connections without which tasks and replies go on."""
-        return [self.answers, self.copies, self.undeliverable, self.notices]
-
-    @property
-    def connections(self) -> list[Connection]:
-        """Those to RabbitMQ."""
-        return [*self.needed, *self.beside]
-
-    @property
-    def consumers(self) -> list[Consumer]:
-        """Those from which something is handed to the responders."""
-        return [self.consumer, self.undeliverable, self.notices]
+        return [self.answers, self.copies, *self.consumers.beside]
 
     @property
     def all(self) -> list[Part]:

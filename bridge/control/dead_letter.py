@@ -9,15 +9,15 @@ from typing import Any
 
 from bridge.control.request import Json, Request
 from bridge.errors import BadReply, Declined, Rejected
-from bridge.message import (
+from bridge.message.message import (
     ATTEMPT_HEADER,
     DETAIL_HEADER,
     ERROR_AT_HEADER,
     ERROR_HEADER,
     TOKEN_HEADER,
     Message,
-    decode_reply,
 )
+from bridge.message.replies import decode_reply
 from bridge.rabbitmq.copies import DETAIL_LIMIT, to_the_tail
 from bridge.task import task_id
 from bridge.telemetry.redact import redact

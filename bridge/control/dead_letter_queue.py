@@ -16,7 +16,7 @@ from typing import Any
 
 from bridge.control.dead_letter import DeadLetter
 from bridge.errors import Unavailable
-from bridge.message import Message
+from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls, from_pika, limit_bodies
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.publisher import Done, Fate, Receipt

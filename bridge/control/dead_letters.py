@@ -42,6 +42,13 @@ class DeadLetterCommands:
         self._reply_queue = reply_queue
         self._halted = halted
         self._one_at_a_time = threading.Lock()
+        self.commands = {
+            "dead list": self.list_dead_letters,
+            "dead show": self.show_dead_letter,
+            "dead replay": self.replay,
+            "dead drop": self.drop,
+        }
+        """By their names on the control socket."""
 
     def list_dead_letters(self, request: Request) -> Output:
         """The dead letters that the filter selects, in the order of the queue."""

@@ -25,6 +25,8 @@ class PauseCommands:
         self._slots = slots
         self._journal = journal
         self._halted = halted
+        self.commands = {"pause": self.pause, "resume": self.resume}
+        """By their names on the control socket."""
 
     def pause(self, request: Request) -> Output:
         """Let no new poll of the lists begin; those that are paused already stay as they are."""

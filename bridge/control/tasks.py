@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from bridge.backoff import Backoff
 from bridge.control.request import Json, Output, Request
 from bridge.control.task_filter import TaskFilter, state_of
 from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
 from bridge.journal.entry import Entry, InHand
 from bridge.journal.journal import Journal
 from bridge.rabbitmq.publisher import Fate
+from bridge.scheduling.backoff import Backoff
 from bridge.swf.client import Swf
 from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut, utf16_length
 from bridge.telemetry import metrics as m
@@ -70,6 +70,13 @@ class TaskCommands:
         self._broker_ready = broker_ready
         self._routing_key = routing_key
         self._halted = halted
+        self.commands = {
+            "tasks list": self.list_tasks,
+            "tasks show": self.show_task,
+            "tasks republish": self.republish,
+            "tasks fail": self.fail,
+        }
+        """By their names on the control socket."""
 
     # --- readers ---
 

@@ -6,11 +6,11 @@ from collections import deque
 from functools import partial
 
 from bridge.flow.peers import log_unsent
-from bridge.flow.timer import Timer
-from bridge.message import Message
+from bridge.message.message import Message
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.reply_to import DIRECT, node_of
 from bridge.rabbitmq.topology import Topology
+from bridge.scheduling.timer import Timer
 from bridge.telemetry.repeated import Repeated
 
 log = logging.getLogger(__name__)

@@ -14,18 +14,18 @@ from collections.abc import Callable, Container, Mapping
 from functools import partial
 from threading import Lock
 
-from bridge.conversation import Conversation
 from bridge.errors import PartFailed, Refused, Unavailable
 from bridge.flow.activity_types import UNKNOWN, ActivityTypes, Kind
 from bridge.flow.budget import Budget
 from bridge.flow.peers import Peers
-from bridge.flow.timer import Timer
 from bridge.journal.entry import Entry
 from bridge.journal.journal import Journal
 from bridge.rabbitmq.delivery import Settled
+from bridge.scheduling.conversation import Conversation
+from bridge.scheduling.timer import Timer
 from bridge.swf.client import Calls
 from bridge.swf.clock import SwfClock
-from bridge.swf.executor import Jobs
+from bridge.swf.executor import JobQueue
 from bridge.swf.history import Look
 from bridge.task import ActivityTask, Deadline, TaskListId, Timeouts
 from bridge.telemetry import metrics as m
@@ -88,7 +88,7 @@ class Deadlines:
         kept_alive: Container[TaskListId] = (),
         calls: int,
     ) -> None:
-        self.work: Jobs[Callable[[], Conversation[None]]] = Jobs()
+        self.work: JobQueue[Callable[[], Conversation[None]]] = JobQueue()
         self.budget = Budget(calls)
         """Of looks into histories."""
         self.wanted = any(mode != "off" for mode in modes.values())

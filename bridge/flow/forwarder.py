@@ -11,14 +11,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from bridge.backoff import delay
 from bridge.flow.deadlines import Deadlines
 from bridge.flow.responder import Responder
-from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
-from bridge.message import Message, task_message
+from bridge.message.message import Message
+from bridge.message.routing import RoutingKey
+from bridge.message.tasks import task_message
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
-from bridge.routing import RoutingKey
+from bridge.scheduling.backoff import delay
+from bridge.scheduling.timer import Timer
 from bridge.task import REASON_LIMIT, ActivityTask, Deadline, Failed, cut
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry

@@ -9,20 +9,20 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from bridge.conversation import Conversation
 from bridge.errors import BadReply, PartFailed, TaskClosed, Unavailable
 from bridge.flow.answers import Answers
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.merge import MERGE, Answer, Asked, Beats, Merge, asked
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement
-from bridge.flow.timer import Timer
-from bridge.message import heartbeat_answer
+from bridge.message.tasks import heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Delivery, Later, Outcome, Settled, put_off
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.topology import Topology
+from bridge.scheduling.conversation import Conversation
+from bridge.scheduling.timer import Timer
 from bridge.swf.client import Calls
-from bridge.swf.executor import Jobs
+from bridge.swf.executor import JobQueue
 from bridge.task import Heartbeat, task_id
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
@@ -51,7 +51,7 @@ class Heartbeats:
         timer: Timer,
         topology: Topology,
     ) -> None:
-        self.work: Jobs[Callable[[], Conversation[Settled]]] = Jobs()
+        self.work: JobQueue[Callable[[], Conversation[Settled]]] = JobQueue()
         self.outage = Outage(log, "heartbeats.failing", "heartbeats.back")
         """Whether SWF takes heartbeats."""
         self._merge = Merge(self.outage)

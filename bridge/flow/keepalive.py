@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Lock
 
-from bridge.conversation import Conversation
 from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.flow.peers import Peers
 from bridge.journal.journal import Journal
 from bridge.rabbitmq.delivery import Settled
+from bridge.scheduling.conversation import Conversation
 from bridge.swf.client import Calls
-from bridge.swf.executor import Jobs
+from bridge.swf.executor import JobQueue
 from bridge.task import ActivityTask, TaskListId
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ HEARD_KEPT = 10_000
 RETRY = 5.0
 """Seconds until one that SWF could not take is tried again, where the interval is longer."""
 
-Work = Jobs[Callable[[], Conversation[Settled]]]
+Work = JobQueue[Callable[[], Conversation[Settled]]]
 Own = Callable[[str, Callable[[], Conversation[None]]], Conversation[None]]
 """Has a heartbeat of the bridge's own for a task, unless a worker's is under way."""
 

@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from functools import partial
 
 from bridge.bounds import decode_json
-from bridge.flow.timer import Timer
 from bridge.journal.entry import InHand
 from bridge.journal.journal import Journal
-from bridge.message import Message, cancellation, encode_json, properties_of
+from bridge.message.message import Message, encode_json, properties_of
+from bridge.message.routing import RoutingKey
+from bridge.message.tasks import cancellation
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
-from bridge.routing import RoutingKey
+from bridge.scheduling.timer import Timer
 from bridge.task import ActivityTask
 from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics

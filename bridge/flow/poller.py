@@ -10,7 +10,6 @@ import time
 from collections import deque
 from typing import NamedTuple
 
-from bridge.backoff import Backoff
 from bridge.errors import Refused, Unavailable
 from bridge.flow.forwarder import Forwarder
 from bridge.flow.keepalive import Keepalive
@@ -18,9 +17,10 @@ from bridge.flow.obstacle import Obstacle, PollerState
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pause, Pauses
 from bridge.journal.slots import Slots
-from bridge.message import encode_task
+from bridge.message.tasks import encode_task
 from bridge.rabbitmq.demand import Demand
 from bridge.rabbitmq.publisher import Publisher
+from bridge.scheduling.backoff import Backoff
 from bridge.swf.client import Calls, Swf
 from bridge.task import ActivityTask, TaskListId
 from bridge.telemetry import metrics as m
@@ -189,14 +189,14 @@ class Pollers:
         self._keepalive = keepalive
         self._forwarder = forwarder
         self._metrics = metrics
-        self._line = swf.line(room, self._hand_over, journal.together, held=True)
+        self._runner = swf.runner(room, self._hand_over, journal.together, held=True)
         self._idle = deque(self.pollers)
         self._stopping = threading.Event()
         self._wants_slot = False
         slots.watch(self._label, self._slot_freed)
 
     def __repr__(self) -> str:
-        return f"<Pollers {self.name}, {self._line.open} polls>"
+        return f"<Pollers {self.name}, {self._runner.open} polls>"
 
     # --- the first law: slot, poll, record, hand over ---
 
@@ -249,7 +249,7 @@ class Pollers:
                 self.turn()
         finally:
             self._stopping.set()
-            while self._line.open:
+            while self._runner.open:
                 self.turn()
             for poller in self.pollers:
                 poller.be(PollerState.STOPPED)
@@ -257,14 +257,14 @@ class Pollers:
     def stop(self) -> None:
         """Let no new poll begin."""
         self._stopping.set()
-        self._line.wake()
+        self._runner.wake()
 
     def turn(self) -> None:
         """Begin the polls that are due, as far as gates and slots allow, and take what comes."""
         self.moved = time.monotonic()
         pause = self._begin()
-        if self._line.open:
-            self._line.turn(pause)
+        if self._runner.open:
+            self._runner.turn(pause)
         elif pause > 0:
             self._stopping.wait(pause)
 
@@ -276,14 +276,14 @@ class Pollers:
             if poller.due > now:
                 pause = min(pause, poller.due - now)
                 self._idle.append(poller)
-            elif obstacle := self._take_slot(0.0 if self._line.open else TICK):
+            elif obstacle := self._take_slot(0.0 if self._runner.open else TICK):
                 self._idle.appendleft(poller)
                 for each in self._idle:
                     if each.due <= now:
                         each.be(*obstacle)
-                return TICK if self._line.open else 0.0
+                return TICK if self._runner.open else 0.0
             else:
-                self._line.begin(self._poll(poller))
+                self._runner.begin(self._poll(poller))
         return pause
 
     def _take_slot(self, patience: float) -> Obstacle | None:
@@ -302,4 +302,4 @@ class Pollers:
 
     def _slot_freed(self) -> None:
         if self._wants_slot:
-            self._line.wake()
+            self._runner.wake()

@@ -12,25 +12,21 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from bridge.conversation import Conversation
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.deadlines import Deadlines
 from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
-from bridge.message import (
-    deadline_of,
-    decode_reply,
-    decode_undeliverable,
-    is_expired,
-    names_no_task,
-)
+from bridge.message.replies import decode_reply
+from bridge.message.tasks import names_no_task
+from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
 from bridge.rabbitmq.delivery import Ack, Delivery, Outcome, Settled, put_off
 from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.topology import Topology
+from bridge.scheduling.conversation import Conversation
 from bridge.swf.client import Calls
-from bridge.swf.executor import Jobs
+from bridge.swf.executor import JobQueue
 from bridge.task import Canceled, Failed, Heartbeat, Reply
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
@@ -90,7 +86,7 @@ class Responder:
         deadlines: Deadlines,
         topology: Topology,
     ) -> None:
-        self.work: Jobs[Work] = Jobs()
+        self.work: JobQueue[Work] = JobQueue()
         self._swf = swf
         self._peers = peers
         self._settlement = settlement

@@ -5,11 +5,11 @@ import threading
 import time
 from collections import OrderedDict
 
-from bridge.conversation import Conversation
 from bridge.errors import BadReply, PartFailed, Rejected, TaskClosed, Unavailable
 from bridge.flow.peers import Peers
-from bridge.message import token_of
+from bridge.message.replies import token_of
 from bridge.rabbitmq.delivery import Delivery, Outcome, Park, put_off
+from bridge.scheduling.conversation import Conversation
 from bridge.swf.client import Calls
 from bridge.task import Canceled, Completed, Failed, Reply, task_id
 from bridge.telemetry import metrics as m

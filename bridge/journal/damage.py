@@ -6,7 +6,7 @@ What cannot be read as a task would otherwise end the daemon at every start.
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.message import decode_task
+from bridge.message.tasks import decode_task
 from bridge.task import ActivityTask
 
 _TEXTS = (

@@ -32,7 +32,8 @@ from pika.exceptions import (
 )
 from pika.spec import BasicProperties
 
-from bridge.message import CUT_HEADER, Message, expiration
+from bridge.message.message import CUT_HEADER, Message
+from bridge.message.tasks import expiration
 
 __all__ = ["Channel", "ChannelClosedByBroker", "ConnectionClosedByBroker", "IOLoop"]
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from bridge.backoff import Backoff
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.addresses import Address, Addresses
 from bridge.rabbitmq.amqp import (
@@ -29,6 +28,7 @@ from bridge.rabbitmq.declarations import Declarations
 from bridge.rabbitmq.setup import Run, Step, Steps
 from bridge.rabbitmq.silence import Silence
 from bridge.rabbitmq.topology import Item
+from bridge.scheduling.backoff import Backoff
 from bridge.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)

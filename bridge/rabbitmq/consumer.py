@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bridge.message import Message
+from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls, from_pika, limit_bodies
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.copies import to_the_tail

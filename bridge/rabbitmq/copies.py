@@ -7,18 +7,18 @@ no harm there (contract §3).
 from collections.abc import Mapping
 from typing import Any
 
-from bridge.message import (
+from bridge.message.message import (
     CUT_HEADER,
     DEATH_HEADER,
     DETAIL_HEADER,
     ERROR_HEADER,
     PERSISTENT,
-    TASK_TYPE,
     UNDECODABLE_HEADERS,
     Message,
     encodable,
-    why_dead_lettered,
 )
+from bridge.message.tasks import TASK_TYPE
+from bridge.message.undeliverable import why_dead_lettered
 from bridge.task import cut
 
 DETAIL_LIMIT = 1024

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from bridge.message import ERROR_AT_HEADER, Message
+from bridge.message.message import ERROR_AT_HEADER, Message
 from bridge.rabbitmq.copies import dead_letter
 from bridge.rabbitmq.delivery import Delivery, Park
 from bridge.rabbitmq.sender import name, sender

@@ -14,7 +14,7 @@ from typing import Any
 
 import pika.data
 
-from bridge.message import UNDECODABLE_HEADERS
+from bridge.message.message import UNDECODABLE_HEADERS
 
 DEPTH = 50
 """Tables and arrays within each other: RabbitMQ may refuse what is deeper when it is sent again."""

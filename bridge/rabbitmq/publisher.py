@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from bridge.message import ATTEMPT_HEADER, Message
+from bridge.message.message import ATTEMPT_HEADER, Message
 from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, closed_over, to_pika
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.setup import Step

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bridge.conversation import Ended, advance
 from bridge.rabbitmq.amqp import Channel, ChannelClosedByBroker
 from bridge.rabbitmq.topology import Binding, Exchange, Item, Queue
+from bridge.scheduling.conversation import Ended, advance
 
 log = logging.getLogger(__name__)
 

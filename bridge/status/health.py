@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from bridge import __revision__, __version__
 from bridge.control.drain import Drain
@@ -19,11 +19,12 @@ from bridge.flow.poller import Poller, Source
 from bridge.journal.entry import Standing
 from bridge.journal.journal import Journal
 from bridge.journal.slots import Slots
-from bridge.message import DEAD_LETTER_CODES
+from bridge.message.replies import DEAD_LETTER_CODES
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer
 from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Fate
+from bridge.scheduling.part import Part
 from bridge.status import snapshot
 from bridge.status.checks import Check, Kind, State
 from bridge.status.last_hour import LastHour
@@ -34,16 +35,6 @@ from bridge.telemetry.outage import Outage
 from bridge.telemetry.registry import Metrics
 
 
-class Moving(Protocol):
-    """A part, as far as it is watched."""
-
-    name: str
-    moved: float
-    """Monotonic seconds when it last said that it moves."""
-    patience: float
-    """Seconds without a move after which it counts as stuck."""
-
-
 class Report:
     """The facts of one daemon. Safe to ask from any thread."""
 
@@ -51,7 +42,7 @@ class Report:
         self,
         metrics: Metrics,
         *,
-        parts: Sequence[Moving],
+        parts: Sequence[Part],
         sources: Sequence[Source],
         pollers: Sequence[Poller],
         window: Slots,

@@ -18,7 +18,7 @@ from bridge.swf.clock import SwfClock
 from bridge.swf.codes import known_code
 from bridge.swf.errors import TOKEN, NotTaken
 from bridge.swf.history import Look
-from bridge.swf.runner import Answer, Call, Caller, Line, complete
+from bridge.swf.runner import Answer, Call, Caller, Runner, complete
 from bridge.task import ActivityTask, Canceled, Completed, Failed, Reply, Timeouts
 
 log = logging.getLogger(__name__)
@@ -191,22 +191,26 @@ class Swf:
 
     @property
     def side_by_side(self) -> bool:
-        """Whether a line carries on many conversations, or one."""
+        """Whether a runner carries on many conversations, or one."""
         return self.caller.side_by_side
 
-    def line(
+    def room(self, wanted: int) -> int:
+        """The conversations that one thread carries on, where ``wanted`` are needed."""
+        return wanted if self.side_by_side else 1
+
+    def runner(
         self,
         room: int,
         done: Callable[[T], object],
         together: Callable[[], AbstractContextManager[object]] = nullcontext,
         *,
         held: bool = False,
-    ) -> Line[T]:
-        """A line for conversations that await ``calls``, at most ``room`` at a time.
+    ) -> Runner[T]:
+        """A runner for conversations that await ``calls``, at most ``room`` at a time.
 
         They poll, where it is ``held``, or answer.
         """
-        return Line(self.caller.wire(room, held=held), done, together)
+        return Runner(self.caller.wire(room, held=held), done, together)
 
     def respond(self, reply: Reply) -> None:
         """As ``Calls.respond``, waited for."""

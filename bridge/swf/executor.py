@@ -3,12 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from bridge.conversation import Conversation
-from bridge.swf.runner import Line
+from bridge.scheduling.conversation import Conversation
+from bridge.swf.client import Swf
+from bridge.swf.runner import Runner
 
 TICK = 1.0
 PATIENCE = 60.0
@@ -17,8 +18,8 @@ Job = TypeVar("Job")
 T = TypeVar("T")
 
 
-class Jobs(Generic[Job]):
-    """What is left for hands, the oldest first. ``put`` and ``empty`` are for every thread."""
+class JobQueue(Generic[Job]):
+    """Jobs for executors, the oldest first. ``put`` and ``empty`` are for every thread."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -26,10 +27,10 @@ class Jobs(Generic[Job]):
         self.empty = self._queue.empty
 
     def __repr__(self) -> str:
-        return f"<Jobs {self._queue.qsize()}>"
+        return f"<JobQueue {self._queue.qsize()}>"
 
     def put(self, job: Job) -> None:
-        """Have the job done as soon as a hand has room for it."""
+        """Have the job done as soon as an executor has room for it."""
         self._queue.put(job)
         for wake in self._wakes:
             wake()
@@ -50,18 +51,18 @@ class Jobs(Generic[Job]):
         self._wakes.append(wake)
 
 
-class Hand(Generic[Job, T]):
-    """A part: a thread that takes as many jobs as its line has ``room`` for.
+class Executor(Generic[Job, T]):
+    """A part: a thread that takes as many jobs as its runner has ``room`` for.
 
-    ``converse`` makes a conversation with SWF of each; the line is told of its result.
+    ``converse`` makes a conversation with SWF of each; the runner is told of its result.
     """
 
     def __init__(
         self,
         name: str,
-        jobs: Jobs[Job],
+        jobs: JobQueue[Job],
         converse: Callable[[Job], Conversation[T]],
-        line: Line[T],
+        runner: Runner[T],
         room: int = 1,
     ) -> None:
         self.name = name
@@ -69,32 +70,50 @@ class Hand(Generic[Job, T]):
         self.moved = time.monotonic()
         self._jobs = jobs
         self._converse = converse
-        self._line = line
+        self._runner = runner
         self._room = room
         self._stopping = threading.Event()
-        jobs.watch(line.wake)
+        jobs.watch(runner.wake)
 
     def __repr__(self) -> str:
-        return f"<Hand {self.name}, {self._line.open} jobs>"
+        return f"<Executor {self.name}, {self._runner.open} jobs>"
 
     def run(self) -> None:
         """Work until asked to stop; what is begun is brought to its end."""
-        while not self._stopping.is_set() or self._line.open:
+        while not self._stopping.is_set() or self._runner.open:
             self.turn()
 
     def stop(self) -> None:
         """Take no more work."""
         if not self._stopping.is_set():
             self._stopping.set()
-            self._jobs.wake_one()  # each hand one: whoever takes it, an idle one ends at once
+            self._jobs.wake_one()  # each executor one: whoever takes it, an idle one ends at once
 
     def turn(self) -> None:
         """Take jobs, wait for one if there is nothing else, and go on with what is answered."""
         self.moved = time.monotonic()
         with suppress(Empty):
-            if not self._line.open:
-                self._line.begin(self._converse(self._jobs.get(TICK)))
-            while self._line.open < self._room and not self._stopping.is_set():
-                self._line.begin(self._converse(self._jobs.get()))
-        if self._line.open:
-            self._line.turn(TICK)
+            if not self._runner.open:
+                self._runner.begin(self._converse(self._jobs.get(TICK)))
+            while self._runner.open < self._room and not self._stopping.is_set():
+                self._runner.begin(self._converse(self._jobs.get()))
+        if self._runner.open:
+            self._runner.turn(TICK)
+
+
+def executors(
+    swf: Swf,
+    name: str,
+    wanted: int,
+    jobs: JobQueue[Job],
+    converse: Callable[[Job], Conversation[T]],
+    *,
+    done: Callable[[T], object],
+    together: Callable[[], AbstractContextManager[object]],
+) -> list[Executor[Job, T]]:
+    """Threads that carry on ``wanted`` conversations with SWF side by side."""
+    room = swf.room(wanted)
+    return [
+        Executor(f"{name}-{number}", jobs, converse, swf.runner(room, done, together), room)
+        for number in range(1, wanted // room + 1)
+    ]

@@ -1,7 +1,7 @@
-"""Conversations with SWF, and the lines on which threads carry them on.
+"""Conversations with SWF, and the runners by which threads carry them on.
 
 A conversation is a coroutine that awaits calls of SWF, one after the other, and reads as if each
-blocked. How many of them a thread carries on side by side is its line's affair: with boto3 one,
+blocked. How many of them a thread carries on side by side is its runner's affair: with boto3 one,
 whose calls are made in place; with libcurl as many as there is room for, none of which keeps the
 others waiting. There is no event loop but the thread's own.
 """
@@ -12,7 +12,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from bridge.conversation import Conversation, Ended, advance
+from bridge.scheduling.conversation import Conversation, Ended, advance
 
 Answer = Mapping[str, Any]
 
@@ -60,7 +60,7 @@ class Caller(Protocol):
         """The answer, waited for. Raises the errors of ``swf.errors``."""
 
     def wire(self, room: int, *, held: bool) -> Wire:
-        """Where the calls of a line are made, at most ``room`` side by side, all held or none."""
+        """Where the calls of a runner are made, at most ``room`` side by side, all held or none."""
 
 
 class InPlace:
@@ -100,7 +100,7 @@ class _Party(Generic[T]):
         self.run = copy_context().run
 
 
-class Line(Generic[T]):
+class Runner(Generic[T]):
     """The conversations that one thread carries on; owned by it, but for ``wake``.
 
     What answers lead to is done ``together``, as one commit of the journal; only then ``done`` is

@@ -18,7 +18,7 @@ PASSWORD = "hunter2-of-the-broker"
 Breaking = Callable[..., Bridge]
 
 BREAK_THE_TIMER = """
-from bridge.flow.timer import Timer
+from bridge.scheduling.timer import Timer
 def call_due(timer):
     url = "amqp://u:hunter2-of-the-broker@host"
     raise RuntimeError(f"cannot use {url} with " + repr({"input": "s3cr3t"}))

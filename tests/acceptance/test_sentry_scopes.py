@@ -16,7 +16,7 @@ from tests.worker import Taken, Worker
 TYPES = ("one", "two", "three", "four")
 BREAK_ON_THE_WAY = """
 import logging
-from bridge.swf.executor import Hand
+from bridge.swf.executor import Executor
 from bridge.flow.responder import Responder
 from bridge.flow.heartbeats import Heartbeats
 
@@ -32,12 +32,12 @@ async def beat(self, beats, last):
     raise ValueError("on the way")
 Heartbeats._beat = beat
 
-run = Hand.run
+run = Executor.run
 def run_noting(self):
     extra = {"task": "of the thread"}
     logging.getLogger("bridge.swf.executor").warning("test.outside", extra=extra)
     run(self)
-Hand.run = run_noting
+Executor.run = run_noting
 """
 """On the threads something is noted before, as where the journal cannot be written: from then on
 Sentry has a scope of the thread."""

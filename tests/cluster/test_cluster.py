@@ -4,7 +4,7 @@ import pika
 import pytest
 
 from bridge.conformance.bounded import BoundedConnection
-from bridge.message import Message
+from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher
 from tests.integration.running import Receipts, Running, await_that

@@ -18,7 +18,7 @@ from botocore.credentials import SSOProvider
 from bridge.errors import Unavailable
 from bridge.swf import credentials
 from bridge.swf.client import Way
-from bridge.swf.runner import Line
+from bridge.swf.runner import Runner
 from tests.contract.sides import MakeSwf
 from tests.contract.wires import Recorder, Sent, http
 from tests.processes import until
@@ -208,7 +208,7 @@ def test_a_line_of_polls_takes_the_new_ones_too(
     source = Source(files(tmp_path / "credentials", KEYS))
     swf = make_swf(way, gate.url)
     told: list[bool] = []
-    line: Line[bool] = swf.line(1, told.append)
+    line: Runner[bool] = swf.runner(1, told.append)
 
     async def beat() -> bool:
         try:

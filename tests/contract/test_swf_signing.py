@@ -25,7 +25,7 @@ from bridge.swf.aws import Aws
 from bridge.swf.client import Swf
 from bridge.swf.credentials import KeptCredentials
 from bridge.swf.curl import Curl
-from bridge.swf.runner import Call, Line
+from bridge.swf.runner import Call, Runner
 from tests.contract.sides import MakeSwf
 from tests.contract.wires import Recorder, Sent
 
@@ -137,7 +137,7 @@ def test_no_descriptor_is_left_by_500_connections(make_swf: MakeSwf) -> None:
         assert descriptors() <= before + 3
 
 
-def polls_held(local: LocalSwf, line: Line[object], swf: Swf, count: int) -> None:
+def polls_held(local: LocalSwf, line: Runner[object], swf: Swf, count: int) -> None:
     """Open so many polls, and wait until all are held."""
     for _ in range(count):
         line.begin(swf.calls.poll("demo", "demo"))
@@ -156,7 +156,7 @@ def test_a_thousand_polls_wait_on_one_thread_that_does_nothing(make_swf: MakeSwf
     found: list[object] = []
     with LocalSwf(hold=50) as local:
         swf = make_swf("curl", local.endpoint, read_timeout=70.0)
-        line = swf.line(count, found.append, held=True)
+        line = swf.runner(count, found.append, held=True)
         polls_held(local, line, swf, count)
         before = switches()
         line.turn(1.0)
@@ -172,7 +172,7 @@ def test_a_thousand_polls_wait_on_one_thread_that_does_nothing(make_swf: MakeSwf
 def test_a_wake_ends_the_wait_for_answers(make_swf: MakeSwf) -> None:
     with LocalSwf(hold=50) as local:
         swf = make_swf("curl", local.endpoint, read_timeout=70.0)
-        line: Line[object] = swf.line(1, lambda _: None, held=True)
+        line: Runner[object] = swf.runner(1, lambda _: None, held=True)
         polls_held(local, line, swf, 1)
         started = time.monotonic()
         threading.Timer(0.1, line.wake).start()
@@ -198,7 +198,7 @@ def test_a_call_that_libcurl_forgets_is_given_up(
 
     with LocalSwf(hold=50) as local:
         swf = make_swf("curl", local.endpoint, read_timeout=49.0)
-        line: Line[None] = swf.line(1, lambda _: None, held=True)
+        line: Runner[None] = swf.runner(1, lambda _: None, held=True)
         line.begin(poll(swf))
         line.turn(0.05)
         line.turn(0.05)

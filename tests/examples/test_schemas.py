@@ -12,16 +12,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from bridge.errors import BadReply
-from bridge.message import (
-    DEAD_LETTER_CODES,
-    ERROR_AT_HEADER,
-    cancellation,
-    decode_reply,
-    decode_task,
-    encode_task,
-    heartbeat_answer,
-    task_message,
-)
+from bridge.message.message import ERROR_AT_HEADER
+from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
+from bridge.message.tasks import cancellation, decode_task, encode_task, heartbeat_answer, task_message
 from bridge.rabbitmq.copies import dead_letter
 from bridge.task import ActivityTask
 from tests.schemas import CONFIG, NAMES, assert_valid, examples, validator

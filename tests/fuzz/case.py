@@ -6,13 +6,9 @@ from dataclasses import dataclass
 from pika.spec import BasicProperties
 
 from bridge.errors import BadReply
-from bridge.message import (
-    ATTEMPT_HEADER,
-    DEAD_LETTER_CODES,
-    Message,
-    decode_reply,
-    heartbeat_answer,
-)
+from bridge.message.message import ATTEMPT_HEADER, Message
+from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
+from bridge.message.tasks import heartbeat_answer
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import from_pika, to_pika
 from bridge.rabbitmq.copies import dead_letter, to_the_tail

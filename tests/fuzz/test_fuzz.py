@@ -13,7 +13,7 @@ import pytest
 
 from bridge.conformance.bounded import BoundedConnection
 from bridge.errors import BadReply
-from bridge.message import decode_reply
+from bridge.message.replies import decode_reply
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import Consumer

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from bridge.message import Message
+from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consumer import BUDGET, Consumer

@@ -15,12 +15,13 @@ import pytest
 
 from bridge.conformance.bounded import BoundedConnection
 from bridge.flow.answers import Answers
-from bridge.flow.timer import Timer
-from bridge.message import Message, heartbeat_answer
+from bridge.message.message import Message
+from bridge.message.tasks import heartbeat_answer
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.reply_to import DIRECT, node_of
 from bridge.rabbitmq.topology import Topology
+from bridge.scheduling.timer import Timer
 from tests.brokers import Vhost
 from tests.integration.running import Running
 from tests.processes import until

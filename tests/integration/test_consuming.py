@@ -10,7 +10,7 @@ import pika
 import pytest
 
 from bridge.local.rabbitmq import RabbitNode
-from bridge.message import UNDECODABLE_HEADERS, Message
+from bridge.message.message import UNDECODABLE_HEADERS, Message
 from bridge.rabbitmq import connection
 from bridge.rabbitmq import consumer as consumer_module
 from bridge.rabbitmq.consumer import PREFETCH, Consumer

@@ -13,7 +13,7 @@ from bridge.control.dead_letter_queue import CONFIRM_TIMEOUT, DeadLetterConsumer
 from bridge.control.dead_letters import DeadLetterCommands
 from bridge.control.request import Request
 from bridge.errors import Declined, Unavailable
-from bridge.message import Message
+from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import QUORUM

@@ -14,7 +14,7 @@ import pika
 import pytest
 
 from bridge.local.rabbitmq import RabbitNode, free_ports
-from bridge.message import Message
+from bridge.message.message import Message
 from bridge.rabbitmq import amqp, connection, silence
 from bridge.rabbitmq import publisher as publisher_module
 from bridge.rabbitmq.amqp import Tls

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from bridge.message import Message
+from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher
 from bridge.rabbitmq.topology import Queue

@@ -124,7 +124,7 @@ def test_the_settings_reach_the_connection(
         }
     )
     parts = Parts(settings)
-    for connection in parts.connections:
+    for connection in (*parts.needed, *parts.beside):
         running.start(connection)
     running.stop()
     parts.journal.close()

@@ -14,17 +14,18 @@ from bridge.flow.deadlines import Deadlines
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import NOTICE_TYPE, Peers, decode_notice
 from bridge.flow.settlement import Settlement
-from bridge.flow.timer import Timer
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
-from bridge.message import ATTEMPT_HEADER, Message, encode_task
+from bridge.message.message import ATTEMPT_HEADER, Message
+from bridge.message.routing import RoutingKey
+from bridge.message.tasks import encode_task
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import to_pika
 from bridge.rabbitmq.delivery import Delivery, Outcome
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import Topology
-from bridge.routing import RoutingKey
+from bridge.scheduling.timer import Timer
 from bridge.swf.clock import SwfClock
 from bridge.swf.history import Look
 from bridge.swf.runner import Call, complete

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge.flow.poller import PollerState
+from bridge.flow.obstacle import PollerState
 from bridge.telemetry.metrics import ALL
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from pika.credentials import ExternalCredentials, PlainCredentials
 from pika.exceptions import AMQPError
 from pika.spec import BasicProperties
 
-from bridge.message import UNDECODABLE_HEADERS, Message
+from bridge.message.message import UNDECODABLE_HEADERS, Message
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import Tls, from_pika, parameters, to_pika
 from bridge.rabbitmq.copies import dead_letter

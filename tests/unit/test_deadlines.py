@@ -10,7 +10,7 @@ import pytest
 from bridge.errors import Refused, Unavailable
 from bridge.flow.budget import Budget
 from bridge.flow.deadlines import MARGIN, PATIENCE, RETRY
-from bridge.message import TASK_TYPE
+from bridge.message.tasks import TASK_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.swf.history import Look
 from bridge.task import Deadline, Timeouts

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bridge.conversation import advance
 from bridge.rabbitmq.declarations import Declarations
 from bridge.rabbitmq.topology import Exchange
+from bridge.scheduling.conversation import advance
 
 
 class Channel:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bridge.flow.peers import notice
-from bridge.message import CANCELLATION_TYPE
+from bridge.message.tasks import CANCELLATION_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.task import task_id
 from bridge.telemetry import metrics as m

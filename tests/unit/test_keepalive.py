@@ -8,7 +8,7 @@ import pytest
 from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.flow import keepalive
 from bridge.flow.keepalive import LANES, RETRY, Keepalive
-from bridge.message import CANCELLATION_TYPE
+from bridge.message.tasks import CANCELLATION_TYPE
 from bridge.swf.runner import complete
 from tests.unit.bridge_parts import LABEL, Awaited
 

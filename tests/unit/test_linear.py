@@ -19,7 +19,9 @@ from bridge.cli.text import printable
 from bridge.control.dead_letter import DeadLetter
 from bridge.errors import BadReply
 from bridge.flow.peers import decode_notice
-from bridge.message import DETAIL_HEADER, decode_reply, decode_undeliverable
+from bridge.message.message import DETAIL_HEADER
+from bridge.message.replies import decode_reply
+from bridge.message.undeliverable import decode_undeliverable
 from bridge.rabbitmq.copies import dead_letter, to_the_tail
 from bridge.swf.errors import error_for
 from bridge.telemetry.redact import redact, redact_value

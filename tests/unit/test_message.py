@@ -11,21 +11,17 @@ from hypothesis import strategies as st
 
 from bridge.errors import BadReply, Rejected
 from bridge.flow.peers import decode_notice, notice
-from bridge.message import (
-    DEAD_LETTER_CODES,
-    UNDECODABLE_HEADERS,
-    Message,
+from bridge.message.message import UNDECODABLE_HEADERS, Message
+from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
+from bridge.message.tasks import (
     cancellation,
-    deadline_of,
-    decode_reply,
     decode_task,
-    decode_undeliverable,
     encode_task,
     expiration,
     heartbeat_answer,
-    is_expired,
     task_message,
 )
+from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
 from bridge.rabbitmq.amqp import to_pika
 from bridge.rabbitmq.copies import HEADERS_LIMIT, dead_letter, to_the_tail
 from bridge.task import Canceled, Completed, Failed, Heartbeat, Reply

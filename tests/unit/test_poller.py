@@ -8,10 +8,11 @@ import pytest
 
 from bridge.errors import PartFailed, Refused, Unavailable
 from bridge.flow import poller as module
-from bridge.flow.poller import PACE, Pollers, PollerState, Source
+from bridge.flow.obstacle import PollerState
+from bridge.flow.poller import PACE, Pollers, Source
 from bridge.local import LocalSwf
 from bridge.swf.client import Swf
-from bridge.swf.runner import InPlace, Line
+from bridge.swf.runner import InPlace, Runner
 from bridge.telemetry import metrics as m
 from tests.unit.bridge_parts import LABEL, Awaited, a_task, aws, until
 
@@ -33,8 +34,8 @@ class Scripted:
         self._make = make
         self._wire = wire
 
-    def line(self, room, done, together, *, held):
-        return Line(self._wire or InPlace(self._make), done, together)
+    def runner(self, room, done, together, *, held):
+        return Runner(self._wire or InPlace(self._make), done, together)
 
 
 class Handed:
@@ -436,7 +437,7 @@ def test_polls_that_are_open_when_the_part_ends_by_an_error_are_waited_for(bench
     with pytest.raises(ZeroDivisionError):
         held.part.run()
     assert len(bench.handed) == 2
-    assert held.part._line.open == 0
+    assert held.part._runner.open == 0
 
 
 def test_a_poller_that_fails_keeps_no_other_from_polling(bench, held):

@@ -7,7 +7,7 @@ import pytest
 from bridge.errors import Unavailable
 from bridge.flow.reconciler import PER_ROUND, Reconciler
 from bridge.local import LocalSwf
-from bridge.message import encode_task
+from bridge.message.tasks import encode_task
 from bridge.telemetry import metrics as m
 from tests.unit.bridge_parts import LABEL, Bench, a_task, aws
 from tests.waiting import WaitingSwf

@@ -9,7 +9,7 @@ from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, U
 from bridge.flow import settlement
 from bridge.flow.peers import NOTICE_TYPE, notice
 from bridge.flow.responder import NOT_REQUESTED, Responder, Turns
-from bridge.message import cancellation, heartbeat_answer
+from bridge.message.tasks import cancellation, heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Later, Park
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika.spec import Basic
 
-from bridge.routing import KEY_LIMIT, ROUTING_FIELDS, RoutingKey, fit
+from bridge.message.routing import KEY_LIMIT, ROUTING_FIELDS, RoutingKey, fit
 from tests.unit.bridge_parts import a_task
 
 LETTERS = st.characters(exclude_categories=["Cc"], exclude_characters=":/|")

@@ -1,6 +1,6 @@
 """What a consumer and a publisher have in hand is bounded, and what is set aside comes again."""
 
-from bridge.message import Message
+from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher
 from bridge.rabbitmq.unacked import SMALL, Aside, Unacked

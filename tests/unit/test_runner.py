@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from bridge.errors import PartFailed
-from bridge.swf.runner import Call, InPlace, Line, complete
+from bridge.swf.runner import Call, InPlace, Runner, complete
 
 
 class Paper:
@@ -46,7 +46,7 @@ def paper():
 @pytest.fixture
 def line(paper):
     results = []
-    found = Line(paper, results.append)
+    found = Runner(paper, results.append)
     found.results = results
     return found
 
@@ -116,7 +116,7 @@ def test_results_are_told_after_all_that_goes_together(paper):
         yield
         told.append("commit")
 
-    line = Line(paper, told.append, together)
+    line = Runner(paper, told.append, together)
     for name in ("one", "two"):
         line.begin(ask(name))
     line.turn(0.0)
@@ -135,7 +135,7 @@ def test_results_are_told_also_where_the_commit_fails(paper):
         yield
         raise PartFailed("full")
 
-    line = Line(paper, told.append, together)
+    line = Runner(paper, told.append, together)
     line.begin(ask())
     with pytest.raises(PartFailed):
         line.turn(0.0)
@@ -149,7 +149,7 @@ def test_in_place_a_call_is_made_by_the_thread_that_waits_for_it():
         seen.append((call.operation, threading.current_thread()))
         return {}
 
-    line = Line(InPlace(make), seen.append)
+    line = Runner(InPlace(make), seen.append)
     line.begin(ask("one"))
     line.turn(0.0)
     assert seen == [("one", threading.current_thread()), [{}]]
