@@ -21,6 +21,9 @@ from tests.worker import Taken, Worker
 
 ROOT = Path(__file__).parents[2]
 LEAVE_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
+"""Seconds; the first process on a loaded machine imports for long. How soon it has to be there is
+measured in test_starting alone."""
 
 Event = dict[str, Any]
 
@@ -72,7 +75,7 @@ class Bridge:
         self._reader.start()
         self._life = len(self._events)
         if await_start:
-            self.wait("daemon.started")
+            self.wait("daemon.started", START_TIMEOUT)
         return self
 
     @property
