@@ -18,6 +18,7 @@ SWF_BRIDGE = os.fspath(Path(sys.executable).with_name("swf-bridge"))
 WORKER = Path(__file__).parents[1] / "examples/shell/worker.sh"
 WORKERS = {"Text.echo.1.0": 3, "Order.check.1.0": 2, "Video.encode.2.0": 6}
 """By routing key."""
+EXCHANGE = "swf.activities"
 HOLD = 2.0
 """Seconds for which the demo's SWF holds a poll: a drain waits for the polls to end."""
 
@@ -66,9 +67,21 @@ class Cast:
     def start_workers(self) -> None:
         """Several `worker.sh` for each type of activity; each takes one task at a time."""
         for key, count in WORKERS.items():
+            queue = self._stand_queue(key)
             for _ in range(count):
-                env = self._environment(AMQP_URL=self._node.url())
-                self._keeper.spawn([WORKER, key], env=env, output="workers")
+                env = self._environment(AMQP_URL=self._node.url(), QUEUE=queue)
+                self._keeper.spawn([WORKER], env=env, output="workers")
+
+    def _stand_queue(self, key: str) -> str:
+        """A durable queue for a routing key, bound: what RabbitMQ's administrator does otherwise.
+
+        amqp-consume could declare a transient one, which RabbitMQ 4 calls deprecated.
+        """
+        queue = f"worker.{key}"
+        self._node.call("PUT", f"exchanges/%2F/{EXCHANGE}", {"type": "topic", "durable": True})
+        self._node.call("PUT", f"queues/%2F/{queue}", {"durable": True})
+        self._node.call("POST", f"bindings/%2F/e/{EXCHANGE}/q/{queue}", {"routing_key": key})
+        return queue
 
     def daemon_has_ended(self) -> bool:
         """Whether it was started and does not run any more."""

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A worker in shell, for three types of activity. It needs amqp-tools, jq and procps.
-#   AMQP_URL=amqp://guest:guest@localhost worker.sh Text.echo.1.0   a trial: its queue goes with it
+#   AMQP_URL=amqp://guest:guest@localhost worker.sh Text.echo.1.0   a trial: its queue is transient, and goes with it
 #   AMQP_URL=… QUEUE=videos worker.sh                               a durable queue, bound before
 set -eu
 : "${AMQP_URL:=amqp://guest:guest@localhost}" "${REPLY_QUEUE:=swf.replies}" "${QUEUE:=}"
@@ -50,7 +50,7 @@ encode() { # the input is {"steps": 15}, of 0.2 s each; once a second SWF is ask
     reply "{\"status\": \"completed\", \"result\": \"step $step\"}"
 }
 beat() { # says go, cancel or closed; nothing where no answer comes for 30 s: the bridge is away, go on
-    mine=$(amqp-declare-queue -u "$AMQP_URL" -q "worker.beat.$id")
+    mine=$(amqp-declare-queue -u "$AMQP_URL" -d -q "worker.beat.$id")
     reply "{\"status\": \"heartbeat\", \"details\": \"step $step\"}" -t "$mine" >&2
     timeout 30 amqp-consume -u "$AMQP_URL" -q "$mine" -c 1 cat |
         jq -r 'if .open | not then "closed" elif .cancelRequested then "cancel" else "go" end'
