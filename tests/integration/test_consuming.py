@@ -553,7 +553,9 @@ def test_what_is_set_aside_for_long_is_given_back_before_rabbitmq_loses_patience
     worker.until(lambda: False, 3.5)
     part.settle(inbox.deliveries[0], Ack())
     inbox.wait(2)
-    assert inbox.deliveries[1].properties["headers"]["x-delivery-count"] >= 2
+    headers = inbox.deliveries[1].properties["headers"]
+    # RabbitMQ 4.3 counts what is given back by itself, and not as a failed delivery.
+    assert headers.get("x-acquired-count", headers.get("x-delivery-count")) >= 2, headers
 
 
 def test_a_reply_that_is_parked_twice_leaves_room_for_others(
