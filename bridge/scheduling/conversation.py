@@ -4,7 +4,7 @@ A conversation reads as if each request blocked, and holds no thread while it wa
 are whatever its peer takes: calls of SWF (``swf.runner``), requests to RabbitMQ
 (``rabbitmq.setup``). Each thread waits for its own peer in the loop that its library brings,
 libcurl's or pika's, and calls ``advance`` with each answer. An asyncio loop for each thread would
-add an adapter for both libraries, and nothing that is needed here.
+add an adapter for both libraries; what it costs beside that stands in ``swf.runner``.
 """
 
 from collections.abc import Callable, Coroutine

@@ -3,7 +3,11 @@
 A conversation is a coroutine that awaits calls of SWF, one after the other, and reads as if each
 blocked. How many of them a thread carries on side by side is its runner's affair: with boto3 one,
 whose calls are made in place; with libcurl as many as there is room for, none of which keeps the
-others waiting. There is no event loop but the thread's own.
+others waiting.
+
+An asyncio loop on the same wire takes 3.9 times the processor time for a conversation of one call
+where each goes alone (31 µs, here 8), 2.3 times where 16 go side by side (11 µs, here 5): medians
+of 9 runs by turns on Python 3.11, without the adapter that libcurl's sockets would need.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
