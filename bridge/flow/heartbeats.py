@@ -54,7 +54,7 @@ class Heartbeats:
         self.work: JobQueue[Callable[[], Conversation[Settled]]] = JobQueue()
         self.outage = Outage(log, "heartbeats.failing", "heartbeats.back")
         """Whether SWF takes heartbeats."""
-        self._merge = Merge(self.outage)
+        self.merge = Merge(self.outage)
         self._swf = swf
         self._peers = peers
         self._settlement = settlement
@@ -64,7 +64,7 @@ class Heartbeats:
         self._timer = timer
 
     def __repr__(self) -> str:
-        return f"<Heartbeats {self._merge}>"
+        return f"<Heartbeats {self.merge}>"
 
     async def take(self, delivery: Delivery, beat: Heartbeat) -> Settled:
         """Have the heartbeat carried to SWF, with others of its task where these come fast.
@@ -74,7 +74,7 @@ class Heartbeats:
         """
         if refusal := self._settlement.refusal(beat.task):
             return await self._refuse([(delivery, beat)], refusal)
-        through, answer, later, begins = self._merge.take(delivery, beat)
+        through, answer, later, begins = self.merge.take(delivery, beat)
         if begins:
             self.work.put(partial(self._carry, [(delivery, beat)]))
         if answer is not None:
@@ -91,7 +91,7 @@ class Heartbeats:
 
     async def own(self, task: str, beat: Callable[[], Conversation[None]]) -> None:
         """Have ``beat``, a heartbeat of the bridge's own, unless a worker's is under way."""
-        if not self._merge.begin(task):
+        if not self.merge.begin(task):
             return
         try:
             await beat()
@@ -120,7 +120,7 @@ class Heartbeats:
     async def _beat(self, beats: Beats, last: Heartbeat) -> Settled:
         is_open, cancel = True, False
         try:
-            cancel = await self._swf.heartbeat(last.token, self._merge.details(last))
+            cancel = await self._swf.heartbeat(last.token, self.merge.details(last))
         except TaskClosed:
             is_open = False
             if not self._peers.settled_before(last.task):
@@ -145,8 +145,8 @@ class Heartbeats:
         if (refusal := self._settlement.refusal(last.task)) is None:
             closed = Answer(time.monotonic(), is_open=False)
             return [*settled, *self._answer(others, last.task, closed)]
-        others += self._merge.refused(last.task)
-        self._merge.done(len(others))
+        others += self.merge.refused(last.task)
+        self.merge.done(len(others))
         return [*settled, *await self._refuse(others, refusal)]
 
     async def _refuse(self, beats: Beats, error: BadReply) -> Settled:
@@ -155,7 +155,7 @@ class Heartbeats:
 
     def _answer(self, beats: Beats, task: str, answer: Answer) -> Settled:
         """Answer these, those that have come meanwhile, and those whose answers are owed."""
-        through, owed = self._merge.answered(task, answer)
+        through, owed = self.merge.answered(task, answer)
         beats = [*beats, *through]
         for each in (*owed, *(asked(*beat) for beat in beats)):
             self._tell(each, answer)
@@ -168,11 +168,11 @@ class Heartbeats:
 
     def _next(self, task: str) -> None:
         """Time for the next heartbeat of the task, if any came meanwhile."""
-        if beats := self._merge.next(task):
+        if beats := self.merge.next(task):
             self.work.put(partial(self._carry, beats))
 
     def _done(self, beats: Beats, outcome: Callable[[Delivery], Outcome]) -> Settled:
-        self._merge.done(len(beats))
+        self.merge.done(len(beats))
         return [(delivery, outcome(delivery)) for delivery, _ in beats]
 
     def _tell(self, asked: Asked, answer: Answer) -> None:

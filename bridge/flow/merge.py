@@ -75,6 +75,8 @@ class Merge:
     """Which heartbeats go to SWF, and for which its answers are. Safe to use from many threads."""
 
     def __init__(self, outage: Outage) -> None:
+        self.holds = MERGE
+        """Seconds for which SWF's answer to one holds for others of its task."""
         self._outage = outage
         self._lock = threading.Lock()
         self._in_hand = 0
@@ -95,7 +97,7 @@ class Merge:
         """Take a heartbeat in hand, and note its details if it is the newest of its task."""
         with self._lock:
             answer = self._answers.get(beat.task)
-            if answer is not None and time.monotonic() - answer.at >= MERGE:
+            if answer is not None and time.monotonic() - answer.at >= self.holds:
                 answer = None
             through = self._overtaken(delivery, beat, answer)
             self._in_hand -= len(through)

@@ -36,6 +36,8 @@ class Settlement:
         self._swf = swf
         self._peers = peers
         self._metrics = metrics
+        self.holds = HOLDS
+        """Seconds for which a refusal of SWF's holds for other replies to the same task."""
         self._lock = threading.Lock()
         self._final: OrderedDict[str, tuple[float, BadReply | TaskClosed]] = OrderedDict()
 
@@ -54,12 +56,12 @@ class Settlement:
         log.debug("reply.settled", extra={"task": reply.task, "status": status})
 
     def refusal(self, task_id: str) -> BadReply | None:
-        """What SWF has said within HOLDS seconds of the task's token, if that is invalid."""
+        """What SWF has said within ``holds`` seconds of the task's token, if that is invalid."""
         word = self._last_word(task_id)
         return BadReply(word.code, word.detail) if isinstance(word, BadReply) else None
 
     def is_closed(self, task_id: str) -> bool:
-        """Whether SWF has refused a reply within HOLDS seconds because the task is closed."""
+        """Whether SWF has refused a reply within ``holds`` seconds because the task is closed."""
         return isinstance(self._last_word(task_id), TaskClosed)
 
     def found_closed(self, task_id: str) -> None:
@@ -137,7 +139,7 @@ class Settlement:
 
     def _last_word(self, task_id: str) -> BadReply | TaskClosed | None:
         at, word = self._final.get(task_id, (float("-inf"), None))
-        return word if time.monotonic() - at < HOLDS else None
+        return word if time.monotonic() - at < self.holds else None
 
 
 def status_of(reply: Reply) -> str:

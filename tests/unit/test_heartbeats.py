@@ -7,7 +7,6 @@ from queue import Empty
 import pytest
 
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
-from bridge.flow import merge, settlement
 from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.merge import CROWDED, IN_HAND, SHARE, SHARE_OF_KNOWN
 from bridge.message.tasks import HEARTBEAT_TYPE
@@ -104,18 +103,18 @@ def test_a_tight_loop_is_answered_from_swfs_last_answer_and_crowds_out_nobody(be
     assert all(each["cancelRequested"] for each in told if each["taskToken"] == "token-1")
 
 
-def test_an_answer_of_swf_holds_for_a_second_alone(beating, monkeypatch):
+def test_an_answer_of_swf_holds_for_a_second_alone(beating):
     beating.take("first", reply_to="answers")
     beating.work()
-    monkeypatch.setattr(merge, "MERGE", -1.0)
+    beating.heartbeats.merge.holds = -1.0
     taken = [beating.take("d", reply_to="answers") for _ in range(3)]
     assert not any(each.tag in beating.outcomes for each in taken)
 
 
-def test_of_a_task_that_swf_knows_few_wait_and_one_answer_is_for_all(bench, beating, monkeypatch):
+def test_of_a_task_that_swf_knows_few_wait_and_one_answer_is_for_all(bench, beating):
     beating.take("first", reply_to="answers", correlation_id="first")
     beating.work()
-    monkeypatch.setattr(merge, "MERGE", -1.0)
+    beating.heartbeats.merge.holds = -1.0
     taken = [beating.take(f"{n}", reply_to="answers", correlation_id=f"{n}") for n in range(500)]
     waits = [each for each in taken if each.tag not in beating.outcomes]
     assert waits == taken[-SHARE_OF_KNOWN:], "the rest is done with, and its answers are owed"
@@ -133,14 +132,12 @@ def test_of_a_task_that_swf_knows_few_wait_and_one_answer_is_for_all(bench, beat
     assert all(json.loads(each.body)["cancelRequested"] for each in answers[1:])
 
 
-def test_where_many_tasks_beat_the_newest_of_each_that_swf_knows_waits_alone(
-    bench, beating, monkeypatch
-):
+def test_where_many_tasks_beat_the_newest_of_each_that_swf_knows_waits_alone(bench, beating):
     tokens = [f"token-{n}" for n in range(CROWDED)]
     for token in tokens:
         beating.take("first", token=token)
     beating.work()
-    monkeypatch.setattr(merge, "MERGE", -1.0)
+    beating.heartbeats.merge.holds = -1.0
     newest = [[beating.take("d", token, reply_to="answers") for _ in range(9)] for token in tokens]
     waits = [each for each in itertools.chain(*newest) if each.tag not in beating.outcomes]
     assert len(waits) < IN_HAND
@@ -152,13 +149,11 @@ def test_where_many_tasks_beat_the_newest_of_each_that_swf_knows_waits_alone(
     assert len(bench.publisher.of(HEARTBEAT_TYPE)) == 9 * CROWDED + 1
 
 
-def test_an_older_one_that_comes_again_waits_for_nothing_where_a_newer_one_does(
-    bench, beating, monkeypatch
-):
+def test_an_older_one_that_comes_again_waits_for_nothing_where_a_newer_one_does(bench, beating):
     beating.swf.will("heartbeat", True, Unavailable("ThrottlingException"))
     beating.take("first")
     beating.work()
-    monkeypatch.setattr(merge, "MERGE", -1.0)
+    beating.heartbeats.merge.holds = -1.0
     old = beating.take("old", reply_to="answers", correlation_id="old")
     beating.wait()
     beating.wait()
@@ -186,8 +181,8 @@ def test_a_task_that_swf_has_not_known_yet_has_its_share_and_leaves_the_rest_to_
     assert beating.sent == ["d", "other's"]
 
 
-def test_an_older_one_that_is_tried_again_takes_the_newer_details_with_it(beating, monkeypatch):
-    monkeypatch.setattr(merge, "MERGE", -1.0)
+def test_an_older_one_that_is_tried_again_takes_the_newer_details_with_it(beating):
+    beating.heartbeats.merge.holds = -1.0
     beating.swf.will("heartbeat", Unavailable("ThrottlingException"))
     old = beating.take("old", reply_to="answers")
     beating.work()
@@ -228,7 +223,7 @@ INVALID = BadReply("token-invalid", "Invalid token")
 NO = Rejected("refused-by-swf", "no", token="token-1", reason="no")
 
 
-def test_a_token_that_swf_calls_invalid_parks_all_that_come_with_it(beating, monkeypatch):
+def test_a_token_that_swf_calls_invalid_parks_all_that_come_with_it(bench, beating):
     taken = [beating.take("d", reply_to="answers") for _ in range(3)]
     beating.swf.will("heartbeat", INVALID)
     beating.work()
@@ -236,7 +231,7 @@ def test_a_token_that_swf_calls_invalid_parks_all_that_come_with_it(beating, mon
     beating.wait()
     assert beating.settled == [(each, Park("token-invalid", "Invalid token")) for each in taken]
     assert beating.sent == ["d"], "one refusal holds for all"
-    monkeypatch.setattr(settlement, "HOLDS", -1.0)
+    bench.settlement.holds = -1.0
     beating.take("asked anew")
     beating.work()
     assert beating.sent == ["d", "asked anew"]

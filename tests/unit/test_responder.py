@@ -6,7 +6,6 @@ import logging
 import pytest
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
-from bridge.flow import settlement
 from bridge.flow.peers import NOTICE_TYPE, notice
 from bridge.flow.responder import NOT_REQUESTED, Responder, Turns
 from bridge.message.tasks import cancellation, heartbeat_answer
@@ -153,7 +152,7 @@ def test_a_refusal_whose_task_cannot_be_failed_is_parked_too(bench, responder, s
 
 @pytest.mark.parametrize("refusals", [[INVALID], [REFUSED, REFUSED], [REFUSED, INVALID]])
 def test_one_refusal_of_a_token_refuses_all_that_come_with_it_for_a_second(
-    bench, responder, refusals, monkeypatch
+    bench, responder, refusals
 ):
     first, second, third = a_reply(result="1"), a_reply("canceled"), a_reply("failed", reason="3")
     under_way = responder.handle(first)
@@ -168,7 +167,7 @@ def test_one_refusal_of_a_token_refuses_all_that_come_with_it_for_a_second(
     assert outcome(responder, third).code == "token-invalid"
     assert bench.swf.calls == []
     assert outcome(responder, a_reply(token="another")) == Ack()
-    monkeypatch.setattr(settlement, "HOLDS", -1.0)
+    bench.settlement.holds = -1.0
     assert outcome(responder, a_reply()) == Ack()
 
 
@@ -239,16 +238,14 @@ def test_a_heartbeat_is_left_to_those_who_answer_heartbeats(bench, responder):
     assert responder._heartbeats.taken == [(delivery, Heartbeat("token-1", "d"))]
 
 
-def test_swf_is_asked_once_a_second_about_a_task_that_it_has_called_closed(
-    bench, responder, monkeypatch
-):
+def test_swf_is_asked_once_a_second_about_a_task_that_it_has_called_closed(bench, responder):
     bench.swf.will("respond", TaskClosed("x"), TaskClosed("x"))
     for reply in (a_reply(), a_reply("failed"), a_reply("canceled")):
         assert outcome(responder, reply) == Ack()
     assert len(bench.swf.calls) == 1
     assert replies(bench, "late") == 3
     assert bench.notices() == [("settled", task_id("token-1"))]
-    monkeypatch.setattr(settlement, "HOLDS", -1.0)
+    bench.settlement.holds = -1.0
     assert outcome(responder, a_reply()) == Ack()
     assert len(bench.swf.calls) == 2
 
