@@ -18,7 +18,8 @@ from typing import Any
 
 from bridge.local.keeper import Keeper
 
-LAUNCH = Path(__file__).with_name("launch.py")
+LAUNCH = "tests.faults.launch"
+ROOT = Path(__file__).parents[2]
 RESTART_AFTER = 0.3
 NOT_RESTARTED = (0, 64, 78)
 HISTORY = 200_000
@@ -40,7 +41,7 @@ class Daemon:
     def __init__(self, keeper: Keeper, environment: Mapping[str, str], *options: str) -> None:
         self.journal = keeper.folder / "journal.db"
         self.options = options
-        self.environment = dict(environment)
+        self.environment = {**environment, "PYTHONPATH": str(ROOT)}
         self.wrapper: tuple[str, ...] = ()
         """A command that runs the daemon, if it is not run as it is."""
         self.deaths: list[Death] = []
@@ -134,7 +135,7 @@ class Daemon:
     # --- the supervisor ---
 
     def _spawn(self) -> None:
-        command = [*self.wrapper, sys.executable, os.fspath(LAUNCH), *self.options, "--", "run"]
+        command = [*self.wrapper, sys.executable, "-m", LAUNCH, *self.options, "--", "run"]
         reading, writing = os.pipe()  # a file would be subject to the limits that faults set
         self._process = self._keeper.spawn(
             command, env=self.environment, output=f"/dev/fd/{writing}"

@@ -12,8 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).parents[2])  # the bridge beside these tests, not these tests
-
 
 def heartbeat(seconds: str) -> None:
     from bridge.rabbitmq import amqp
