@@ -29,7 +29,7 @@ from bridge.scheduling.timer import Timer
 from bridge.swf.clock import SwfClock
 from bridge.swf.history import Look
 from bridge.swf.runner import Call, complete
-from bridge.task import ActivityTask, Timeouts
+from bridge.task import ActivityTask, TaskListId, Timeouts
 from bridge.telemetry.registry import Metrics
 
 LABEL = ("demo", "list")
@@ -264,6 +264,7 @@ class Bench:
         )
         self.clock = SwfClock()
         self.modes = {LABEL: "off"}
+        self.kept_alive: set[TaskListId] = set()
         self.deadlines = Deadlines(
             Awaited(),
             self.journal,
@@ -272,14 +273,14 @@ class Bench:
             timer=self.timer,
             metrics=self.metrics,
             modes=self.modes,
+            kept_alive=self.kept_alive,
             calls=20,
         )
 
     def hold(self, token: str = "token-1", *, published: bool = True, **fields: Any) -> Any:
         """A task in hand, as if a poll had brought it."""
         task = a_task(token, **fields)
-        assert self.window.acquire(LABEL, 0)
-        self.window.fill(LABEL, task.id)
+        self.window.hold(LABEL, task.id)
         self.journal.record(task, encode_task(task))
         if published:
             self.journal.published(task.id)

@@ -159,7 +159,7 @@ def test_without_a_date_of_swf_there_is_no_deadline(flow, bench):
 
 def test_where_the_bridge_beats_a_heartbeat_is_no_deadline(bench):
     flow = Flow(bench)
-    bench.deadlines._kept_alive = {LABEL}
+    bench.kept_alive.add(LABEL)
     flow.types(Timeouts(20, None, 5))
     task = flow.forward()
     bench.ask_swf()
@@ -217,7 +217,6 @@ def test_where_its_history_does_not_tell_the_type_does(bench, answer):
 
 def test_beyond_the_budget_tasks_go_out_by_their_type(bench):
     flow = Flow(bench, "history")
-    bench.window._limits[LABEL] = 300
     flow.looks(*(Look(None, Timeouts(20), Deadline(flow.now + 20)) for _ in range(200)))
     flow.types(Timeouts(20))
     for number in range(200):
@@ -379,7 +378,6 @@ def test_where_the_history_cannot_be_read_now_nothing_is_lost(flow, bench, monke
 
 
 def test_looks_at_what_is_overdue_keep_to_the_budget(flow, bench):
-    bench.window._limits[LABEL] = 300
     for number in range(100):
         flow.expire(bench.hold(f"token-{number}"))
     for _ in range(5):

@@ -279,7 +279,7 @@ class HandOver(RuleBasedStateMachine):
             tasks = len(self.owed) + len(self.unrecorded)
             assert self.window.in_flight(LABEL) == tasks
             assert tasks + self.in_air <= LIMIT
-            assert self.window._polls[LABEL] == self.in_air
+            assert self.window.polls(LABEL) == self.in_air
 
     @invariant()
     def no_slot_comes_back_twice(self):

@@ -29,13 +29,18 @@ class Beats:
 
 
 @pytest.fixture
-def responder(bench):
+def beats():
+    return Beats()
+
+
+@pytest.fixture
+def responder(bench, beats):
     found = Responder(
         Awaited(),
         bench.metrics,
         peers=bench.peers,
         settlement=bench.settlement,
-        heartbeats=Beats(),
+        heartbeats=beats,
         keepalive=bench.keepalive,
         deadlines=bench.deadlines,
         topology=TOPOLOGY,
@@ -232,10 +237,10 @@ def test_canceled_while_swf_is_away_is_kept(bench, responder):
 # --- the rest ----------------------------------------------------------------------------------
 
 
-def test_a_heartbeat_is_left_to_those_who_answer_heartbeats(bench, responder):
+def test_a_heartbeat_is_left_to_those_who_answer_heartbeats(beats, responder):
     delivery = a_reply("heartbeat", details="d")
     assert responder.handled(delivery) == []
-    assert responder._heartbeats.taken == [(delivery, Heartbeat("token-1", "d"))]
+    assert beats.taken == [(delivery, Heartbeat("token-1", "d"))]
 
 
 def test_swf_is_asked_once_a_second_about_a_task_that_it_has_called_closed(bench, responder):
@@ -250,11 +255,11 @@ def test_swf_is_asked_once_a_second_about_a_task_that_it_has_called_closed(bench
     assert len(bench.swf.calls) == 2
 
 
-def test_a_heartbeat_over_which_the_bridge_itself_fails_ends_nothing_and_is_kept(responder):
+def test_a_heartbeat_over_which_the_bridge_itself_fails_ends_nothing_and_is_kept(beats, responder):
     async def fail(delivery, beat):
         raise KeyError(beat)
 
-    responder._heartbeats.take = fail
+    beats.take = fail
     assert isinstance(outcome(responder, a_reply("heartbeat")), Later)
 
 
