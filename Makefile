@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb packages dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages shape
+.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb packages dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages shape trace
 BIN := .venv/bin
 ARGS :=
 TESTS :=
@@ -52,6 +52,9 @@ check: setup-python ## Lint, format, types, known vulnerabilities
 
 shape: setup-python ## Rooms, arrows, floors and circles of bridge/, counted from its imports
 	@$(BIN)/python tools/shape.py
+
+trace: setup-broker ## Files, calls and switches of one task, heartbeat and reply on their way through bridge/; ARGS='--rounds 30'
+	@$(BIN)/python tools/trace.py $(ARGS)
 
 lock: setup-python ## Newest versions that pyproject.toml allows, into both locks
 	$(BIN)/python tools/lock.py

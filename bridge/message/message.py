@@ -66,6 +66,11 @@ def encodable(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def encodable_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, each value as ``encodable``."""
+    return {name: encodable(value) for name, value in headers.items()}
+
+
 def compact_json(value: object, *, ascii_only: bool = False) -> str:
     """The value without blanks. Raises ValueError for NaN and the infinities."""
     return json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":"), allow_nan=False)

@@ -10,7 +10,7 @@ from bridge.message.message import (
     DEADLINE_HEADER,
     TOKEN_HEADER,
     Message,
-    encodable,
+    encodable_headers,
     encode_json,
     properties_of,
 )
@@ -91,7 +91,7 @@ def task_message(
         "message_id": task.id,
         "reply_to": reply_to,
         "timestamp": int(task.polled_at),
-        "headers": {name: encodable(value) for name, value in headers.items()},
+        "headers": encodable_headers(headers),
     }
     if deadline is not None:
         properties["headers"][DEADLINE_HEADER] = math.ceil(deadline * 1000)
@@ -121,7 +121,7 @@ def cancellation(token: str, task_id: str, *, exchange: str, routing_key: str) -
     body = encode_json({"taskToken": token, "cancelRequested": True})
     properties = {
         **properties_of(CANCELLATION_TYPE, task_id),
-        "headers": {TOKEN_HEADER: encodable(token)},
+        "headers": encodable_headers({TOKEN_HEADER: token}),
     }
     return Message(exchange, routing_key, body, properties, mandatory=False)
 

@@ -1,0 +1,37 @@
+"""The way of a task, a heartbeat and a reply through the files of bridge/ does not get longer."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import Vhost
+
+TOOL = Path(__file__).parents[2] / "tools" / "trace.py"
+SWITCHES = {"task": 152, "heartbeat": 192, "reply": 150}
+"""Calls and returns from one file of bridge/ into another, as measured by `make trace`."""
+
+
+@pytest.fixture(scope="module")
+def ways(shared_vhost: Vhost) -> dict[str, dict[str, int]]:
+    command = [sys.executable, str(TOOL), "--json", "--rounds", "10", "--amqp", shared_vhost.url]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300)
+    found: dict[str, dict[str, int]] = json.loads(ran.stdout)
+    return found
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_nothing_that_passes_goes_through_what_builds_the_parts(
+    ways: dict[str, dict[str, int]], name: str
+) -> None:
+    assert ways[name]["through_wiring"] == 0
+    assert ways[name]["calls"] > 50
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_no_more_files_are_changed_than_were_measured(
+    ways: dict[str, dict[str, int]], name: str
+) -> None:
+    assert 0 < ways[name]["switches"] <= SWITCHES[name]
