@@ -123,6 +123,36 @@ def test_with_topic_permissions_a_worker_binds_no_key_but_its_own(separated: Any
     assert refused.value.reply_code == 403
 
 
+@pytest.mark.parametrize("key", ["#", "Sender.send.1.0"])
+def test_with_topic_permissions_no_exchange_of_a_worker_gets_the_tasks_of_others(
+    separated: Any, key: str
+) -> None:
+    channel = separated.channel()
+    channel.exchange_declare("greeter", "fanout")
+    with pytest.raises(ChannelClosedByBroker) as refused:
+        channel.exchange_bind("greeter", "swf.activities", key)
+    assert refused.value.reply_code == 403
+
+
+@pytest.mark.parametrize("exchange", ["swf.activities", "swf.replies.notices", "swf.undeliverable"])
+def test_a_worker_declares_nothing_that_publishes_for_it_where_it_may_not(
+    separated: Any, exchange: str
+) -> None:
+    """What its queue dead-letters, or finds no queue at its exchange, is published on."""
+    separated.channel().queue_delete("greeter")
+    dead, alternate = {"x-dead-letter-exchange": exchange}, {"alternate-exchange": exchange}
+    attempts: tuple[Callable[[Any], object], ...] = (
+        lambda channel: channel.queue_declare("greeter", arguments=dead),
+        lambda channel: channel.exchange_declare("greeter", arguments=alternate),
+        lambda channel: channel.exchange_bind(exchange, "greeter", "#"),
+    )
+    for attempt in attempts:
+        channel = separated.channel()
+        with pytest.raises(ChannelClosedByBroker) as refused:
+            attempt(channel)
+        assert refused.value.reply_code == 403
+
+
 def test_with_topic_permissions_a_worker_still_takes_its_own_tasks(
     bridge: Bridge, separated: Any, swf: LocalSwf
 ) -> None:

@@ -32,8 +32,10 @@ def main() -> int:
         return 0
     began = time.monotonic()
     seen: dict[str, Counter[str]] = {name: Counter() for name in chosen}
+    spent: Counter[str] = Counter()
     for found in _run(list(_ranges(chosen, given.first, given.cases)), given.jobs):
         seen[found.name] += found.seen
+        spent[found.name] += found.cpu  # type: ignore[assignment]
         if found.failed is not None:
             print(found.why)
             _tell_failure(found.name, found.failed)
@@ -43,7 +45,8 @@ def main() -> int:
             print(f"\r{total} cases", end="", file=sys.stderr, flush=True)
     for name, outcomes in seen.items():
         told = ", ".join(f"{what} {count}" for what, count in outcomes.most_common(12))
-        print(f"{outcomes.total():9} {name}: {told}")
+        rate = outcomes.total() / max(spent[name], 0.001)
+        print(f"{outcomes.total():9} {name}, {rate:.0f} a second of CPU: {told}")
     total = sum(each.total() for each in seen.values())
     print(f"{total:9} cases in {time.monotonic() - began:.0f} s: none failed")
     return 0

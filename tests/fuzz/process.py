@@ -69,6 +69,8 @@ class Found:
     failed: int | None = None
     """The number of the first that failed."""
     why: str = ""
+    cpu: float = 0.0
+    """Seconds of the processor that they took, all threads of their process counted."""
 
 
 class Process:
@@ -134,7 +136,7 @@ def _serve_ranges(pipe: Connection, number: Any) -> None:
 
 
 def _run(name: str, numbers: range, current: Any) -> Found:
-    found = Found(name, Counter())
+    found, began = Found(name, Counter()), time.process_time()
     with cases(name) as run:
         for number in numbers:
             current.value = number
@@ -143,4 +145,5 @@ def _run(name: str, numbers: range, current: Any) -> Found:
             except BaseException:
                 found.failed, found.why = number, traceback.format_exc()
                 break
+    found.cpu = time.process_time() - began
     return found

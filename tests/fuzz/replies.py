@@ -17,9 +17,19 @@ def body(chance: random.Random) -> bytes:
     if pick < 0.12:
         opening = chance.choice((b"[", b'{"a":', b'{"status":"failed","reason":['))
         return opening * chance.choice((10, 500, 2000, 40_000))
+    if pick < 0.14:
+        return _nested(chance.choice((1, 98, 99, 100, 101, 400)), chance.choice(STATUSES[:4]))
     given = json.dumps(_reply(chance), ensure_ascii=chance.random() < 0.5)
     made = given.encode("utf-8", "surrogatepass")
     return _mutated(chance, made) if chance.random() < 0.5 else made
+
+
+def _nested(levels: int, status: object) -> bytes:
+    """Good JSON, at and beyond the depth that is taken; the outermost object is one level more."""
+    fields = '"result": {0}, "reason": {0}, "details": {0}'.replace(
+        "{0}", "[" * levels + "]" * levels
+    )
+    return f'{{"taskToken": "token", "status": "{status}", {fields}}}'.encode()
 
 
 def _reply(chance: random.Random) -> dict[str, Any]:
