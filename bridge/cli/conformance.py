@@ -84,10 +84,12 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         with ExitStack() as ends:
-            url = args.broker or ends.enter_context(RabbitNode()).url()
+            node = None if args.broker else ends.enter_context(RabbitNode())
             findings = trial.run(
-                url, plan, tell, command=args.worker, queue=args.queue, skip=args.skip
-            )
+                node.url() if node else args.broker, plan, tell,
+                command=args.worker, queue=args.queue, skip=args.skip,
+                restart_broker=node.restart_app if node else None,
+            )  # fmt: skip
     except (BrokerAway, NodeError, DaemonError) as error:
         complain(error)
         return os.EX_UNAVAILABLE

@@ -7,7 +7,7 @@ confirms in the background, and a trial wants one thing after the other.
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ DEFAULT_REPLIES = "swf.replies"
 REPLIES = "swf.replies.conformance"
 DEAD_LETTERS = "swf.replies.dead.conformance"
 UNDELIVERABLE = "swf.undeliverable.conformance"
+FULL = "swf.replies.conformance.full"
+"""A reply queue that has room for one message, and refuses others."""
 QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
 
 
@@ -53,23 +55,35 @@ class Broker:
     """One connection, used by one thread; exchange and queues are declared as the bridge does."""
 
     def __init__(self, url: str) -> None:
-        parameters = pika.URLParameters(url)
-        parameters.heartbeat = 0  # nothing may read the socket for a while
+        self._parameters = pika.URLParameters(url)
+        self._parameters.heartbeat = 0  # nothing may read the socket for a while
+        self._connect()
+        self._channel.exchange_declare(EXCHANGE, "topic", durable=True)
+        for queue in (REPLIES, DEFAULT_REPLIES):
+            self._channel.queue_declare(queue, durable=True, arguments=dict(QUORUM))
+        self._copies = self._refused = ""
+
+    def _connect(self) -> None:
         try:
-            self._connection = BoundedConnection(parameters)
+            self._connection = BoundedConnection(self._parameters)
         except (AMQPError, OSError) as error:
             raise BrokerAway(str(error) or type(error).__name__) from error
         self._channel = self._connection.channel()
         self._channel.confirm_delivery()
-        self._channel.exchange_declare(EXCHANGE, "topic", durable=True)
-        for queue in (REPLIES, DEFAULT_REPLIES):
-            self._channel.queue_declare(queue, durable=True, arguments=dict(QUORUM))
-        self._copies = ""
+
+    def over(self, restart: Callable[[], object]) -> None:
+        """Have RabbitMQ restarted, and connect again. Raises BrokerAway."""
+        self._connection.close()
+        restart()
+        self._connect()
+        self._channel.basic_publish("", REPLIES, b"")  # confirmed once the queue has a leader again
+        while self.take(REPLIES) is None:
+            self.sleep(0.05)
 
     def close(self) -> None:
         """Take the trial's own queues away, and end the connection."""
         with suppress(AMQPError):
-            for queue in (REPLIES, DEAD_LETTERS, UNDELIVERABLE):
+            for queue in (REPLIES, DEAD_LETTERS, UNDELIVERABLE, FULL):
                 self._channel.queue_delete(queue)
             self._channel.exchange_delete(UNDELIVERABLE)
             self._channel.exchange_delete(f"{REPLIES}.notices")
@@ -82,11 +96,19 @@ class Broker:
             self._channel.queue_bind(queue, EXCHANGE, key)
 
     def hand_out(
-        self, name: str, version: str, task_input: str, left: float | None = None
+        self,
+        name: str,
+        version: str,
+        task_input: str | None,
+        *,
+        left: float | None = None,
+        expires: float | None = None,
+        reply_to: str = REPLIES,
     ) -> str | None:
         """Publish a task that SWF knows nothing of; its token, None where no queue is bound.
 
-        It bears a deadline in so many seconds where they are given.
+        With ``left`` it bears a deadline in so many seconds; with ``expires`` RabbitMQ drops it
+        after so many, unless a worker has it by then.
         """
         token = f"conformance {time.time_ns()} " + "x" * 900
         task_id = hashlib.sha256(token.encode()).hexdigest()[:32]
@@ -118,9 +140,10 @@ class Broker:
             app_id="swf-bridge",
             message_id=task_id,
             correlation_id=task_id,
-            reply_to=REPLIES,
+            reply_to=reply_to,
             timestamp=int(time.time()),
             headers=headers,
+            expiration=None if expires is None else str(int(1000 * expires)),
         )
         body = json.dumps(fields, separators=(",", ":")).encode()
         key = f"{name}.{version}"
@@ -148,6 +171,27 @@ class Broker:
                 content_type="application/json", correlation_id=beat.properties.correlation_id
             ),
         )
+
+    def fill(self) -> None:
+        """Declare the queue FULL, and fill it; what it refuses is kept where ``refused`` looks."""
+        self._refused = self._channel.queue_declare("", exclusive=True).method.queue
+        arguments = {
+            "x-max-length": 1,
+            "x-overflow": "reject-publish-dlx",  # the publisher gets a nack, and we get a copy
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self._refused,
+        }
+        self._channel.queue_delete(FULL)
+        self._channel.queue_declare(FULL, durable=True, arguments=arguments)
+        self._channel.basic_publish("", FULL, b"")
+
+    def refused(self) -> Taken | None:
+        """The next message that FULL has refused; None where there is none now."""
+        return self.take(self._refused)
+
+    def make_room(self) -> None:
+        """Let FULL take a message again."""
+        self._channel.queue_purge(FULL)
 
     def copy_tasks(self) -> None:
         """From now on keep a copy of each task message."""

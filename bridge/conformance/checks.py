@@ -1,15 +1,20 @@
 """The checks, in the order in which they are tried. Each returns, or raises Unmet."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 
-from bridge.conformance.amqp import REPLIES, token_of
-from bridge.conformance.trial import Trial, Unmet
+from bridge.conformance.amqp import FULL, REPLIES, status, token_of
+from bridge.conformance.trial import Trial, Unmet, Unseen
 
 LETTERS = 'é ß 語 😀 \u202e"\\/\b\t\r\n\u2028 �'
 LARGEST = 32_768
 RESPONDS = "RespondActivityTask"
+CROWD = 50
+"""Tasks that come while the worker is at work on a slow one."""
+EXPIRES = 1.0
+"""Seconds after which RabbitMQ drops those that nobody has taken."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,74 @@ def replies_persistent(trial: Trial) -> None:
 def passes_over_what_is_past(trial: Trial) -> None:
     """Nobody waits for it; and a task with time left is done."""
     echo = trial.plan.echo
-    past, left = (trial.broker.hand_out(echo.name, echo.version, "x", each) for each in (-60, 600))
+    past, left = (
+        trial.broker.hand_out(echo.name, echo.version, "x", left=each) for each in (-60, 600)
+    )
     if past is None or left is None:
         raise Unmet(f"no queue is bound for {echo.key}")
-    if past in map(token_of, trial.replies_up_to(left)):
+    replies = trial.replies_up_to(left, "no reply to a task that is not past")
+    if past in map(token_of, replies):
         raise Unmet("a reply to a task that SWF gave up a minute before")
+
+
+def leaves_what_it_cannot_do_yet(trial: Trial) -> None:
+    """What waits behind a slow task belongs to other workers, and expires in its queue.
+
+    What the worker has taken does not expire: it is answered once the slow task is done.
+    """
+    assert trial.plan.slow is not None
+    slow, echo = trial.plan.slow, trial.plan.echo
+    token = trial.broker.hand_out(slow.name, slow.version, slow.input)
+    if token is None:
+        raise Unmet(f"no queue is bound for {slow.key}")
+    trial.until(lambda: trial.begun(token), f"no heartbeat of {slow.name}")
+    begun = time.monotonic()
+    crowd = {
+        trial.broker.hand_out(echo.name, echo.version, "x", expires=EXPIRES) for _ in range(CROWD)
+    }
+    trial.replies_up_to(token)
+    if time.monotonic() - begun < EXPIRES + 0.5:
+        raise Unseen(f"{slow.name} ended before what waited behind it had expired")
+    last = trial.broker.hand_out(echo.name, echo.version, "x")
+    taken = crowd.intersection(map(token_of, trial.replies_up_to(str(last))))
+    if taken == crowd:
+        raise Unmet(f"it took all {CROWD} tasks that came while it was at work: set a prefetch")
+
+
+def sends_again_what_was_refused(trial: Trial) -> None:
+    """RabbitMQ tells by a nack, which only who publishes with confirms gets.
+
+    It may publish again, or end and do the task again.
+    """
+    echo, broker = trial.plan.echo, trial.broker
+    broker.fill()
+    broker.hand_out(echo.name, echo.version, "hello", reply_to=FULL)
+    trial.until(lambda: broker.refused() is not None, "no reply")
+    broker.make_room()
+    again = trial.reply_of_one_that_starts(FULL, "RabbitMQ refused its reply; it came no more")
+    if status(again) == "failed":
+        raise Unmet("it told of RabbitMQ's refusal as a failure of the task")
+
+
+def keeps_tasks_while_it_is_away(trial: Trial) -> None:
+    """With no worker there, and over a restart of RabbitMQ."""
+    assert trial.worker is not None
+    echo = trial.plan.echo
+    trial.worker.kill()
+    try:
+        token = trial.broker.hand_out(echo.name, echo.version, "hello")
+        if token is None:
+            raise Unmet(f"no queue is bound for {echo.key} while no worker runs")
+        if trial.restart_broker is not None:
+            trial.broker.over(trial.restart_broker)
+    finally:
+        trial.worker.start()
+    gone = "the task that waited in its queue is gone: no reply"
+    trial.reply_of_one_that_starts(trial.reply_queue, gone)
+    if trial.restart_broker is None:
+        raise Unseen(
+            "its queue stays without a worker; a restart wants a RabbitMQ without --broker"
+        )
 
 
 def completes(trial: Trial) -> None:
@@ -196,6 +264,7 @@ def _dead_lettered(why: str) -> str:
 TASK = "docs/messages.md, Task: bridge → worker"
 REPLY = "docs/messages.md, Reply: worker → bridge"
 BEATS = "docs/messages.md, Answer to a heartbeat: bridge → worker"
+RULES = "docs/workers.md, The rules, and why"
 DUTIES, PROMISE = "README.md, Duties of a worker", "README.md, Guarantees"
 
 CHECKS = (
@@ -206,6 +275,12 @@ CHECKS = (
           replies_persistent, without_bridge=True),
     Check("deadline", DUTIES, "no reply to a task whose swf-deadline is past",
           passes_over_what_is_past, without_bridge=True),
+    Check("prefetch", RULES, "tasks that come while it is at work are left to other workers",
+          leaves_what_it_cannot_do_yet, "slow", without_bridge=True),
+    Check("confirmed", DUTIES, "a reply that RabbitMQ refuses comes again",
+          sends_again_what_was_refused, "worker", without_bridge=True),
+    Check("durable", RULES, "a task waits while no worker runs, and over a restart of RabbitMQ",
+          keeps_tasks_while_it_is_away, "worker", without_bridge=True),
     Check("completes", REPLY, "completed, with its input as the result", completes, first=True),
     Check("fails", REPLY, "failed, with a reason", fails, "fail"),
     Check("unicode", TASK, "completed, and no letter is changed", takes_any_letters),

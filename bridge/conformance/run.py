@@ -6,8 +6,8 @@ from contextlib import ExitStack, closing
 
 from bridge.conformance.amqp import DEAD_LETTERS, REPLIES, UNDELIVERABLE, Broker
 from bridge.conformance.checks import CHECKS, Check
-from bridge.conformance.report import FAILED, PASSED, SKIPPED, Finding
-from bridge.conformance.trial import Plan, Trial, Unmet
+from bridge.conformance.report import FAILED, PASSED, SKIPPED, UNSEEN, Finding
+from bridge.conformance.trial import Plan, Trial, Unmet, Unseen
 from bridge.conformance.worker import WorkerProcess
 from bridge.local import LocalSwf
 from bridge.local.daemon import Daemon
@@ -29,10 +29,12 @@ def run(
     command: str | None = None,
     queue: str | None = None,
     skip: Collection[str] = (),
+    restart_broker: Callable[[], object] | None = None,
 ) -> list[Finding]:
     """Try the worker behind `url`, or start `command`; `tell` hears of each finding as it comes.
 
-    `queue` is declared and bound for a worker that declares none. Raises BrokerAway where there is
+    `queue` is declared and bound for a worker that declares none; `restart_broker` restarts the
+    broker, where that may be done. Raises BrokerAway where there is
     no broker, and DaemonError where the bridge does not come up.
     """
     with ExitStack() as ends:
@@ -50,7 +52,7 @@ def run(
             ends.callback(worker.kill)
             worker.start()
         findings = []
-        for finding in _findings(Trial(plan, swf, broker, bridge, worker), skip):
+        for finding in _findings(Trial(plan, swf, broker, bridge, worker, restart_broker), skip):
             findings.append(finding)
             tell(finding)
         return findings
@@ -91,4 +93,6 @@ def _tried(trial: Trial, check: Check) -> Finding:
         seconds = time.monotonic() - begun
         trial.clear_up()
         return Finding(check, FAILED, str(unmet), seconds)
+    except Unseen as unseen:
+        return Finding(check, UNSEEN, str(unseen), time.monotonic() - begun)
     return Finding(check, PASSED, "", time.monotonic() - begun)

@@ -20,10 +20,16 @@ from bridge.local.daemon import Daemon
 
 STARTING = 20.0
 """Seconds for a worker to start and bind its queue."""
+RETURNING = 40.0
+"""Seconds for a worker to come back and do a task, with RabbitMQ started just before."""
 
 
 class Unmet(Exception):
     """The worker did otherwise; the message says what came."""
+
+
+class Unseen(Exception):
+    """What the worker did cannot be told; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,10 @@ class Trial:
     broker: Broker
     bridge: Daemon
     worker: WorkerProcess | None
+    restart_broker: Callable[[], object] | None = None
+    """Restarts RabbitMQ; None where it is not ours to restart."""
+    beaten: set[object] = field(default_factory=set)
+    """The tokens of tasks of ours for which a heartbeat came."""
     first_reply: Taken | None = field(default=None, repr=False)
     reply_queue: str = ""
     """Where the first reply came."""
@@ -103,12 +113,15 @@ class Trial:
         self.until(lambda: bool(self.swf.task(task_id)["heartbeats"]), "no heartbeat")
         return task_id
 
-    def until(self, condition: Callable[[], bool], otherwise: str) -> None:
+    def until(
+        self, condition: Callable[[], bool], otherwise: str, seconds: float | None = None
+    ) -> None:
         """Wait for it. Raises Unmet with `otherwise`."""
-        deadline = time.monotonic() + self.plan.patience
+        patience = seconds or self.plan.patience
+        deadline = time.monotonic() + patience
         while not condition():
             if time.monotonic() > deadline:
-                raise Unmet(f"{otherwise} in {self.plan.patience:.0f} s{self._hints()}")
+                raise Unmet(f"{otherwise} in {patience:.0f} s{self._hints()}")
             self.broker.sleep(0.05)
 
     def reply_without_bridge(self) -> tuple[str, Taken]:
@@ -119,11 +132,7 @@ class Trial:
             if handed_out is None:
                 handed_out = self.broker.hand_out(echo.name, echo.version, "hello")
             for queue in (REPLIES, DEFAULT_REPLIES) if handed_out else ():
-                taken = self.broker.take(queue)
-                if taken is not None and status(taken) == "heartbeat":
-                    if taken.properties.reply_to:
-                        self.broker.answer(taken)
-                elif taken is not None:
+                if taken := self.take_reply(queue):
                     return queue, taken
             if self.worker is not None and self.worker.exit_code is not None:
                 break
@@ -131,23 +140,47 @@ class Trial:
         cause = "no reply came" if handed_out else f"no queue is bound for {echo.key}"
         raise Unmet(f"{cause} in {STARTING:.0f} s{self._hints()}")
 
-    def replies_up_to(self, token: str) -> list[Taken]:
+    def begun(self, token: str) -> bool:
+        """Whether the worker has beaten for this task of ours."""
+        self.take_reply(self.reply_queue)
+        return token in self.beaten
+
+    def replies_up_to(self, token: str, otherwise: str = "no reply") -> list[Taken]:
         """The replies that come, up to that to this task of ours. Raises Unmet."""
         found: list[Taken] = []
 
         def came() -> bool:
-            taken = self.broker.take(self.reply_queue)
-            if taken is None:
-                return False
-            if status(taken) == "heartbeat":
-                if taken.properties.reply_to:
-                    self.broker.answer(taken)
-                return False
-            found.append(taken)
-            return token_of(taken) == token
+            if taken := self.take_reply(self.reply_queue):
+                found.append(taken)
+            return taken is not None and token_of(taken) == token
 
-        self.until(came, "no reply to a task that is not past")
+        self.until(came, otherwise)
         return found
+
+    def reply_of_one_that_starts(self, queue: str, otherwise: str) -> Taken:
+        """The next reply there, of a worker that is started anew where it ends. Raises Unmet."""
+        assert self.worker is not None
+        worker, found = self.worker, []
+
+        def came() -> bool:
+            if worker.exit_code is not None:
+                worker.start()
+            if taken := self.take_reply(queue):
+                found.append(taken)
+            return bool(found)
+
+        self.until(came, otherwise, RETURNING)
+        return found[0]
+
+    def take_reply(self, queue: str) -> Taken | None:
+        """The next reply there that is no heartbeat; a heartbeat is answered: go on."""
+        taken = self.broker.take(queue)
+        if taken is None or status(taken) != "heartbeat":
+            return taken
+        self.beaten.add(token_of(taken))
+        if taken.properties.reply_to:
+            self.broker.answer(taken)
+        return None
 
     def read_dead_letters(self) -> None:
         """Note why replies of the worker were dead-lettered since the last time."""

@@ -42,12 +42,14 @@ func main() {
 			fields["taskToken"] = task.TaskToken
 			sent := amqp.Publishing{Body: must(json.Marshal(fields)), DeliveryMode: amqp.Persistent,
 				CorrelationId: message.MessageId, ReplyTo: direct}
-			must(channel.PublishWithDeferredConfirmWithContext(
-				context.Background(), "", message.ReplyTo, false, false, sent)).Wait()
+			if !must(channel.PublishWithDeferredConfirmWithContext(
+				context.Background(), "", message.ReplyTo, false, false, sent)).Wait() {
+				panic("RabbitMQ has refused the reply") // its task comes again
+			}
 		}
-		deadline, known := message.Headers["swf-deadline"].(int64) // milliseconds
+		deadline, known := message.Headers["swf-deadline"].(int64)                 // milliseconds
 		past := known && !message.Redelivered && deadline < time.Now().UnixMilli() // SWF has given it up
-		if !answered[message.MessageId] && !past { // else it was delivered twice
+		if !answered[message.MessageId] && !past {                                 // else it was delivered twice
 			perform(message, task.Input, reply, answers)
 		}
 		answered[message.MessageId] = true

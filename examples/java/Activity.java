@@ -51,6 +51,6 @@ record Activity(Delivery message, Channel channel, BlockingQueue<Worker.Answer> 
         var body = Worker.GSON.toJson(Map.of("taskToken", token, "status", status, name, value));
         var properties = new AMQP.BasicProperties.Builder().deliveryMode(2).replyTo(Worker.DIRECT).build();
         channel.basicPublish("", message.getProperties().getReplyTo(), properties, body.getBytes(UTF_8));
-        channel.waitForConfirmsOrDie(30_000);
+        if (!channel.waitForConfirms(30_000)) Runtime.getRuntime().halt(1); // refused: the task comes again
     }
 }

@@ -32,7 +32,7 @@ async function perform ({ content, fields, properties: { messageId: id, replyTo,
   const { taskToken, activityType: { name, version }, ...task } = JSON.parse(content)
   const reply = (body, options) => {
     channel.sendToQueue(replyTo, Buffer.from(JSON.stringify({ taskToken, ...body })), { persistent: true, ...options })
-    return channel.waitForConfirms()
+    return channel.waitForConfirms().catch(() => process.exit(1)) // refused or lost: the task comes again
   }
   const beat = async (details) => {
     const heard = once(answers, id, { signal: AbortSignal.timeout(30_000) })

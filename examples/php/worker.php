@@ -21,7 +21,7 @@ $vhost = urldecode(substr($url['path'], 1));
 $connection = new AMQPStreamConnection($url['host'], $url['port'], $url['user'], $url['pass'], $vhost);
 [$channel, $replies] = [$connection->channel(), $connection->channel()];
 [$answers, $answered] = [new stdClass(), new ArrayObject()];
-$replies->confirm_select();
+$replies->confirm_select(); $replies->set_nack_handler(fn() => exit(1)); // refused: its task comes again
 $replies->basic_consume('amq.rabbitmq.reply-to', no_ack: true, callback: fn($m) => $answers->last = $m->body);
 $channel->basic_qos(0, 1, false); // one task at a time; start several workers for more
 $channel->exchange_declare('swf.activities', 'topic', durable: true, auto_delete: false);

@@ -35,7 +35,7 @@ while (info, properties, body = inbox.pop)
   reply = lambda do |fields|
     options = { routing_key: properties.reply_to, persistent: true, reply_to: 'amq.rabbitmq.reply-to' }
     replies.default_exchange.publish(JSON.generate(taskToken: task['taskToken'], **fields), options)
-    replies.wait_for_confirms
+    replies.wait_for_confirms or abort 'refused by RabbitMQ' # its task comes again
   end
   beat = lambda do |details|
     answers.clear

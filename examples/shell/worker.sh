@@ -34,7 +34,7 @@ perform() {
 }
 
 answer() { made=$(printf '%s' "$task" | jq -c "$1") && reply "$made"; } # what jq makes of the task
-reply() { # reply BODY [OPTIONS]; amqp-publish ends when the broker has taken the message
+reply() { # reply BODY [OPTIONS]; amqp-publish ends when the broker has read it, and hears of no refusal
     printf '%s' "$1" | { shift; amqp-publish -u "$AMQP_URL" -r "$REPLY_QUEUE" -p -H "swf-task-token: $token" "$@"; }
 }
 encode() { # the input is {"steps": 15}, of 0.2 s each; once a second SWF is asked whether to go on

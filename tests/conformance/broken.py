@@ -1,5 +1,7 @@
 """A worker that keeps the contract, but for one way in which it does not: `broken.py [WAY]`.
 
+`durable stays`: its queue stays without a worker, and goes with RabbitMQ.
+
 AMQP_URL and QUEUE as for the examples. It shares no code with them, nor with the bridge.
 """
 
@@ -25,12 +27,16 @@ class Worker:
     def __init__(self):
         self.connection = pika.BlockingConnection(pika.URLParameters(os.environ["AMQP_URL"]))
         self.channel = channel = self.connection.channel()
-        channel.confirm_delivery()
+        if WAY != "confirmed":
+            channel.confirm_delivery()
         channel.exchange_declare("swf.activities", "topic", durable=True)
-        channel.queue_declare(QUEUE, durable=True)
+        stays = "stays" in sys.argv
+        fleeting = WAY == "durable" and not stays
+        channel.queue_declare(QUEUE, durable=not stays, auto_delete=fleeting)
         for key in KEYS:
             channel.queue_bind(QUEUE, "swf.activities", key)
-        channel.basic_qos(prefetch_count=1)
+        if WAY != "prefetch":
+            channel.basic_qos(prefetch_count=1)
         self.beats = self.connection.channel()
         self.answers = []
         self.beats.basic_consume(DIRECT, lambda *got: self.answers.append(got[3]), auto_ack=True)
@@ -42,14 +48,14 @@ class Worker:
         self.stopping = WAY != "stop"
 
     def run(self):
-        consumer = self.channel.consume(
-            QUEUE, auto_ack=WAY == "killed" or WAY == "takes", inactivity_timeout=0.1
-        )
+        consumer = self.channel.consume(QUEUE, auto_ack=WAY == "takes", inactivity_timeout=0.1)
         for method, properties, body in consumer:
             if self.stopping:
                 break
             if method is None or WAY == "takes":
                 continue
+            if WAY == "killed":
+                self.channel.basic_ack(method.delivery_tag)
             until = properties.headers.get("swf-deadline")
             past = until is not None and until < time.time() * 1000 and not method.redelivered
             if not past or WAY == "deadline":
@@ -123,7 +129,11 @@ class Worker:
         queue = "swf.replies" if WAY == "reply-to" else self.properties.reply_to
         mode = 1 if WAY == "persistent" else 2
         properties = pika.BasicProperties(delivery_mode=mode)
-        self.channel.basic_publish("", queue, body, properties, mandatory=True)
+        while True:
+            try:
+                return self.channel.basic_publish("", queue, body, properties, mandatory=True)
+            except pika.exceptions.NackError:  # once more
+                self.connection.sleep(0.2)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,6 @@ class Tried(NamedTuple):
 def conformance(*options: str) -> Tried:
     done = subprocess.run(
         [sys.executable, "-m", "bridge", "conformance", *options],
-        cwd=ROOT, capture_output=True, text=True, timeout=110, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     return Tried(done.returncode, done.stdout, done.stderr)
