@@ -11,6 +11,8 @@ import pytest
 from tests.packages import source
 from tests.packages.conftest import VERSION
 
+pytestmark = pytest.mark.timeout(600)
+
 SOURCE = f"swf_bridge-{VERSION}.tar.gz"
 
 
