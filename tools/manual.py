@@ -7,8 +7,10 @@ nothing of them is written by hand, so none is ever behind. The folder gets what
 """
 
 import argparse
+import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,7 +102,15 @@ def program() -> str:
         {"heading": heading, "content": content}
         for heading, content in {"exit status": exit_codes(), **SECTIONS}.items()
     ]
-    return str(Manpage(whole, _data=told))
+    _, _, rest = str(Manpage(whole, _data=told)).partition("\n")
+    return f"{title('SWF-BRIDGE', 1)}\n{rest}"
+
+
+def title(name: str, section: int) -> str:
+    """A page's first line, with the date in the one form that every reader of pages knows."""
+    seconds = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    date = time.strftime("%Y-%m-%d", time.gmtime(seconds))
+    return f'.TH {name} {section} {date} "swf-bridge {__version__}" "swf-bridge"'
 
 
 def exit_codes() -> str:
@@ -110,13 +120,13 @@ def exit_codes() -> str:
 
 def settings() -> str:
     """swf-bridge.env(5)."""
-    title, *blocks = (ROOT / "config/bridge.env.example").read_text().strip().split("\n\n")
+    about, *blocks = (ROOT / "config/bridge.env.example").read_text().strip().split("\n\n")
     lines = [
-        f'.TH SWF\\-BRIDGE.ENV 5 "" "swf-bridge {__version__}" "swf-bridge"',
+        title("SWF-BRIDGE.ENV", 5),
         ".SH NAME",
         "swf\\-bridge.env \\- settings of swf\\-bridge",
         ".SH DESCRIPTION",
-        *prose(title),
+        *prose(about),
     ]
     for block in blocks:
         heading = re.fullmatch(r"#### (.+?) #+", block)
