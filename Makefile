@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb packages dist clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages shape trace
+.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb packages container dist pictures clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages setup-containers shape trace
 BIN := .venv/bin
 ARGS :=
 TESTS :=
@@ -68,11 +68,17 @@ uninstall: ## Take it away again, but for settings and journals
 deb: setup-packages ## dist/swf-bridge_VERSION_ARCH.deb for the Debian that this is; OUT=dist
 	@tools/deb
 
-packages: setup-broker setup-packages ## The .deb built twice, and tried with the real apt and systemd; minutes
+packages: setup-broker setup-packages setup-containers ## All packages built twice; the .deb tried with apt, systemd and in a container; minutes
 	@tools/packages $(ARGS)
+
+container: setup-packages setup-containers ## An image with the .deb on a plain Debian, BASE=debian:12-slim; TAG names it
+	@tools/container
 
 dist: setup-python ## Wheel, source archive, bill of materials and licences, into OUT=dist
 	@tools/dist
+
+pictures: setup-broker setup-operations ## The README's pictures of the page, taken anew by a browser into docs/pictures
+	$(BIN)/pytest tests/acceptance/pictures.py $(ARGS)
 
 clean: ## Take away what the set-up and the tools made here
 	rm -rf .venv .venv-decider .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
@@ -92,6 +98,9 @@ setup-operations:
 
 setup-packages:
 	@tools/setup packages
+
+setup-containers:
+	@tools/setup containers
 
 setup-node:
 	@tools/setup node

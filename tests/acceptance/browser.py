@@ -235,5 +235,10 @@ class Tab:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(base64.b64decode(image["data"]))
 
+    def picture(self, path: Path) -> None:
+        """What a reader sees first, as a small file."""
+        image = self.call("Page.captureScreenshot", format="webp", quality=75)
+        path.write_bytes(base64.b64decode(image["data"]))
+
     def close(self) -> None:
         self._browser.call("Target.closeTarget", targetId=self._target)
