@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,8 @@ from tests.packages.conftest import VERSION
 from tests.processes import until
 from tests.worker import Worker
 
+pytestmark = pytest.mark.timeout(600)
+
 SETTINGS = {
     "AWS_REGION": "eu-west-1",
     "SWF_BRIDGE_DOMAIN": "demo",
@@ -30,16 +33,34 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command as `uv tool install` makes it of the wheel alone."""
-    folder = tmp_path_factory.mktemp("tool")
+@pytest.fixture(scope="module", params=["uv", "pipx"])
+def program(
+    request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The command as `uv tool install` and `pipx install` make it of the wheel alone."""
+    folder = tmp_path_factory.mktemp(request.param)
+    (install_by_uv if request.param == "uv" else install_by_pipx)(wheel, folder)
+    return folder / "bin" / "swf-bridge"
+
+
+def install_by_uv(wheel: Path, folder: Path) -> None:
     uv = Path(sys.executable).parent / "uv"
     given = {"UV_TOOL_DIR": str(folder / "tools"), "UV_TOOL_BIN_DIR": str(folder / "bin")}
     locked = source.ROOT / "requirements.lock"
     install = (uv, "tool", "install", "--system-certs", "--constraints", locked)
     source.run(*install, "--python", sys.executable, f"{wheel}[fast]", cwd=folder, **given)
-    return folder / "bin" / "swf-bridge"
+
+
+def install_by_pipx(wheel: Path, folder: Path) -> None:
+    pipx = shutil.which("pipx")
+    if pipx is None:
+        pytest.skip("no pipx")
+    locked = re.findall(r"^\S+==\S+", (source.ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    versions = folder / "constraints.txt"  # with hashes pip would want one of the wheel, too
+    versions.write_text("\n".join(locked))
+    given = {"PIPX_HOME": str(folder / "home"), "PIPX_BIN_DIR": str(folder / "bin")}
+    install = (pipx, "install", "--python", sys.executable, f"--pip-args=--constraint={versions}")
+    source.run(*install, f"{wheel}[fast]", cwd=folder, **given)
 
 
 def told(program: Path, *args: str, **environ: str) -> str:
