@@ -9,15 +9,9 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from bridge.message import (
-    DEAD_LETTER_CODES,
-    Message,
-    cancellation,
-    decode_reply,
-    encode_task,
-    heartbeat_answer,
-    task_message,
-)
+from bridge.message.message import Message
+from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
+from bridge.message.tasks import cancellation, encode_task, heartbeat_answer, task_message
 from bridge.settings.settings import Settings
 from bridge.task import Canceled, Completed, Failed, Heartbeat
 from tests.unit.bridge_parts import a_task
