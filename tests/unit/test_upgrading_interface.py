@@ -15,7 +15,7 @@ from bridge.message.tasks import cancellation, encode_task, heartbeat_answer, ta
 from bridge.settings.settings import Settings
 from bridge.task import Canceled, Completed, Failed, Heartbeat
 from tests.unit.bridge_parts import a_task
-from tests.unit.settings_given import GOOD
+from tests.unit.settings_given import load
 
 SCHEMAS = Path(__file__).parents[2] / "config/schemas"
 
@@ -47,8 +47,7 @@ SET = {
 
 
 def shown(**given: str) -> dict[str, str]:
-    more = {f"SWF_BRIDGE_{name.upper()}": value for name, value in given.items()}
-    return Settings.load(GOOD | more).shown()
+    return load(**{name.upper(): value for name, value in given.items()}).shown()
 
 
 def test_what_is_not_set_has_the_default_of_the_first_version():
