@@ -250,7 +250,7 @@ class Parts:
             parts=self.all,
             sources=self.sources,
             pollers=self.pollers,
-            window=self.slots,
+            slots=self.slots,
             journal=self.journal,
             consumer=self.consumers.replies,
             dead_letters=self.dead_letters,

@@ -45,7 +45,7 @@ class Report:
         parts: Sequence[Part],
         sources: Sequence[Source],
         pollers: Sequence[Poller],
-        window: Slots,
+        slots: Slots,
         journal: Journal,
         consumer: Consumer,
         dead_letters: Depth,
@@ -68,7 +68,7 @@ class Report:
         self._parts = parts
         self._sources = sources
         self._pollers = pollers
-        self._window = window
+        self._slots = slots
         self._journal = journal
         self._consumer = consumer
         self._dead_letters = dead_letters
@@ -86,7 +86,7 @@ class Report:
     def summary(self) -> str:
         """One line for the service manager."""
         polling = sum(poller.state is PollerState.POLLING for poller in self._pollers)
-        in_flight = sum(self._window.in_flight(source.label) for source in self._sources)
+        in_flight = sum(self._slots.in_flight(source.label) for source in self._sources)
         told = [f"{polling}/{len(self._pollers)} pollers polling, {in_flight} tasks in flight"]
         told += [f"{check.name}: {check.detail}" for check in self.readyz() if not check.ok]
         return "; ".join(told)
@@ -141,7 +141,7 @@ class Report:
             checks=[*self.livez(), *self.readyz(), *self.lacks()],
             sources=self._sources,
             pollers=self._pollers,
-            window=self._window,
+            slots=self._slots,
             journal=self._journal,
             consumer=self._consumer,
             dead_letters=self._dead_letters,
@@ -160,11 +160,11 @@ class Report:
     def _read_gauges(self) -> None:
         gauge, sources = self._metrics.gauge, self._sources
         connections = [*self._connections, *self._beside]
-        window, journal = self._window, self._journal
+        slots, journal = self._slots, self._journal
         python = platform.python_version()
         self._metrics.set(m.BUILD_INFO, 1, __version__, __revision__, python)
-        gauge(m.TASKS_IN_FLIGHT, lambda: {s.label: window.in_flight(s.label) for s in sources})
-        gauge(m.SLOTS, lambda: {s.label: window.limit(s.label) for s in sources})
+        gauge(m.TASKS_IN_FLIGHT, lambda: {s.label: slots.in_flight(s.label) for s in sources})
+        gauge(m.SLOTS, lambda: {s.label: slots.limit(s.label) for s in sources})
         gauge(m.LAST_POLL, lambda: {s.label: s.last_poll for s in sources})
         gauge(m.PAUSED, lambda: {s.label: s.pause.seconds if s.pause else 0 for s in sources})
         gauge(m.POLLERS, self._pollers_by_state)

@@ -73,7 +73,7 @@ def take(
     checks: Sequence[Check],
     sources: Sequence[Source],
     pollers: Sequence[Poller],
-    window: Slots,
+    slots: Slots,
     journal: Journal,
     consumer: Consumer,
     dead_letters: Depth,
@@ -115,7 +115,7 @@ def take(
                 "lastHour": last_hour.told((each["domain"], each["taskList"])),
             }
             for each in (
-                *(_list(each, pollers, window, standing, counts) for each in sources),
+                *(_list(each, pollers, slots, standing, counts) for each in sources),
                 *_left_over(sources, standing),
             )
         ],
@@ -182,7 +182,7 @@ def _connection(connection: Connection) -> Json:
 def _list(
     source: Source,
     pollers: Sequence[Poller],
-    window: Slots,
+    slots: Slots,
     standing: Mapping[TaskListId, Standing],
     counts: _Counts,
 ) -> Json:
@@ -192,8 +192,8 @@ def _list(
         **_stands(label, standing.get(label, _NOTHING)),
         "pollers": states.total(),
         "pollerStates": dict(states.most_common()),
-        "inFlight": window.in_flight(label),
-        "slots": window.limit(label),
+        "inFlight": slots.in_flight(label),
+        "slots": slots.limit(label),
         "lastPoll": source.last_poll or None,
         **_obstacle(source, states),
         "demand": _demand(source.demand),
