@@ -15,7 +15,7 @@ SECONDS = 10.0
 """For which an attack goes on, and good work is measured beside it, at least."""
 LIMIT = 45.0
 """For an attack that takes longer to be made."""
-PATIENCE = 20.0
+PATIENCE = 10.0
 """Seconds in which tasks may still close that were submitted during the attack."""
 
 
