@@ -36,7 +36,7 @@ def perform(connection, channel, answers, method, properties, body):
         reply({"status": "completed", "result": ACTIVITIES[method.routing_key](task, beat, connection.sleep)})
     except Closed: pass
     except Canceled: reply({"status": "canceled"})
-    except pika.exceptions.AMQPError: raise
+    except pika.exceptions.AMQPError: connection.close(); raise  # lost, or RabbitMQ refused: the task comes again
     except Exception as error: reply({"status": "failed", "reason": str(error)})
     answered.add(id)
 
