@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+LARGE_MESSAGES = f"max_message_size = {128 * 1024 * 1024}\n"
+"""What RabbitMQ 3 takes by default; RabbitMQ 4 takes 16 MiB, and an operator may allow this much."""
+
+
 def pytest_configure() -> None:
     """Tests send signals that a shell has what runs in the background, or under nohup, ignore."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -39,7 +43,7 @@ def broker_node() -> Iterator[RabbitNode]:
         pytest.skip("a fault that needs a node of our own, and BROKER_URL is set")
     if reason := RabbitNode.unavailable():
         pytest.skip(f"{reason}: `make test` installs it")
-    with RabbitNode() as node:
+    with RabbitNode(config=LARGE_MESSAGES) as node:
         yield node
 
 
