@@ -25,7 +25,7 @@ __all__ = [
 
 
 LARGE_MESSAGES = f"max_message_size = {128 * 1024 * 1024}\n"
-"""What RabbitMQ 3 takes by default; RabbitMQ 4 takes 16 MiB, and an operator may allow this much."""
+"""What RabbitMQ 3 takes by default; RabbitMQ 4 takes 16 MiB, and an operator may allow more."""
 
 
 def pytest_configure() -> None:
