@@ -29,7 +29,7 @@ OPERATIONS = PAGES[ROOT / "docs" / "operations.md"]
 REQUIRED = {"SWF_BRIDGE_DOMAIN": "demo", "SWF_BRIDGE_TASK_LISTS": "demo"}
 UNSET = {"domain": "–", "task_lists": "required", "identity": "swf-bridge@HOST"}
 EVENT = re.compile(r"[a-z_]+\.[a-z_]+")
-NO_EVENT = re.compile(r"swf\.(?!client_)|queue\.|messaging\.|.*\.(conf|db|sock)$")
+NO_EVENT = re.compile(r"swf\.(?!client_|socket_)|queue\.|messaging\.|.*\.(conf|db|sock)$")
 """Names in RabbitMQ and Sentry, and of files."""
 OUTAGES = {"Outage", "_outage"}
 """What is called with two events, for a peer's loss and its return."""
