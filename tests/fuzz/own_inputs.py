@@ -54,9 +54,11 @@ def _watched() -> Iterator[Tracebacks]:
     watch, log = Tracebacks(), logging.getLogger("bridge")
     log.addHandler(watch)
     log.propagate, before = False, log.propagate
-    yield watch
-    log.propagate = before
-    log.removeHandler(watch)
+    try:
+        yield watch
+    finally:
+        log.propagate = before
+        log.removeHandler(watch)
 
 
 @contextmanager
@@ -240,7 +242,6 @@ def _a_journal() -> bytes:
 def journal_files() -> Iterator[Feed]:
     """A journal's file: opened and used, renamed aside, or refused."""
     with tempfile.TemporaryDirectory(dir=ROOM) as folder, _watched():
-        logging.getLogger("bridge.journal.file").disabled = True
 
         def feed(data: bytes) -> str:
             state = Path(folder, "state")
