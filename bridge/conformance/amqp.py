@@ -1,7 +1,7 @@
 """The AMQP client of a trial: publishes tasks, takes replies, and repeats task messages.
 
-Only this module and `bounded` import pika. The daemon's connection class is not used: it reconnects
-and confirms in the background, and a trial needs each step finished before the next.
+In this room only `amqp` and `bounded` import pika. The daemon's connection class is not used: it
+reconnects and confirms in the background, and a trial needs each step finished before the next.
 """
 
 import hashlib

@@ -27,6 +27,7 @@ PREFETCH_MOST = 65_535
 OUTSTANDING = 64
 """Replays that may wait for a confirm at the same time."""
 CONFIRM_TIMEOUT = 20.0
+"""Seconds without any confirm after which the command fails."""
 CONFIRM_LOOK = 0.1
 """Seconds between two checks for ``stop`` during a wait for a confirm."""
 IDLE = 5.0

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0
 LEAVE_TIMEOUT = 5.0
+"""Seconds to wait for another command to finish, and for the consumer's thread to end."""
 LIST_LIMIT = 128 * 1024 * 1024
 """Bytes of bodies and details in one list. The rows stay in memory until RabbitMQ has requeued the
 dead letters."""
@@ -48,7 +49,6 @@ class DeadLetterCommands:
             "dead replay": self.replay,
             "dead drop": self.drop,
         }
-        """The commands by their names on the control socket."""
 
     def list_dead_letters(self, request: Request) -> Output:
         """The dead letters that the filter selects, in the order of the queue."""

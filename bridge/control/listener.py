@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 TICK = 1.0
 """Seconds between two checks for connections past their deadline."""
 PAUSE = 1.0
-"""Seconds before the next accept after one failed, as for the want of a free descriptor."""
+"""Seconds before the next accept after one has failed, for example without a free descriptor."""
 
 
 class Client:

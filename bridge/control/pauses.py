@@ -26,7 +26,6 @@ class PauseCommands:
         self._journal = journal
         self._halted = halted
         self.commands = {"pause": self.pause, "resume": self.resume}
-        """The commands by their names on the control socket."""
 
     def pause(self, request: Request) -> Output:
         """Stop new polls of the lists; a list that is already paused keeps its pause."""

@@ -37,7 +37,7 @@ from bridge.swf.runner import Call
 DATE_SHOWN = 40
 SKEW_WARNING = 30.0
 SKEW_REFUSED = 300.0
-"""Seconds of clock skew beyond which AWS refuses a signature."""
+"""Seconds of clock skew: above SKEW_WARNING it is noted, above SKEW_REFUSED AWS refuses us."""
 
 
 class Mark(Enum):

@@ -28,7 +28,7 @@ from bridge.telemetry.redact import redact
 log = logging.getLogger(__name__)
 
 CLIENTS = 8
-"""Clients served at once; further clients get the error ``busy``."""
+"""Clients served at once; a further client replaces one without a request, else gets ``busy``."""
 REQUEST_LIMIT = 1024 * 1024
 """Bytes of a request, enough for about thirty thousand ids."""
 REQUEST_TIMEOUT = 10.0
@@ -36,7 +36,9 @@ REQUEST_TIMEOUT = 10.0
 SEND_TIMEOUT = 30.0
 """Seconds in which a client must read a line of the answer."""
 PROBE_TIMEOUT = 1.0
+"""Seconds for a connect that tells whether a process listens on an existing socket."""
 PATIENCE = 60.0
+"""Seconds without a round after which the loop counts as stuck."""
 _UCRED = struct.Struct("iII")
 """The kernel's ``struct ucred``: pid, uid, gid."""
 

@@ -76,7 +76,6 @@ class TaskCommands:
             "tasks republish": self.republish,
             "tasks fail": self.fail,
         }
-        """The commands by their names on the control socket."""
 
     # --- readers ---
 
