@@ -1,5 +1,5 @@
-"""Tries a worker against the contract: the real bridge, a local SWF, and a look from both sides.
+"""Tests a worker against the contract, with the real bridge as a process and a local SWF.
 
-It stands outside the daemon, which never imports it, and takes nothing of its code: a mistake that
-both made would not be seen. So it has an AMQP client of its own, in `amqp`.
+The daemon never imports it, and it imports only `bridge.bounds` of the daemon's code, as it would
+not detect a mistake that it shared with the bridge. So it has its own AMQP client, in `amqp`.
 """

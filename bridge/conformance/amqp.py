@@ -1,7 +1,7 @@
-"""What a trial does at the broker by itself: hand out a task, look at replies, copy a task.
+"""The AMQP client of a trial: publishes tasks, takes replies, and repeats task messages.
 
-The only module here with pika. It does not share the daemon's connection: that one reconnects and
-confirms in the background, and a trial wants one thing after the other.
+In this room only `amqp` and `bounded` import pika. The daemon's connection class is not used: it
+reconnects and confirms in the background, and a trial needs each step finished before the next.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ REPLIES = "swf.replies.conformance"
 DEAD_LETTERS = "swf.replies.dead.conformance"
 UNDELIVERABLE = "swf.undeliverable.conformance"
 FULL = "swf.replies.conformance.full"
-"""A reply queue that has room for one message, and refuses others."""
+"""A reply queue that holds one message and rejects further ones."""
 QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
 
 
 class BrokerAway(Exception):
-    """No AMQP connection can be had; the message says why."""
+    """The AMQP connection failed; the message gives the cause."""
 
 
 class Taken(NamedTuple):
@@ -39,7 +39,7 @@ class Taken(NamedTuple):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The JSON object of its body; empty where it is none."""
+        """The body as a JSON object; empty where it is not one."""
         with suppress(ValueError):
             decoded = decode_json(self.body, size=len(self.body))
             return decoded if isinstance(decoded, dict) else {}
@@ -47,16 +47,16 @@ class Taken(NamedTuple):
 
     @property
     def headers(self) -> Mapping[str, Any]:
-        """Its headers."""
+        """The AMQP headers."""
         return self.properties.headers or {}
 
 
 class Broker:
-    """One connection, used by one thread; exchange and queues are declared as the bridge does."""
+    """One connection for one thread. Declares exchange and reply queues as the bridge does."""
 
     def __init__(self, url: str) -> None:
         self._parameters = pika.URLParameters(url)
-        self._parameters.heartbeat = 0  # nothing may read the socket for a while
+        self._parameters.heartbeat = 0  # nothing reads the socket between two steps
         self._connect()
         self._channel.exchange_declare(EXCHANGE, "topic", durable=True)
         for queue in (REPLIES, DEFAULT_REPLIES):
@@ -72,16 +72,16 @@ class Broker:
         self._channel.confirm_delivery()
 
     def over(self, restart: Callable[[], object]) -> None:
-        """Have RabbitMQ restarted, and connect again. Raises BrokerAway."""
+        """Call ``restart`` for RabbitMQ, and connect again. Raises BrokerAway."""
         self._connection.close()
         restart()
         self._connect()
-        self._channel.basic_publish("", REPLIES, b"")  # confirmed once the queue has a leader again
+        self._channel.basic_publish("", REPLIES, b"")  # confirmed once the queue has a leader
         while self.take(REPLIES) is None:
             self.sleep(0.05)
 
     def close(self) -> None:
-        """Take the trial's own queues away, and end the connection."""
+        """Delete the trial's own queues and exchanges, and close the connection."""
         with suppress(AMQPError):
             for queue in (REPLIES, DEAD_LETTERS, UNDELIVERABLE, FULL):
                 self._channel.queue_delete(queue)
@@ -90,7 +90,7 @@ class Broker:
             self._connection.close()
 
     def bind(self, queue: str, keys: Sequence[str]) -> None:
-        """A durable queue for a worker that declares none, bound for these routing keys."""
+        """Declare a durable queue for a worker that declares none, and bind it to these keys."""
         self._channel.queue_declare(queue, durable=True)
         for key in keys:
             self._channel.queue_bind(queue, EXCHANGE, key)
@@ -105,10 +105,10 @@ class Broker:
         expires: float | None = None,
         reply_to: str = REPLIES,
     ) -> str | None:
-        """Publish a task that SWF knows nothing of; its token, None where no queue is bound.
+        """Publish a task unknown to SWF; return its token, None where no queue is bound.
 
-        With ``left`` it bears a deadline in so many seconds; with ``expires`` RabbitMQ drops it
-        after so many, unless a worker has it by then.
+        ``left`` is the seconds until its ``swf-deadline``. ``expires`` is the seconds after which
+        RabbitMQ drops it from the queue; a task that a worker holds does not expire.
         """
         token = f"conformance {time.time_ns()} " + "x" * 900
         task_id = hashlib.sha256(token.encode()).hexdigest()[:32]
@@ -154,7 +154,7 @@ class Broker:
         return token
 
     def take(self, queue: str) -> Taken | None:
-        """The next message of a queue, acknowledged; None where there is none now."""
+        """Take and acknowledge the next message of a queue; None where it is empty."""
         method, properties, body = self._channel.basic_get(queue, auto_ack=True)
         if method is None or properties is None:
             return None
@@ -173,11 +173,11 @@ class Broker:
         )
 
     def fill(self) -> None:
-        """Declare the queue FULL, and fill it; what it refuses is kept where ``refused`` looks."""
+        """Declare the queue FULL and fill it; ``refused`` returns the messages that it rejects."""
         self._refused = self._channel.queue_declare("", exclusive=True).method.queue
         arguments = {
             "x-max-length": 1,
-            "x-overflow": "reject-publish-dlx",  # the publisher gets a nack, and we get a copy
+            "x-overflow": "reject-publish-dlx",  # a nack for the publisher, a copy for us
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": self._refused,
         }
@@ -186,20 +186,20 @@ class Broker:
         self._channel.basic_publish("", FULL, b"")
 
     def refused(self) -> Taken | None:
-        """The next message that FULL has refused; None where there is none now."""
+        """The next message that FULL has rejected; None where there is none."""
         return self.take(self._refused)
 
     def make_room(self) -> None:
-        """Let FULL take a message again."""
+        """Purge FULL, so that it accepts one message."""
         self._channel.queue_purge(FULL)
 
     def copy_tasks(self) -> None:
-        """From now on keep a copy of each task message."""
+        """Keep a copy of each task message that is published after this call."""
         self._copies = self._channel.queue_declare("", exclusive=True).method.queue
         self._channel.queue_bind(self._copies, EXCHANGE, "#")
 
     def repeat(self, message_id: str, key: str) -> bool:
-        """Publish the task message so named once more; False where it has not been copied."""
+        """Publish the task message with this id again; False where there is no copy of it."""
         while copy := self.take(self._copies):
             if copy.properties.message_id == message_id:
                 self._channel.basic_publish(EXCHANGE, key, copy.body, copy.properties)
@@ -207,15 +207,15 @@ class Broker:
         return False
 
     def sleep(self, seconds: float) -> None:
-        """Wait, and read what the broker has to say meanwhile."""
+        """Wait, and process frames from RabbitMQ meanwhile."""
         self._connection.sleep(seconds)
 
 
 def token_of(message: Taken) -> object:
-    """The token that a reply names."""
+    """The task token of a reply, from body or header."""
     return message.fields.get("taskToken") or message.headers.get("swf-task-token")
 
 
 def status(message: Taken) -> object:
-    """The status that a reply names."""
+    """The status of a reply, from body or header."""
     return message.fields.get("status") or message.headers.get("swf-status")

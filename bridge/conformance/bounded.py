@@ -1,4 +1,4 @@
-"""A blocking connection of pika whose end is bounded, for workers in trials, tests and benches."""
+"""A pika BlockingConnection whose `close` has a time limit, for trials, tests and benchmarks."""
 
 import threading
 from collections.abc import Callable
@@ -11,11 +11,11 @@ CLOSE_TIMEOUT = 10.0
 
 
 class BoundedConnection(pika.BlockingConnection):
-    """As pika's own, but `close` comes back within `close_timeout` seconds, whatever RabbitMQ does.
+    """Like pika's own, but `close` returns within `close_timeout` seconds, whatever RabbitMQ does.
 
-    pika waits for the answer to a close for ever, and RabbitMQ 4.0.5 may owe it to a channel whose
-    quorum queue was deleted meanwhile. Where it does, the connection is left to a thread of its
-    own, which ends with RabbitMQ or with this process.
+    pika waits without limit for the answer to a close. RabbitMQ 4.0.5 may never send it to a
+    channel whose quorum queue was deleted. After the time-out a daemon thread keeps waiting; it
+    ends with RabbitMQ or with this process.
     """
 
     def __init__(self, parameters: Any, *, close_timeout: float = CLOSE_TIMEOUT) -> None:
@@ -23,7 +23,7 @@ class BoundedConnection(pika.BlockingConnection):
         self._close_timeout = close_timeout
 
     def close(self, *args: Any, **named: Any) -> None:
-        """End the connection, or give up on its end; raises what pika's own close raises."""
+        """Close the connection, or give up after the time-out. Raises what pika's close raises."""
         ended: Future[None] = Future()
         close = super().close
 
@@ -38,7 +38,7 @@ class BoundedConnection(pika.BlockingConnection):
 def _resolve(ended: "Future[None]", close: Callable[[], None]) -> None:
     try:
         close()
-    except BaseException as error:  # noqa: BLE001 - it is raised where the close was asked for
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread that called close
         ended.set_exception(error)
     else:
         ended.set_result(None)

@@ -1,4 +1,4 @@
-"""The checks, in the order in which they are tried. Each returns, or raises Unmet."""
+"""The checks, in the order in which they run. Each returns, or raises Unmet or Unseen."""
 
 import time
 from collections.abc import Callable
@@ -12,40 +12,40 @@ LETTERS = 'é ß 語 😀 \u202e"\\/\b\t\r\n\u2028 �'
 LARGEST = 32_768
 RESPONDS = "RespondActivityTask"
 CROWD = 50
-"""Tasks that come while the worker is at work on a slow one."""
+"""Tasks that are published while the worker does a slow task: more than a sensible prefetch."""
 EXPIRES = 1.0
-"""Seconds after which RabbitMQ drops those that nobody has taken."""
+"""Seconds after which RabbitMQ drops these tasks, unless a worker holds them."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of a worker; `contract` is the document and heading where it stands."""
+    """One duty of a worker; `contract` is the document and heading that demands it."""
 
     name: str
     contract: str
     expected: str
     attempt: Callable[[Trial], None]
     needs: str = ""
-    """The role without which it cannot be tried, or `worker`: to be started and ended by us."""
+    """Optional activities that it needs, or `worker` if we must start and kill the worker."""
     first: bool = False
-    """Where it fails, no other can be tried."""
+    """Whether all later checks are skipped if this one fails."""
     without_bridge: bool = False
 
 
 def takes(trial: Trial) -> None:
-    """Whatever comes back, and wherever."""
+    """Any reply passes, in either reply queue."""
     queue, trial.first_reply = trial.reply_without_bridge()
     trial.reply_queue = queue
 
 
 def replies_where_it_is_told(trial: Trial) -> None:
-    """A second bridge has reply queues of its own."""
+    """A reply to a hard-coded queue is lost to a second bridge, which has its own reply queue."""
     if trial.reply_queue != REPLIES:
         raise Unmet(f"a reply in {trial.reply_queue}; the task's reply_to was {REPLIES}")
 
 
 def replies_persistent(trial: Trial) -> None:
-    """Else a restart of RabbitMQ loses a finished task."""
+    """A restart of RabbitMQ loses a reply that is not persistent."""
     assert trial.first_reply is not None
     mode = trial.first_reply.properties.delivery_mode
     if mode != 2:
@@ -53,7 +53,7 @@ def replies_persistent(trial: Trial) -> None:
 
 
 def passes_over_what_is_past(trial: Trial) -> None:
-    """Nobody waits for it; and a task with time left is done."""
+    """A task whose deadline is past gets no reply; a task with time left gets one."""
     echo = trial.plan.echo
     past, left = (
         trial.broker.hand_out(echo.name, echo.version, "x", left=each) for each in (-60, 600)
@@ -66,9 +66,9 @@ def passes_over_what_is_past(trial: Trial) -> None:
 
 
 def leaves_what_it_cannot_do_yet(trial: Trial) -> None:
-    """What waits behind a slow task belongs to other workers, and expires in its queue.
+    """Tasks that wait behind a slow task stay in the queue, for other workers, and expire there.
 
-    What the worker has taken does not expire: it is answered once the slow task is done.
+    Tasks that the worker has prefetched do not expire: it answers them after the slow task.
     """
     assert trial.plan.slow is not None
     slow, echo = trial.plan.slow, trial.plan.echo
@@ -90,9 +90,9 @@ def leaves_what_it_cannot_do_yet(trial: Trial) -> None:
 
 
 def sends_again_what_was_refused(trial: Trial) -> None:
-    """RabbitMQ tells by a nack, which only who publishes with confirms gets.
+    """RabbitMQ rejects the reply with a nack, which a publisher gets only with confirms.
 
-    It may publish again, or end and do the task again.
+    The worker may publish the reply again, or exit and do the task again.
     """
     echo, broker = trial.plan.echo, trial.broker
     broker.fill()
@@ -105,7 +105,7 @@ def sends_again_what_was_refused(trial: Trial) -> None:
 
 
 def keeps_tasks_while_it_is_away(trial: Trial) -> None:
-    """With no worker there, and over a restart of RabbitMQ."""
+    """Its queue keeps tasks while no worker runs and while RabbitMQ restarts."""
     assert trial.worker is not None
     echo = trial.plan.echo
     trial.worker.kill()
@@ -126,7 +126,7 @@ def keeps_tasks_while_it_is_away(trial: Trial) -> None:
 
 
 def completes(trial: Trial) -> None:
-    """The way of nearly every task."""
+    """The normal course: a task completes through the bridge."""
     try:
         task = trial.completed(trial.submit(trial.plan.echo, "hello"))
     except Unmet as unmet:
@@ -136,7 +136,7 @@ def completes(trial: Trial) -> None:
 
 
 def fails(trial: Trial) -> None:
-    """A decider reads the reason."""
+    """A failed task has a reason, because deciders read it."""
     assert trial.plan.fail is not None
     task = trial.closed(trial.submit(trial.plan.fail))
     if task["state"] != "failed":
@@ -146,28 +146,28 @@ def fails(trial: Trial) -> None:
 
 
 def takes_any_letters(trial: Trial) -> None:
-    """Bodies are ASCII with escapes; replies may be UTF-8."""
+    """Task bodies are ASCII with JSON escapes; replies may be UTF-8."""
     _echo(trial, LETTERS)
 
 
 def takes_the_largest_input(trial: Trial) -> None:
-    """Input and result have the same limit."""
+    """Input and result have the same limit, LARGEST UTF-16 code units."""
     _echo(trial, "語" + "x" * (LARGEST - 2) + "!")
 
 
 def takes_an_empty_input(trial: Trial) -> None:
-    """Not the same as none."""
+    """An empty input differs from no input."""
     _echo(trial, "")
 
 
 def takes_no_input(trial: Trial) -> None:
-    """Absent from the body; any result will do."""
+    """The body has no ``input``; any result passes."""
     echo = trial.plan.echo
     trial.completed(trial.swf.submit(echo.name, echo.version))
 
 
 def answers_once(trial: Trial) -> None:
-    """The copy comes after the answer; that it was seen shows in the next task's end."""
+    """Repeat a task message after its reply; the end of the next task shows that it was read."""
     echo = trial.plan.echo
     trial.broker.copy_tasks()
     task_id = trial.submit(echo, "once")
@@ -179,13 +179,13 @@ def answers_once(trial: Trial) -> None:
 
 
 def beats_in_time(trial: Trial) -> None:
-    """Its time-out is shorter than the work."""
+    """The heartbeat time-out is shorter than the work."""
     assert trial.plan.slow is not None
     trial.completed(trial.submit(trial.plan.slow, heartbeat=trial.plan.heartbeat))
 
 
 def follows_a_cancellation(trial: Trial) -> None:
-    """Told by the answer to a heartbeat, and by a notice."""
+    """The answer to a heartbeat and a notice tell of the cancellation; either will do."""
     task_id = trial.at_work()
     trial.swf.cancel(task_id)
     task = trial.closed(task_id)
@@ -194,7 +194,7 @@ def follows_a_cancellation(trial: Trial) -> None:
 
 
 def stops_when_closed(trial: Trial) -> None:
-    """Nobody waits for a task that SWF has closed."""
+    """No reply is wanted for a task that SWF has closed."""
     task_id = trial.at_work()
     trial.swf.terminate(task_id)
     trial.completed(trial.submit(trial.plan.echo, "next"))
@@ -202,7 +202,7 @@ def stops_when_closed(trial: Trial) -> None:
 
 
 def bears_a_restart_of_the_bridge(trial: Trial) -> None:
-    """Its heartbeat waits in the reply queue for the bridge to come back."""
+    """Heartbeats wait in the reply queue until the bridge runs again."""
     task_id = trial.at_work()
     trial.bridge.kill()
     trial.broker.sleep(2.5)
@@ -211,7 +211,7 @@ def bears_a_restart_of_the_bridge(trial: Trial) -> None:
 
 
 def loses_no_task_when_killed(trial: Trial) -> None:
-    """RabbitMQ gives an unacknowledged task to the next worker."""
+    """RabbitMQ redelivers an unacknowledged task to the next worker."""
     assert trial.worker is not None
     task_id = trial.at_work()
     trial.worker.start()
@@ -219,7 +219,7 @@ def loses_no_task_when_killed(trial: Trial) -> None:
 
 
 def stops_gracefully(trial: Trial) -> None:
-    """It finishes what it has in hand, or leaves it to the next."""
+    """After SIGTERM it finishes its task, or leaves the task to the next worker."""
     assert trial.worker is not None
     task_id = trial.at_work()
     ended = trial.worker.stop(trial.plan.patience)
@@ -230,7 +230,7 @@ def stops_gracefully(trial: Trial) -> None:
 
 
 def sends_nothing_else(trial: Trial) -> None:
-    """Over the whole trial."""
+    """No reply of the whole trial was dead-lettered."""
     trial.read_dead_letters()
     if trial.dead_letters:
         raise Unmet(f"{len(trial.dead_letters)} dead letters, the first {trial.dead_letters[0]}")

@@ -1,4 +1,4 @@
-"""What came of a trial: lines for people, JSON, JUnit's XML."""
+"""Reports of a trial: text for people, JSON, and JUnit XML."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -16,7 +16,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check; `came` is empty where it passed."""
+    """The outcome of one check; `came` says what happened, and is empty where it passed."""
 
     check: Check
     mark: str
@@ -25,7 +25,7 @@ class Finding:
 
 
 def line(finding: Finding) -> str:
-    """A line, or four where the worker did otherwise."""
+    """One line for a passed check, else the reason and, where it failed, the contract below."""
     check = finding.check
     head = f"{_MARKS[finding.mark]} {check.name:<13}{check.expected}"
     if finding.mark == PASSED:
@@ -37,7 +37,7 @@ def line(finding: Finding) -> str:
 
 
 def total(findings: Sequence[Finding]) -> str:
-    """The last line, as test runners print it."""
+    """The last line: the number of checks by outcome."""
     passed, failed, skipped, unseen = (
         sum(f.mark == mark for f in findings) for mark in (PASSED, FAILED, SKIPPED, UNSEEN)
     )
@@ -46,7 +46,7 @@ def total(findings: Sequence[Finding]) -> str:
 
 
 def as_row(finding: Finding) -> dict[str, object]:
-    """The members of its JSON object."""
+    """The finding as a JSON object."""
     return {
         "check": finding.check.name,
         "mark": finding.mark,
@@ -58,7 +58,7 @@ def as_row(finding: Finding) -> dict[str, object]:
 
 
 def write_junit(file: Path, findings: Sequence[Finding]) -> None:
-    """A test suite of one case a check. Raises OSError."""
+    """Write a JUnit test suite with one case for each check. Raises OSError."""
     suite = ET.Element(
         "testsuite",
         name="swf-bridge conformance",

@@ -1,4 +1,4 @@
-"""One trial from its beginning to its end."""
+"""Runs one trial: starts bridge, local SWF and worker, and carries out the checks in order."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -31,11 +31,11 @@ def run(
     skip: Collection[str] = (),
     restart_broker: Callable[[], object] | None = None,
 ) -> list[Finding]:
-    """Try the worker behind `url`, or start `command`; `tell` hears of each finding as it comes.
+    """Test the worker at the broker `url`, or start `command`; call `tell` with each finding.
 
-    `queue` is declared and bound for a worker that declares none; `restart_broker` restarts the
-    broker, where that may be done. Raises BrokerAway where there is
-    no broker, and DaemonError where the bridge does not come up.
+    `queue` is declared and bound for a worker that declares none. `restart_broker` restarts the
+    broker; None where that is not allowed.
+    Raises BrokerAway without a broker, and DaemonError if the bridge does not start.
     """
     with ExitStack() as ends:
         broker = ends.enter_context(closing(Broker(url)))

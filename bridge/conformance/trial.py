@@ -1,4 +1,4 @@
-"""What the checks of one trial share: SWF, broker, bridge and worker, and how to wait for them."""
+"""The state that the checks of a trial share: SWF, broker, bridge, worker, and waits for them."""
 
 import time
 from collections.abc import Callable
@@ -19,22 +19,22 @@ from bridge.local import LocalSwf
 from bridge.local.daemon import Daemon
 
 STARTING = 20.0
-"""Seconds for a worker to start and bind its queue."""
+"""Seconds for a worker to start, bind its queue and send its first reply."""
 RETURNING = 40.0
-"""Seconds for a worker to come back and do a task, with RabbitMQ started just before."""
+"""Seconds for a worker to start again and do a task, while RabbitMQ may have just restarted."""
 
 
 class Unmet(Exception):
-    """The worker did otherwise; the message says what came."""
+    """The worker failed a check; the message says what it did."""
 
 
 class Unseen(Exception):
-    """What the worker did cannot be told; the message says why."""
+    """The check could not decide; the message says why."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """A type of activity that the worker does, and an input for it."""
+    """An activity type of the worker, and an input for it."""
 
     name: str
     version: str
@@ -42,35 +42,35 @@ class Role:
 
     @property
     def key(self) -> str:
-        """Its routing key, by the default of `SWF_BRIDGE_ROUTING_KEY`."""
+        """The routing key, by the default of `SWF_BRIDGE_ROUTING_KEY`."""
         return f"{self.name}.{self.version}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which activities the worker is asked for. None: it has no such activity."""
+    """The activities that the worker is tested with. None: it has no such activity."""
 
     echo: Role = Role("Text.echo", "1.0")
-    """Gives back its input, unless it has results of its own."""
+    """Returns its input, unless `own_results` is set."""
     fail: Role | None = Role("Order.check", "1.0", '{"order": 7, "amount": -5}')
     """Fails with a reason."""
     slow: Role | None = Role("Video.encode", "2.0", '{"steps": 15}')
-    """Takes 3 to 6 s, beats about once a second, and looks at the answers."""
+    """Takes 3 to 6 s, sends a heartbeat about once a second, and obeys the answers."""
     own_results: bool = False
-    """Whatever result the worker completes with will do, where the input would be expected."""
+    """Accept any result of a completed task, also where the input is expected."""
     heartbeat: float = 2.0
     """The slow activity's heartbeat time-out, in seconds."""
     patience: float = 10.0
-    """Seconds in which anything that is not slow has to happen."""
+    """Seconds, by default, that a check waits for one event."""
 
     def roles(self) -> list[Role]:
-        """Those that the worker has."""
+        """The activities that the worker has."""
         return [role for role in (self.echo, self.fail, self.slow) if role is not None]
 
 
 @dataclass
 class Trial:
-    """One worker under trial. `worker` is None where it was started by someone else."""
+    """One worker under test. `worker` is None where it was started by someone else."""
 
     plan: Plan
     swf: LocalSwf
@@ -78,28 +78,28 @@ class Trial:
     bridge: Daemon
     worker: WorkerProcess | None
     restart_broker: Callable[[], object] | None = None
-    """Restarts RabbitMQ; None where it is not ours to restart."""
+    """Restarts RabbitMQ; None where that is not allowed."""
     beaten: set[object] = field(default_factory=set)
-    """The tokens of tasks of ours for which a heartbeat came."""
+    """Tokens of tasks published without the bridge that have had a heartbeat."""
     first_reply: Taken | None = field(default=None, repr=False)
     reply_queue: str = ""
-    """Where the first reply came."""
+    """The queue that received the first reply."""
     dead_letters: list[str] = field(default_factory=list)
 
     def submit(self, role: Role, task_input: str | None = None, **task: Any) -> str:
-        """Schedule a task in SWF; its id there."""
+        """Schedule a task in the local SWF; return its id there."""
         given = role.input if task_input is None else task_input
         return self.swf.submit(role.name, role.version, given, **task)
 
     def closed(self, task_id: str, seconds: float | None = None) -> dict[str, Any]:
-        """The task once it is closed. Raises Unmet."""
+        """Wait until the task is closed, and return it. Raises Unmet after the time-out."""
         patience = seconds or self.plan.patience
         if not self.swf.wait_closed(task_id, patience):
             raise Unmet(f"nothing in {patience:.0f} s{self._hints()}")
         return self.swf.task(task_id, payload=True)
 
     def completed(self, task_id: str, seconds: float | None = None) -> dict[str, Any]:
-        """The task once it is completed. Raises Unmet where it ends otherwise."""
+        """Wait until the task completes, and return it. Raises Unmet where it ends otherwise."""
         task = self.closed(task_id, seconds)
         if task["state"] != "completed":
             reason = f": {task['reason']}" if task["reason"] else ""
@@ -107,7 +107,7 @@ class Trial:
         return task
 
     def at_work(self) -> str:
-        """A slow task on which the worker has begun: it has beaten. Raises Unmet."""
+        """Submit a slow task; return its id after its first heartbeat. Raises Unmet."""
         assert self.plan.slow is not None
         task_id = self.submit(self.plan.slow)
         self.until(lambda: bool(self.swf.task(task_id)["heartbeats"]), "no heartbeat")
@@ -116,7 +116,7 @@ class Trial:
     def until(
         self, condition: Callable[[], bool], otherwise: str, seconds: float | None = None
     ) -> None:
-        """Wait for it. Raises Unmet with `otherwise`."""
+        """Wait until `condition` holds. Raises Unmet with `otherwise` after the time-out."""
         patience = seconds or self.plan.patience
         deadline = time.monotonic() + patience
         while not condition():
@@ -125,7 +125,7 @@ class Trial:
             self.broker.sleep(0.05)
 
     def reply_without_bridge(self) -> tuple[str, Taken]:
-        """The worker's reply to a task of ours, and the queue to which it came. Raises Unmet."""
+        """Publish a task without the bridge; return queue and reply. Raises Unmet."""
         echo, deadline = self.plan.echo, time.monotonic() + STARTING
         handed_out = None
         while time.monotonic() < deadline:
@@ -141,12 +141,12 @@ class Trial:
         raise Unmet(f"{cause} in {STARTING:.0f} s{self._hints()}")
 
     def begun(self, token: str) -> bool:
-        """Whether the worker has beaten for this task of ours."""
+        """Whether a heartbeat has come for this task, published without the bridge."""
         self.take_reply(self.reply_queue)
         return token in self.beaten
 
     def replies_up_to(self, token: str, otherwise: str = "no reply") -> list[Taken]:
-        """The replies that come, up to that to this task of ours. Raises Unmet."""
+        """The replies up to and including the reply with this token. Raises Unmet."""
         found: list[Taken] = []
 
         def came() -> bool:
@@ -158,7 +158,7 @@ class Trial:
         return found
 
     def reply_of_one_that_starts(self, queue: str, otherwise: str) -> Taken:
-        """The next reply there, of a worker that is started anew where it ends. Raises Unmet."""
+        """The next reply in `queue`; the worker is started again if it exits. Raises Unmet."""
         assert self.worker is not None
         worker, found = self.worker, []
 
@@ -173,7 +173,7 @@ class Trial:
         return found[0]
 
     def take_reply(self, queue: str) -> Taken | None:
-        """The next reply there that is no heartbeat; a heartbeat is answered: go on."""
+        """The next message of `queue`. A heartbeat is answered as open, and None is returned."""
         taken = self.broker.take(queue)
         if taken is None or status(taken) != "heartbeat":
             return taken
@@ -183,7 +183,7 @@ class Trial:
         return None
 
     def read_dead_letters(self) -> None:
-        """Note why replies of the worker were dead-lettered since the last time."""
+        """Note the reasons of replies that were dead-lettered since the last call."""
         while letter := self.broker.take(DEAD_LETTERS):
             code, detail = (
                 letter.headers.get(f"swf-bridge-error{part}") for part in ("", "-detail")
@@ -191,14 +191,14 @@ class Trial:
             self.dead_letters.append(f"{code}: {detail}")
 
     def clear_up(self) -> None:
-        """After a check that failed: no task of it stays open, and a worker that ended is back."""
+        """After a failed check: terminate its open tasks, and start a worker that has exited."""
         for task in self.swf.tasks(state="open"):
             self.swf.terminate(task["id"])
         if self.worker is not None and self.worker.exit_code is not None:
             self.worker.start()
 
     def _hints(self) -> str:
-        """What the worker printed last, and whether it runs at all."""
+        """The end of a message: the worker's last output, and its exit code if it has exited."""
         if self.worker is None:
             return ""
         ended = self.worker.exit_code

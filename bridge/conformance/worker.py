@@ -1,4 +1,4 @@
-"""The worker that is tried, as a process: one life after the other."""
+"""The worker under test, as a process that can be started and killed repeatedly."""
 
 import contextlib
 import os
@@ -10,9 +10,9 @@ from bridge.local.keeper import Keeper
 
 
 class WorkerProcess:
-    """Runs `command`, by the shell, in the caller's folder and environment and that given here.
+    """Runs `command` by the shell in the caller's folder; adds `environment` to the caller's.
 
-    Its processes are a group of their own, and outlive the trial in no case.
+    Its processes have their own process group, and never outlive the trial.
     """
 
     def __init__(self, command: str, environment: Mapping[str, str]) -> None:
@@ -22,19 +22,19 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; what is left of the life before is killed."""
+        """Start the worker; kill the processes of an earlier start first."""
         self.kill()
         self._keeper = Keeper("conformance-worker-")
         self._process = self._keeper.spawn(["/bin/sh", "-c", self._line], env=self._environment)
 
     def kill(self) -> None:
-        """SIGKILL for all its processes."""
+        """Send SIGKILL to all its processes."""
         if self._keeper is not None:
             self._keeper.end()
             self._keeper = self._process = None
 
     def stop(self, seconds: float) -> bool:
-        """SIGTERM for its first process; whether that ended in time."""
+        """Send SIGTERM to its first process; return whether that exits within `seconds`."""
         assert self._process is not None
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -44,11 +44,11 @@ class WorkerProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code of the first process; None while it runs or before `start`."""
         return self._process.poll() if self._process is not None else None
 
     def last_words(self) -> str:
-        """The last lines that it printed."""
+        """The last five lines of its output, at most 2,000 characters."""
         if self._keeper is None:
             return ""
         with contextlib.suppress(OSError):

@@ -1,1 +1,1 @@
-"""What the operator's commands ask of the running daemon."""
+"""The control socket, the commands that it serves, and the checks of ``check --connect``."""

@@ -1,4 +1,4 @@
-"""One dead letter: its id, the part of it that is shown, and the reply inside it. Pure."""
+"""A dead letter: its id, its summary for operators, and the reply inside it. Pure."""
 
 import hashlib
 import time
@@ -24,14 +24,14 @@ from bridge.telemetry.redact import redact
 
 ID_DIGITS = 12
 SHORTEST_ID = 6
-"""Fewer digits, if all are decimal, are a position in the queue."""
+"""The fewest digits of an id that a command accepts; a shorter decimal number is a position."""
 CODE_SHOWN = 64
 _DELIVERIES_HEADER = "x-delivery-count"
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead letter, as it was delivered."""
+    """A message of the dead-letter queue, as RabbitMQ delivered it."""
 
     position: int
     tag: int
@@ -40,7 +40,7 @@ class DeadLetter:
 
     @property
     def id(self) -> str:
-        """A name made of its content; equal dead letters share it."""
+        """A hash of body, ``message_id`` and ``correlation_id``; equal dead letters share it."""
         names = [str(self.properties.get(name)) for name in ("message_id", "correlation_id")]
         digest = hashlib.sha256("\0".join(names).encode("utf-8", "backslashreplace"))
         digest.update(b"\0" + self.body)
@@ -48,31 +48,31 @@ class DeadLetter:
 
     @property
     def code(self) -> str:
-        """Why it is dead: a key of ``DEAD_LETTER_CODES``."""
+        """The error code from its header: a key of ``DEAD_LETTER_CODES`` if the bridge set it."""
         return str(self.properties["headers"].get(ERROR_HEADER, ""))[:CODE_SHOWN]
 
     @property
     def sent_at(self) -> float | None:
-        """The timestamp that its worker set, in seconds since the epoch."""
+        """The worker's ``timestamp`` in seconds since the epoch; None where it set none."""
         stamp = self.properties.get("timestamp")
         if not isinstance(stamp, int | float) or stamp <= 0:
             return None
-        return stamp / 1000 if stamp > 1e11 else float(stamp)  # some send milliseconds
+        return stamp / 1000 if stamp > 1e11 else float(stamp)  # some workers set milliseconds
 
     @property
     def put_at(self) -> float | None:
-        """When it was put into the queue, in seconds since the epoch; older ones do not say."""
+        """When it was dead-lettered, in seconds since the epoch; None where no header says so."""
         stamp = self.properties["headers"].get(ERROR_AT_HEADER)
         return float(stamp) if isinstance(stamp, int | float) and stamp > 0 else None
 
     @property
     def since(self) -> float | None:
-        """From when its age counts: when its worker sent it, else when it was put."""
+        """The start of its age: when the worker sent it, else when it was dead-lettered."""
         return self.sent_at or self.put_at
 
     @property
     def task(self) -> str:
-        """The id of the task that it is about; empty where it names none."""
+        """The id of the task that the reply names; empty where it names none."""
         headers = self.properties["headers"]
         try:
             return decode_reply(self.body, headers).task
@@ -83,7 +83,7 @@ class DeadLetter:
             return task_id(token) if isinstance(token, str) else ""
 
     def summary(self) -> Json:
-        """Everything except its body and headers."""
+        """The row of ``dead list``: everything except body and headers."""
         headers, since = self.properties["headers"], self.since
         deliveries = headers.get(_DELIVERIES_HEADER)
         return {
@@ -102,7 +102,7 @@ class DeadLetter:
         }
 
     def whole(self) -> Json:
-        """Its body and headers, for ``--payload``."""
+        """Body and headers, for ``--payload``; a body that is not UTF-8 is in base64."""
         try:
             body = {"body": self.body.decode()}
         except UnicodeDecodeError:
@@ -111,7 +111,7 @@ class DeadLetter:
         return {**body, "headers": headers}
 
     def reply(self, queue: str) -> Message:
-        """The reply as its worker sent it."""
+        """The reply for ``queue``, without the headers that the bridge or RabbitMQ added."""
         ours = (
             ERROR_HEADER,
             DETAIL_HEADER,
@@ -142,7 +142,7 @@ class DeadLetterFilter:
         return cls(ids, request.text("code"), None if age is None else time.time() - age)
 
     def __call__(self, dead_letter: DeadLetter) -> bool:
-        """Whether it is selected; a dead letter without any time has no age."""
+        """Whether it is selected. ``sent_before`` never selects a dead letter without a time."""
         since = dead_letter.since
         return (
             self.code in ("", dead_letter.code)

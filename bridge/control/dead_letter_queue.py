@@ -1,9 +1,9 @@
 """Reads the dead-letter queue once, on a connection and a thread of its own.
 
-One consumer takes all messages and acknowledges none. RabbitMQ requeues them in their order when
-the channel closes. Several consumers, ``basic.get``, or consuming only some of them would change
-the order (RabbitMQ 3.10). RabbitMQ counts one delivery of each (``x-delivery-count``), against the
-limit of 1,000,000 with which the bridge declares the queue.
+One consumer receives every message and acknowledges only messages that a command removes. When the
+channel closes, RabbitMQ requeues the rest in order. Several consumers, ``basic.get``, or consuming
+only some messages would change the order (RabbitMQ 3.10). Each read adds one to a message's
+``x-delivery-count``; the bridge declares the queue with a limit of 1,000,000.
 """
 
 import time
@@ -25,16 +25,17 @@ from bridge.rabbitmq.topology import QUORUM, Queue
 
 PREFETCH_MOST = 65_535
 OUTSTANDING = 64
-"""Replays on their way to a confirm at once."""
+"""Replays that may wait for a confirm at the same time."""
 CONFIRM_TIMEOUT = 20.0
+"""Seconds without any confirm after which the command fails."""
 CONFIRM_LOOK = 0.1
-"""Seconds between two looks at ``stop`` while a confirm is waited for."""
+"""Seconds between two checks for ``stop`` during a wait for a confirm."""
 IDLE = 5.0
-"""Seconds without a delivery after which the rest is taken to be with another consumer."""
+"""Seconds without a delivery after which another consumer is assumed to hold the rest."""
 RETURN_TRIES = 100
-"""Counts of the queue at most, until it holds again what was not acknowledged."""
+"""Checks, at most, of whether RabbitMQ has requeued the unacknowledged messages."""
 RETURN_STEP = 0.02
-"""Seconds between two counts of the queue after the channel was closed."""
+"""Seconds between two of these checks."""
 
 Replay = Callable[[Message, Done], object]
 
@@ -42,9 +43,9 @@ Replay = Callable[[Message, Done], object]
 class DeadLetterConsumer(Connection):
     """Delivers each message of the dead-letter queue once, in order, to ``on_dead_letter``.
 
-    ``on_dead_letter`` is called on the thread of ``run``. It may call ``acknowledge`` or ``replay``
-    for the message; without either, the message goes back. Its result is ignored. ``run`` returns
-    when what was not acknowledged is back in the queue, or with ``error`` set.
+    ``on_dead_letter`` runs on the thread of ``run``. It may call ``acknowledge`` or ``replay``;
+    otherwise RabbitMQ requeues the message. Its result is ignored. ``run`` returns when the queue
+    holds the unacknowledged messages again, after RETURN_TRIES checks, or with ``error`` set.
     """
 
     def __init__(
@@ -58,11 +59,11 @@ class DeadLetterConsumer(Connection):
     ) -> None:
         super().__init__("dead letters", urls, tls, [Queue(queue, QUORUM)], declare=declare)
         self.count = 0
-        """Messages in the queue when this began to consume."""
+        """Ready messages in the queue when consuming began."""
         self.seen = 0
         self.error: Unavailable | None = None
         self.replayed: Counter[str] = Counter()
-        """Replays by fate."""
+        """The number of replays by the fate of their publish."""
         self.reasons: Counter[str] = Counter()
         self._queue = queue
         self._on_dead_letter = on_dead_letter
@@ -73,7 +74,7 @@ class DeadLetterConsumer(Connection):
         self._arrived = self._enough = self._leaving = self._left = False
 
     def run(self) -> None:
-        """Consume at the first address that answers."""
+        """Connect to the first address that answers, and consume there."""
         while True:
             self.live(self._addresses.next())
             if self._arrived or self._stopping.is_set() or self._addresses.tried_all:
@@ -94,15 +95,15 @@ class DeadLetterConsumer(Connection):
         """Publish ``message``; acknowledge the dead letter once RabbitMQ has confirmed it."""
         self._outstanding += 1
         publish(message, partial(self._receive, dead_letter.tag))
-        while self._outstanding >= OUTSTANDING:  # the connection is ours: it may wait
+        while self._outstanding >= OUTSTANDING:  # no other work needs this connection
             self._settle(*self._next_receipt())
 
     def finish(self) -> None:
-        """Want no further message."""
+        """Stop after the current message."""
         self._enough = True
 
     def _receive(self, tag: int, receipt: Receipt) -> None:
-        """On the publisher's thread."""
+        """Hand the receipt to the thread of ``run``; called on the publisher's thread."""
         self._receipts.put((tag, receipt))
         self.wake()
 
@@ -132,8 +133,8 @@ class DeadLetterConsumer(Connection):
         self.count = await self._waiting(channel)
         if not self.count:
             return
-        # All of them, however few are wanted: those that come back are put behind others that
-        # have come back before.
+        # Consume all messages even where few are wanted: RabbitMQ puts a requeued message behind
+        # messages that were requeued earlier.
         await Step(
             "limit the prefetch",
             lambda done: channel.basic_qos(
@@ -148,7 +149,7 @@ class DeadLetterConsumer(Connection):
         self._last = time.monotonic()
 
     async def _waiting(self, channel: Any) -> int:
-        """The number of messages that are ready in the queue."""
+        """The number of ready messages in the queue."""
         frame = await Step(
             f"count queue {self._queue}",
             lambda done: channel.queue_declare(self._queue, passive=True, callback=done),
@@ -159,7 +160,7 @@ class DeadLetterConsumer(Connection):
         self._held += 1
         self._last = time.monotonic()
         if self._is_over() or self._leaving or self._stopping.is_set():
-            return  # it came after the count, perhaps by a replay: not again
+            return  # published after the count, perhaps a replay dead-lettered again
         self.seen += 1
         self._on_dead_letter(
             self, DeadLetter(self.seen, method.delivery_tag, body, from_pika(properties))
@@ -205,7 +206,7 @@ class DeadLetterConsumer(Connection):
             super()._on_channel_closed(channel, error)
 
     def _lost(self, error: BaseException | None) -> None:
-        """RabbitMQ requeues what was not acknowledged."""
+        """Do nothing: RabbitMQ requeues unacknowledged messages."""
 
 
 def _close(channel: Any, done: Callable[..., object]) -> None:

@@ -1,7 +1,7 @@
 """The commands ``dead list``, ``show``, ``replay`` and ``drop``, on the daemon's side.
 
-A replay is published and confirmed before the dead letter is acknowledged: a crash in between
-leaves it in both queues, never in none.
+A replay is published and confirmed before the dead letter is acknowledged. A crash in between
+leaves the message in both queues; it is never lost.
 """
 
 import logging
@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0
 LEAVE_TIMEOUT = 5.0
+"""Seconds to wait for another command to finish, and for the consumer's thread to end."""
 LIST_LIMIT = 128 * 1024 * 1024
-"""Bytes of bodies and texts that one list may have: it is kept until all letters are back in the
-queue."""
+"""Bytes of bodies and details in one list. The rows stay in memory until RabbitMQ has requeued the
+dead letters."""
 ROW_SIZE = 512
-"""About the bytes of a row beside them."""
+"""Estimated bytes of a row without its body and detail."""
 
 
 class DeadLetterCommands:
@@ -48,7 +49,6 @@ class DeadLetterCommands:
             "dead replay": self.replay,
             "dead drop": self.drop,
         }
-        """By their names on the control socket."""
 
     def list_dead_letters(self, request: Request) -> Output:
         """The dead letters that the filter selects, in the order of the queue."""
@@ -74,7 +74,7 @@ class DeadLetterCommands:
         yield {"result": {"letters": consumer.count, "seen": consumer.seen, "shown": len(rows)}}
 
     def show_dead_letter(self, request: Request) -> Output:
-        """One dead letter, by its id, the first digits of it, or its position."""
+        """One dead letter, by the first digits of its id or by its position in the queue."""
         name, payload = request.text("id"), request.flag("payload")
         is_position = name.isascii() and name.isdigit() and len(name) < SHORTEST_ID
         wanted = (
@@ -95,7 +95,7 @@ class DeadLetterCommands:
         yield {"result": found[0]}
 
     def replay(self, request: Request) -> Output:
-        """Publish each selected dead letter to the reply queue, as its worker sent it."""
+        """Publish each selected dead letter to the reply queue again."""
         if not self._publisher.ready.is_set():
             raise Unavailable("RabbitMQ", "away or blocked")
 
@@ -105,7 +105,7 @@ class DeadLetterCommands:
         yield from self._change(request, act, "dead_letters.replayed")
 
     def drop(self, request: Request) -> Output:
-        """Remove each selected dead letter from the queue, for good."""
+        """Remove each selected dead letter from the queue for good."""
         yield from self._change(request, DeadLetterConsumer.acknowledge, "dead_letters.dropped")
 
     def _change(
@@ -143,7 +143,7 @@ class DeadLetterCommands:
         }
 
     def _run(self, consumer: DeadLetterConsumer, chosen: Counter[str] | None = None) -> Output:
-        """Run the consumer; yield progress each second. Raises Declined and Unavailable."""
+        """Run the consumer; yield progress every second. Raises Declined and Unavailable."""
         if not self._one_at_a_time.acquire(timeout=LEAVE_TIMEOUT):
             raise Declined("busy", "another command reads the dead letters")
         thread = threading.Thread(target=consumer.run, name="dead-letters", daemon=True)

@@ -1,4 +1,4 @@
-"""The end of the daemon: what makes it stop, how far it has drained, and the command ``drain``."""
+"""The drain: the reasons to stop the daemon, the drain's progress, and the command ``drain``."""
 
 import math
 import signal
@@ -22,12 +22,12 @@ _LEFT = (
     ("answer to give", "answers to give"),
 )
 TOLD_TIMEOUT = 1.0
-"""Seconds for which the end of the process waits until those who wait for it are told."""
+"""Seconds, at most, for which the process stays until each ``drain`` command has its result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """The service manager, or a person, asks the daemon to stop."""
+    """A signal from the service manager or a person asks the daemon to stop."""
 
     number: int
 
@@ -37,7 +37,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A part has ended, for no error or for one."""
+    """A part of the daemon has ended; ``error`` is what it raised, if anything."""
 
     part: str
     error: BaseException | None = None
@@ -48,7 +48,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A person or a script asks for it by ``swf-bridge drain``."""
+    """The command ``swf-bridge drain``, run by user ``uid``, asks the daemon to stop."""
 
     uid: int
 
@@ -57,9 +57,9 @@ class Asked:
 
 
 class Drain:
-    """How the daemon stops. ``reasons`` is what it waits for, and the first of them ends it.
+    """The stop of the daemon. Its main thread waits on ``reasons`` and drains at the first one.
 
-    The daemon says when the drain has begun and when it is over; everyone may ask how far it is.
+    The daemon calls ``begin`` and ``end``. Any thread may ask for the progress in between.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Drain:
         self.reasons: SimpleQueue[Signal | Ended | Asked] = SimpleQueue()
         self.begun = threading.Event()
         self.seconds = seconds
-        """For which open polls may go on."""
+        """Seconds after ``begin`` in which open polls may end and their tasks be published."""
         self._slots = slots
         self._publisher = publisher
         self._consumers = consumers
@@ -81,12 +81,12 @@ class Drain:
         return f"<Drain {self.text if self.begun.is_set() else 'not begun'}>"
 
     def begin(self) -> None:
-        """No new poll begins from now on."""
+        """Start the clock of the drain; the daemon then stops new polls."""
         self._deadline = time.monotonic() + self.seconds
         self.begun.set()
 
     def state(self) -> Json | None:
-        """How far it is; None before it has begun."""
+        """The progress: seconds left and open work; None before ``begin``."""
         if not self.begun.is_set():
             return None
         polls, tasks, answers = self._left
@@ -94,7 +94,7 @@ class Drain:
 
     @property
     def text(self) -> str:
-        """The same in words."""
+        """The progress in words."""
         told = [
             f"{count} {one if count == 1 else more}"
             for count, (one, more) in zip(self._left, _LEFT, strict=True)
@@ -106,7 +106,7 @@ class Drain:
 
     @property
     def _left(self) -> tuple[int, int, int]:
-        """Open polls, tasks that RabbitMQ is to confirm, replies that SWF is to be told."""
+        """Numbers of open polls, of tasks without a confirm, and of unsettled replies."""
         polls = sum(map(self._slots.polls, self._slots.labels))
         answers = sum(max(0, each.unsettled) for each in self._consumers)
         return polls, self._publisher.outstanding, answers
@@ -116,17 +116,17 @@ class Drain:
         return round(max(0.0, self._deadline - time.monotonic()), 1)
 
     def end(self, result: Json) -> None:
-        """It is over: those who wait are told, for a second at most, before the process ends."""
+        """Give ``result`` to every waiting ``drain`` command; blocks for at most TOLD_TIMEOUT."""
         with self._changed:
             self._result = result
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._waiting, TOLD_TIMEOUT)
 
     def ask(self, request: Request) -> Output:
-        """The command ``drain``: stop, and tell how far it is until it is over.
+        """The command ``drain``: stop the daemon, and yield progress until the drain is over.
 
-        With ``seconds`` it waits so long at most. The answer stays without an end until the process
-        has ended. Raises Declined.
+        Its field ``seconds`` limits the wait; then it raises Declined. After the result it never
+        returns: the client sees the end of the stream when the process has ended.
         """
         span = request.seconds("seconds")
         deadline = math.inf if span is None else time.monotonic() + span

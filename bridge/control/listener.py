@@ -1,9 +1,8 @@
-"""Accepts connections and serves each on a thread of its own: the core of both of our servers.
+"""Accepts connections and serves each on its own thread: the base of both servers of the daemon.
 
-The control socket and the status server differ in what they listen on and in what they speak, and
-share the rest, which stands here. ``socketserver`` would give the thread for each connection, but
-neither the bound on their number, nor an end of connections that say nothing, nor a stop that
-needs no polling; with all three overridden, nothing of it was left.
+The control socket and the status server differ only in address and protocol. ``socketserver`` also
+starts a thread for each connection, but it neither limits their number, nor closes connections that
+send nothing, nor stops without polling.
 """
 
 import contextlib
@@ -17,13 +16,13 @@ from abc import ABC, abstractmethod
 log = logging.getLogger(__name__)
 
 TICK = 1.0
-"""Seconds between two looks at connections whose time is over."""
+"""Seconds between two checks for connections past their deadline."""
 PAUSE = 1.0
-"""Seconds before the next accept where no descriptor is free."""
+"""Seconds before the next accept after one has failed, for example without a free descriptor."""
 
 
 class Client:
-    """A connection that was accepted. Its thread reads and writes ``socket``."""
+    """An accepted connection. Only its own thread reads and writes ``socket``."""
 
     def __init__(self, accepted: socket.socket, request_timeout: float) -> None:
         now = time.monotonic()
@@ -31,16 +30,16 @@ class Client:
         self.deadline = now + request_timeout
         """Monotonic seconds after which the connection is shut down."""
         self.kept_until = now
-        """Monotonic seconds before which no newer connection takes its place."""
+        """Monotonic seconds until which no newer connection may take its place."""
 
     def asked(self, *, kept_for: float = float("inf"), timeout: float = float("inf")) -> None:
-        """Its request is complete: keep it so many seconds, and shut it down after ``timeout``."""
+        """Note a complete request: keep the place ``kept_for`` s, shut down after ``timeout`` s."""
         now = time.monotonic()
         self.kept_until = now + kept_for
         self.deadline = now + timeout
 
     def shut_down(self) -> None:
-        """Have its thread see the end of the stream; any thread may call this."""
+        """Shut the socket down: its thread reads end of stream. Any thread may call this."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -48,20 +47,20 @@ class Client:
 class Listener(ABC):
     """The loop of a server that serves ``most`` connections at once.
 
-    Where all are taken, a new connection takes the place of the one that has gone longest without
-    completing its request: connections that say nothing cannot keep others out. Where every one has
-    asked and is still being answered, the new one is sent ``busy`` and closed.
+    At the limit, a new connection replaces the oldest one whose ``kept_until`` has passed, so
+    connections that send nothing cannot keep others out. If there is none, the new connection is
+    sent ``busy`` and closed.
     """
 
     def __init__(self, name: str, *, most: int, request_timeout: float, busy: bytes = b"") -> None:
         self.moved = time.monotonic()
-        """Monotonic seconds when the loop last said that it moves."""
+        """Monotonic seconds of the loop's last round; the watchdog reads it."""
         self._name = name
         self._most = most
         self._request_timeout = request_timeout
         self._busy = busy
         self._lock = threading.Lock()
-        self._clients: dict[Client, None] = {}  # in the order in which they came
+        self._clients: dict[Client, None] = {}  # in order of arrival
         self._stopping = threading.Event()
         self._wakes, self._waker = socket.socketpair()
         self._waker.setblocking(False)
@@ -71,11 +70,11 @@ class Listener(ABC):
         """Read one request and answer it, on the client's thread. May raise OSError."""
 
     def _is_reachable(self) -> bool:
-        """Whether clients still find the address; asked about once a second."""
+        """Whether clients can still find the address; checked about once a second."""
         return True
 
     def _stop_listening(self) -> None:
-        """Have ``_listen`` return; connections under way are not waited for. Never blocks."""
+        """Make ``_listen`` return without waiting for open connections. Never blocks."""
         self._stopping.set()
         with contextlib.suppress(OSError):
             self._waker.send(b"x")
@@ -85,9 +84,9 @@ class Listener(ABC):
         self._waker.close()
 
     def _listen(self, listener: socket.socket) -> None:
-        """Accept and serve until ``_stop_listening``, or until no client can reach ``listener``.
+        """Accept and serve until ``_stop_listening`` or until clients cannot reach ``listener``.
 
-        Closes ``listener``.
+        Closes ``listener`` at the end.
         """
         listener.setblocking(False)
         with listener, selectors.DefaultSelector() as selector:
@@ -103,7 +102,7 @@ class Listener(ABC):
     def _accept(self, listener: socket.socket) -> None:
         try:
             accepted, _ = listener.accept()
-        except (BlockingIOError, ConnectionError):  # it has left again
+        except (BlockingIOError, ConnectionError):  # the client has left
             return
         except OSError as error:
             extra = {"server": self._name, "error": str(error)}
@@ -127,7 +126,7 @@ class Listener(ABC):
             accepted.close()
 
     def _admit(self, client: Client) -> bool:
-        """Whether there is a place, after taking that of an older connection if need be."""
+        """Whether the client gets a place; an older connection may be shut down for it."""
         older = None
         with self._lock:
             if len(self._clients) >= self._most:

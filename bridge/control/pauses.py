@@ -11,7 +11,7 @@ from bridge.journal.slots import Slots
 from bridge.task import TaskListId, cut
 
 LONGEST = 1e9
-"""Seconds of a pause at most."""
+"""The longest pause in seconds, about 31 years."""
 NAME_SHOWN = 100
 
 
@@ -26,10 +26,9 @@ class PauseCommands:
         self._journal = journal
         self._halted = halted
         self.commands = {"pause": self.pause, "resume": self.resume}
-        """By their names on the control socket."""
 
     def pause(self, request: Request) -> Output:
-        """Let no new poll of the lists begin; those that are paused already stay as they are."""
+        """Stop new polls of the lists; a list that is already paused keeps its pause."""
         self._go_on()
         labels = self._meant(request, self._slots.labels)
         span = request.seconds("seconds")
@@ -42,7 +41,7 @@ class PauseCommands:
         yield {"result": self._result(made, [_name(each.label) for each in before])}
 
     def resume(self, request: Request) -> Output:
-        """Let the lists be polled again; also one that is paused and among the settings no more."""
+        """Let the lists be polled again, including paused lists that left the settings."""
         self._go_on()
         paused = [each.label for each in self._pauses.all()]
         known = list(dict.fromkeys([*self._slots.labels, *paused]))
@@ -59,7 +58,7 @@ class PauseCommands:
         return {"lists": lists, "unchanged": unchanged, "kept": kept}
 
     def _meant(self, request: Request, known: Sequence[TaskListId]) -> list[TaskListId]:
-        """The lists that are named. Raises Declined where none is, and for a name of none."""
+        """The lists that the request names. Raises Declined for no names or an unknown name."""
         if request.flag("all"):
             return list(known)
         names = request.texts("lists")
@@ -73,7 +72,7 @@ class PauseCommands:
 
 
 def row(pause: Pause) -> Json:
-    """A pause as plain data."""
+    """A pause as JSON; ``left`` is in seconds."""
     left = None if pause.until is None else max(0.0, round(pause.due - time.monotonic(), 1))
     return {
         "domain": pause.label[0],
@@ -87,7 +86,7 @@ def row(pause: Pause) -> Json:
 
 
 def _named(name: str, known: Sequence[TaskListId]) -> TaskListId:
-    """The list that is meant by its name or by ``domain/list``. Raises Declined."""
+    """The one list with this name or ``domain/list``. Raises Declined for none and for several."""
     found = [label for label in known if name in (label[1], _name(label))]
     shown = cut(name, NAME_SHOWN)
     if not found:

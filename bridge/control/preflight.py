@@ -1,8 +1,8 @@
-"""Whether the peers are there and let the bridge do its work; looked at without taking any task.
+"""Checks of AWS and RabbitMQ before the bridge runs: reachable, and permitted what it needs.
 
-Nothing is polled, published, consumed or declared, so something always stays unproven, and is
-marked so. Permissions in RabbitMQ are proven by requests that change nothing; those in AWS are what
-IAM tells of them.
+``look`` polls, publishes, consumes and declares nothing; a result that this leaves open is marked
+UNPROVEN. RabbitMQ permissions are tried with requests that change nothing, AWS permissions are
+asked from IAM. Only ``declare``, for ``topology --apply``, changes anything.
 """
 
 import time
@@ -37,11 +37,11 @@ from bridge.swf.runner import Call
 DATE_SHOWN = 40
 SKEW_WARNING = 30.0
 SKEW_REFUSED = 300.0
-"""Seconds of clock skew beyond which AWS refuses a signature."""
+"""Seconds of clock skew: above SKEW_WARNING it is noted, above SKEW_REFUSED AWS refuses us."""
 
 
 class Mark(Enum):
-    """What is to be said of a thing that was looked at: a sign, and the exit code it means."""
+    """The verdict of one check: the sign that is shown, and the exit code that it causes."""
 
     HOLDS = ("✓", 0)
     NOTE = ("!", 0)
@@ -51,24 +51,24 @@ class Mark(Enum):
 
     @property
     def sign(self) -> str:
-        """One character."""
+        """The character that begins the line."""
         return self.value[0]
 
     @property
     def exit_code(self) -> int:
-        """As contract §6 has them."""
+        """The exit code of contract §6."""
         return self.value[1]
 
 
 class Result(NamedTuple):
-    """One line of the answer."""
+    """One line of the report."""
 
     mark: Mark
     text: str
 
 
 def look(settings: Settings) -> Iterator[Result]:
-    """Look at AWS and RabbitMQ; findings as they come."""
+    """Check AWS and RabbitMQ, and yield each result as it comes."""
     yield from _look_at_swf(settings)
     yield from _look_at_broker(settings)
 
@@ -102,19 +102,19 @@ def _look_at_swf(settings: Settings) -> Iterator[Result]:
 
 
 class _Arn(NamedTuple):
-    """Names of domains in policies, as far as is known whose the credentials are."""
+    """Builds ARNs of domains; ``owner`` is the caller's ARN, empty while it is unknown."""
 
     region: str
     owner: str
 
     def of(self, domain: str) -> str:
-        """The domain's ARN."""
+        """The domain's ARN, with ``*`` as the account while the owner is unknown."""
         _, partition, _, _, account = (self.owner or "arn:aws:::*").split(":", 5)[:5]
         return f"arn:{partition}:swf:{self.region}:{account}:/domain/{domain}"
 
 
 def _look_at_policies(settings: Settings, aws: Aws, arn: _Arn) -> Iterator[Result]:
-    """What IAM says of polls and answers, for none can be tried."""
+    """Ask IAM whether polls and answers are allowed: trying one could take or close a task."""
     policies = Policies(aws, arn.owner)
     domains = set()
     unknown = "" if arn.owner else "whose the credentials are is not known"
@@ -147,7 +147,7 @@ _NOT_KNOWN = (
 def _verdict(
     what: str, verdicts: Mapping[str, Verdict], actions: Sequence[str], wrong: Mark = Mark.WRONG
 ) -> Result:
-    """One line about actions that the daemon needs together."""
+    """One result for actions that the daemon needs together."""
     told = {action: verdicts[action] for action in actions if action in verdicts}
     if len(told) < len(actions):
         return Result(Mark.UNPROVEN, f"{what}: not known, IAM's answer lacks some of it")
@@ -182,7 +182,7 @@ def _look_at_domain(caller: Boto3, domain: str, arn: _Arn) -> Result:
 
 
 def _skew(told: str) -> Result:
-    """Of our clock, by the date of SWF's last answer: of a refusal too, which it may be for."""
+    """Compare our clock with the ``Date`` of SWF's last answer, even of one that refuses us."""
     if not told:
         return Result(Mark.UNPROVEN, "clock: SWF did not tell its own")
     try:
@@ -199,12 +199,12 @@ def _skew(told: str) -> Result:
 
 
 def vhost_of(settings: Settings) -> str:
-    """The vhost of the first address."""
+    """The virtual host of the first address."""
     return unquote(urlsplit(settings.amqp_urls[0]).path[1:]) or "/"
 
 
 def declare(settings: Settings) -> Iterator[Result]:
-    """Declare what all instances share, at the first address."""
+    """Declare the exchanges and queues that all instances share, at the first address."""
     yield from _Look(settings, settings.amqp_urls[0], declare=True).findings()
 
 
@@ -216,7 +216,7 @@ def _look_at_broker(settings: Settings) -> Iterator[Result]:
 
 
 class _Look(Connection):
-    """Looks for each thing that all instances share, or declares it; then leaves."""
+    """Checks for, or declares, each item of the topology that all instances share; then closes."""
 
     def __init__(self, settings: Settings, url: str, *, declare: bool) -> None:
         tls = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
@@ -231,7 +231,7 @@ class _Look(Connection):
         self._arrived = False
 
     def findings(self) -> list[Result]:
-        """Connect once, look, and leave."""
+        """Connect once, check, close, and return the results."""
         self.live(self._address)
         if not self._arrived:
             error = self._error or TimeoutError("no answer")
@@ -277,14 +277,14 @@ class _Look(Connection):
         return Result(Mark.WRONG, f"{item}: is missing, and SWF_BRIDGE_DECLARE is false")
 
     def _work(self) -> None:
-        """Looked at everything: leave."""
+        """Close: ``_setup`` has checked everything."""
         self._stopping.set()
 
     def _tick(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def _lost(self, error: BaseException | None) -> None:
-        """Nothing is on its way."""
+        """Do nothing: no publish is outstanding."""
 
 
 def _permitted(probe: Probe, error: ChannelClosedByBroker) -> Result:

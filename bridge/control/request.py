@@ -7,29 +7,29 @@ from bridge.bounds import decode_json
 from bridge.errors import Declined
 
 LARGEST = 10**12
-"""Of a number: JSON has larger ones than floats and SQLite."""
+"""The largest number in a request: JSON allows numbers too large for floats and SQLite."""
 Json = dict[str, Any]
 Output = Generator[Json, None, None]
-"""Rows and progress, and last the result. It is closed early when the client goes away."""
+"""Rows and progress, then the result. The server closes it early when the client disconnects."""
 
 
 class Request:
-    """The fields of one request; each reader raises Declined for a value of another type.
+    """The fields of one request; each reader raises Declined for a value of the wrong type.
 
-    A field that is absent or null was not given.
+    A null field counts as absent.
     """
 
     def __init__(self, fields: Mapping[str, Any], uid: int = -1) -> None:
         self._fields = fields
         self.uid = uid
-        """Whose process asks, as the kernel tells it; -1 where nobody could tell."""
+        """The user id of the client's process, from the kernel; -1 where it is unknown."""
 
     def __repr__(self) -> str:
         return f"<Request {self._fields.get('command')}>"
 
     @classmethod
     def decode(cls, line: bytes, uid: int = -1) -> "Request":
-        """Read a line of the control socket. Raises Declined."""
+        """Decode a line of the control socket. Raises Declined."""
         try:
             fields = decode_json(line)
         except ValueError:
@@ -39,29 +39,29 @@ class Request:
         return cls(fields, uid)
 
     def text(self, name: str) -> str:
-        """A string; empty where none was given."""
+        """A string; empty where it is absent."""
         return str(self._of(name, str, ""))
 
     def flag(self, name: str) -> bool:
-        """Whether the flag is set."""
+        """A boolean; False where it is absent."""
         return bool(self._of(name, bool, False))
 
     def count(self, name: str) -> int | None:
-        """A whole number from 1 up."""
+        """A whole number from 1 to LARGEST; None where it is absent."""
         value = self._of(name, int, None)
         if value is not None and (isinstance(value, bool) or not 1 <= value <= LARGEST):
             raise Declined("usage", f"{name} must be a number from 1 to {LARGEST}")
         return None if value is None else int(value)
 
     def seconds(self, name: str) -> float | None:
-        """A span of time."""
+        """Seconds from 0 to LARGEST; None where they are absent."""
         value = self._of(name, (int, float), None)
         if value is not None and (isinstance(value, bool) or not 0 <= value <= LARGEST):
             raise Declined("usage", f"{name} must be a number of seconds, at most {LARGEST}")
         return None if value is None else float(value)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A list of strings."""
+        """A list of strings; empty where it is absent."""
         values = self._of(name, list, [])
         if not all(isinstance(each, str) for each in values):
             raise Declined("usage", f"{name} must be a list of strings")

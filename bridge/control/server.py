@@ -1,10 +1,10 @@
 """The control socket: commands ask the daemon, which alone opens journal and credentials.
 
-JSON lines over a Unix socket that only its owner may use. A client sends one request,
-``{"command": "tasks list", …}``, and is answered with any number of ``{"row": …}`` and
+The protocol is JSON lines over a Unix socket of mode 0600. A client sends one request,
+``{"command": "tasks list", …}``. The server sends any number of ``{"row": …}`` and
 ``{"progress": …}``, then one ``{"result": …}`` or ``{"error": code, "message": sentence}``.
-Each client is served on a thread of its own, CLIENTS at most. A client that goes away, hangs or
-sends garbage costs its own thread and nothing else.
+Each client has a thread of its own, at most CLIENTS of them. A client that disconnects, hangs or
+sends garbage affects only its own thread.
 """
 
 import contextlib
@@ -28,15 +28,17 @@ from bridge.telemetry.redact import redact
 log = logging.getLogger(__name__)
 
 CLIENTS = 8
-"""Clients served at once; further ones are told to come again."""
+"""Clients served at once; a further client replaces one without a request, else gets ``busy``."""
 REQUEST_LIMIT = 1024 * 1024
-"""Bytes of a request: about thirty thousand ids."""
+"""Bytes of a request, enough for about thirty thousand ids."""
 REQUEST_TIMEOUT = 10.0
-"""Seconds in which a request must have come, whole."""
+"""Seconds after the accept in which the whole request must arrive."""
 SEND_TIMEOUT = 30.0
-"""Seconds in which a client must have taken a line of the answer."""
+"""Seconds in which a client must read a line of the answer."""
 PROBE_TIMEOUT = 1.0
+"""Seconds for a connect that tells whether a process listens on an existing socket."""
 PATIENCE = 60.0
+"""Seconds without a round after which the loop counts as stuck."""
 _UCRED = struct.Struct("iII")
 """The kernel's ``struct ucred``: pid, uid, gid."""
 
@@ -45,11 +47,11 @@ Command = Callable[[Request], Output]
 
 
 class ControlServer(Listener):
-    """A part: takes commands on the socket at ``path`` from the moment it is built.
+    """A part of the daemon. It listens on the socket at ``path`` from its construction on.
 
-    A socket that a killed daemon left is replaced, and one that was removed is made again within
-    a second or two. Raises ConfigError where another daemon answers there, or where no socket can
-    be made.
+    The socket of a killed daemon is replaced. If the file is removed while this runs, it is made
+    again within about two seconds. Raises ConfigError where another daemon listens at ``path`` or
+    no socket can be made.
     """
 
     def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
@@ -62,14 +64,14 @@ class ControlServer(Listener):
         self._listener = _listen(path)
         self._inode = os.stat(path).st_ino
         self._making = threading.Lock()
-        """Held while the socket is made again, so that a stop leaves none behind."""
+        """Held while the socket is made again, so that ``stop`` leaves no file behind."""
         self._outage = Outage(log, "control.lost", "control.back", path=str(path))
 
     def __repr__(self) -> str:
         return f"<ControlServer {self.path}>"
 
     def run(self) -> None:
-        """Serve until asked to stop; commands under way are not waited for."""
+        """Serve until asked to stop; does not wait for running commands."""
         try:
             while not self._stopping.is_set():
                 self._listen(self._listener)
@@ -78,7 +80,7 @@ class ControlServer(Listener):
             self._close()
 
     def stop(self) -> None:
-        """Take no more commands, and remove the socket."""
+        """Accept no more commands, and remove the socket unless another process replaced it."""
         with self._making:
             if self._stopping.is_set():
                 return
@@ -91,7 +93,7 @@ class ControlServer(Listener):
         return os.path.lexists(self.path)
 
     def _make_again(self) -> None:
-        """Make the socket again after its file was removed: no command found the daemon."""
+        """Make the socket again after its file was removed, trying once a second until stopped."""
         while not self._stopping.is_set():
             self.moved = time.monotonic()
             self._outage.begin("the socket was removed")
@@ -133,7 +135,7 @@ class ControlServer(Listener):
 
 
 def _uid(client: socket.socket) -> int:
-    """Whose process is at the other end (unix(7))."""
+    """The user id of the client's process (SO_PEERCRED, unix(7))."""
     told = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     _, uid, _ = _UCRED.unpack(told)
     return int(uid)
@@ -148,7 +150,7 @@ def _line(answer: Json) -> bytes:
 
 
 def _read_line(client: socket.socket) -> bytes:
-    """The request. Raises OSError where it does not come whole, in time and within the limit."""
+    """Read the request. Raises OSError if it is incomplete, late or over REQUEST_LIMIT."""
     deadline = time.monotonic() + REQUEST_TIMEOUT
     received = bytearray()
     while b"\n" not in received:
@@ -164,7 +166,7 @@ def _listen(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     try:
         _take_stale_away(path)
-        # Before bind: the socket's file is made with this mode, and there is no moment without.
+        # Before bind, so that the file has this mode from its creation on.
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(os.fspath(path))
         listener.listen(CLIENTS)
@@ -179,7 +181,7 @@ def _listen(path: Path) -> socket.socket:
 
 
 def _take_stale_away(path: Path) -> None:
-    """Remove a socket on which nobody listens."""
+    """Remove a socket on which no process listens. Raises ConfigError for any other file."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -194,5 +196,5 @@ def _take_stale_away(path: Path) -> None:
             path.unlink()
             return
         except TimeoutError:
-            pass  # somebody listens, and is busy
+            pass  # a process listens, and is busy
     raise ConfigError([f"SWF_BRIDGE_CONTROL: another daemon answers at {path}"])

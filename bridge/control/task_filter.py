@@ -1,4 +1,4 @@
-"""Which tasks in hand a command means, by what its options say of them."""
+"""The filter of the ``tasks`` commands: which tasks of the journal their options select."""
 
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class TaskFilter:
     """Selects tasks; a field that is empty or None restricts nothing."""
 
     label: str = ""
-    """``domain/list``, or the name of a list in any domain."""
+    """``domain/list``, or a list's name, which matches in every domain."""
     domain: str = ""
     name: str = ""
     version: str = ""
@@ -22,7 +22,7 @@ class TaskFilter:
 
     @classmethod
     def of(cls, request: Request) -> "TaskFilter":
-        """The filter that a request gives. Raises Declined."""
+        """Read the filter from a request. Raises Declined."""
         state = request.text("state")
         if state not in ("", "waiting", "published"):
             raise Declined("usage", "state is waiting or published")
@@ -38,7 +38,7 @@ class TaskFilter:
         )
 
     def __call__(self, entry: Entry) -> bool:
-        """Whether the task is selected."""
+        """Whether the filter selects the task."""
         task = entry.task
         return (
             self.label in ("", task.task_list, f"{task.domain}/{task.task_list}")
@@ -51,5 +51,5 @@ class TaskFilter:
 
 
 def state_of(entry: Entry) -> str:
-    """Whether RabbitMQ has confirmed the task, or it still waits to be published."""
+    """``published`` once RabbitMQ has confirmed the task, ``waiting`` before."""
     return "published" if entry.published else "waiting"

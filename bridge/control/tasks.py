@@ -1,7 +1,7 @@
 """The commands ``tasks list``, ``show``, ``republish`` and ``fail``, on the daemon's side.
 
-Each runs on the thread of its client and yields its output. It holds no lock while it waits, and
-has at most WINDOW publishes without a confirm.
+Each command runs on the thread of its client and yields its output. It holds no lock while it
+waits, and at most WINDOW of its publishes are unconfirmed.
 """
 
 import time
@@ -26,25 +26,25 @@ WINDOW = 64
 TICK = 1.0
 """Seconds between two reports of progress."""
 RECEIPT_TIMEOUT = 30.0
-"""Seconds without any receipt after which the command ends."""
+"""Seconds without any receipt after which ``republish`` gives up."""
 RETRY_FOR = 20.0
-"""Seconds for which a call that SWF cannot take now is tried again."""
+"""Seconds for which a call is retried while SWF is throttling or unreachable."""
 REASON = "failed by an operator"
 REASONS_SHOWN = 20
 
 Told = Callable[[Fate, str], object]
 Republish = Callable[[ActivityTask, bytes, Told], object]
-"""Publish a task again and tell its fate and why, on another thread; never blocks."""
+"""Publish a task again. Never blocks; another thread calls ``Told`` with the fate and why."""
 
 
 class Settles(Protocol):
-    """What lets go of a task that is closed: ``flow``, which is a stranger here."""
+    """Frees slot and journal row of a closed task: ``Peers`` of ``flow``, not imported here."""
 
     def settled(self, task_id: str) -> InHand | None:
-        """We have closed the task in SWF."""
+        """Let go of a task that this instance has closed in SWF."""
 
     def released(self, task_id: str, reason: str) -> InHand | None:
-        """The task was closed without us."""
+        """Let go of a task that was closed without this instance, for ``reason``."""
 
 
 class TaskCommands:
@@ -76,12 +76,11 @@ class TaskCommands:
             "tasks republish": self.republish,
             "tasks fail": self.fail,
         }
-        """By their names on the control socket."""
 
     # --- readers ---
 
     def list_tasks(self, request: Request) -> Output:
-        """Every task that the filters match, the oldest first."""
+        """Every task that the filter selects, the oldest first."""
         limit = request.count("limit")
         shown = matched = 0
         for entry in filter(TaskFilter.of(request), self._journal.tasks()):
@@ -92,7 +91,7 @@ class TaskCommands:
         yield {"result": {"matched": matched, "shown": shown}}
 
     def show_task(self, request: Request) -> Output:
-        """One task, by its id or the beginning of it."""
+        """One task, by its id or a unique prefix of it."""
         (entry,) = self._named((request.text("id"),))
         task = entry.task
         shown = _row(entry) | {
@@ -110,9 +109,9 @@ class TaskCommands:
     # --- publish again ---
 
     def republish(self, request: Request) -> Output:
-        """Publish every unanswered task that is meant once more, under the same message_id.
+        """Publish every selected, unanswered task again, with the same ``message_id``.
 
-        What waits for its first confirm is left alone: the bridge tries that by itself.
+        A task without its first confirm is skipped: the forwarder is still publishing it.
         """
         ids = self._meant(request)
         if request.flag("dry_run"):
@@ -146,7 +145,7 @@ class TaskCommands:
     # --- fail ---
 
     def fail(self, request: Request) -> Output:
-        """Fail every task that is meant in SWF, and let it go; a row for each."""
+        """Fail every selected task in SWF and free its slot; yield a row for each."""
         ids = self._meant(request)
         if request.flag("dry_run"):
             yield from self._preview(ids)
@@ -168,7 +167,7 @@ class TaskCommands:
         yield {"result": {"matched": len(ids), **{name: counts[name] for name in _FAILED}}}
 
     def _fail(self, task_id: str, reason: str) -> tuple[str, str]:
-        """What became of one task, and why."""
+        """Fail one task; return the outcome and its detail."""
         entry = self._journal.get(task_id)
         if entry is None:
             return "answered", ""
@@ -187,7 +186,7 @@ class TaskCommands:
         return "failed", ""
 
     def _respond(self, reply: Failed) -> None:
-        """Ask SWF, again and again where it is throttled or away for a moment."""
+        """Send the reply to SWF; retry for RETRY_FOR while SWF is throttling or unreachable."""
         deadline = time.monotonic() + RETRY_FOR
         backoff = Backoff(cap=5.0)
         while True:
@@ -204,7 +203,7 @@ class TaskCommands:
     # --- which tasks are meant ---
 
     def _meant(self, request: Request) -> list[str]:
-        """The ids of the tasks that a command is to change. Raises Declined where none is named."""
+        """The ids of the tasks to change. Raises Declined without ids, filters or ``all``."""
         chosen = TaskFilter.of(request)
         named = request.texts("ids")
         if not (named or chosen != TaskFilter() or request.flag("all")):
@@ -214,7 +213,7 @@ class TaskCommands:
         return ids[: request.count("limit")]
 
     def _named(self, prefixes: Iterable[str]) -> list[Entry]:
-        """The tasks whose ids begin so, each once. Raises Declined for none and for several."""
+        """The task of each prefix, once. Raises Declined where a prefix has none or several."""
         ids = [row[0] for row in self._journal.labels()]
         found: dict[str, Entry] = {}
         for prefix in prefixes:
@@ -243,7 +242,7 @@ _FAILED = ("failed", "closed", "answered", "refused", "unavailable", "left")
 
 
 class _Receipts:
-    """The fates of the publishes of one command; ``counts`` is by fate."""
+    """The receipts of one command; ``counts`` also has the tasks that were not published."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -253,12 +252,12 @@ class _Receipts:
         self._last = time.monotonic()
 
     def expect(self) -> Told:
-        """Whom to tell of one more publish, on any thread."""
+        """Count one more publish, and return its callback; any thread may call that."""
         self.outstanding += 1
         return lambda fate, why: self._queue.put((fate, why))
 
     def take(self) -> None:
-        """Wait a moment for the next. Raises Unavailable where none has come for long."""
+        """Wait up to TICK for a receipt. Raises Unavailable after RECEIPT_TIMEOUT without any."""
         try:
             fate, why = self._queue.get(timeout=TICK)
         except Empty:

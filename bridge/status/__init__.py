@@ -1,1 +1,1 @@
-"""How the daemon does: health, diagnosis, and the page and metrics over HTTP."""
+"""The state of the daemon: health checks, diagnosis, and the page and metrics over HTTP."""

@@ -1,6 +1,6 @@
-"""The checks of the daemon as data: a kind, a state, and a text for people. Pure.
+"""Health checks of the daemon as data: a kind, a state, and a text for people. Pure.
 
-Page, ``swf-bridge status`` and findings go by kind and state. No code reads the text.
+The page, ``swf-bridge status`` and findings decide by kind and state. No code parses the text.
 """
 
 from enum import StrEnum
@@ -8,26 +8,26 @@ from typing import NamedTuple
 
 
 class Kind(StrEnum):
-    """What a check looks at."""
+    """The subject of a check."""
 
     THREADS = "threads"
     DAEMON = "daemon"
-    """Whether it runs, or drains and will stop."""
+    """Whether it runs normally or is draining."""
     BROKER = "broker"
     """One connection to RabbitMQ."""
     LACKING = "lacking"
-    """Something in RabbitMQ without which tasks and replies go on."""
+    """A missing item in RabbitMQ that forwarding and replies do not need."""
     JOURNAL = "journal"
     ANSWERS = "answers"
-    """Whether SWF takes replies."""
+    """Whether SWF accepts replies."""
     DEAD_LETTERS = "dead-letters"
-    """Whether the dead-letter queue takes what is parked."""
+    """Whether the dead-letter queue accepts messages."""
     POLLS = "polls"
     """The polls of one task list."""
 
 
 class State(StrEnum):
-    """How a check stands."""
+    """The result of a check."""
 
     OK = "ok"
     STUCK = "stuck"
@@ -35,14 +35,14 @@ class State(StrEnum):
     BLOCKED = "blocked"
     NOT_WRITABLE = "not writable"
     REFUSED = "refused"
-    """A person has to mend something."""
+    """A person must fix something."""
     FAILING = "failing"
-    """It may heal by itself."""
+    """It may recover by itself."""
     DRAINING = "draining"
 
 
 class Check(NamedTuple):
-    """One check. ``subject`` is the connection, task list or thing that it is about."""
+    """One check. ``subject`` names the connection, task list or item, where a kind has several."""
 
     kind: Kind
     state: State
@@ -51,17 +51,17 @@ class Check(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether it is as it should be."""
+        """Whether the check passed."""
         return self.state is State.OK
 
     @property
     def name(self) -> str:
-        """The kind with its subject: unique among the checks of a daemon."""
+        """Kind and subject: unique among the checks of a daemon."""
         return f"{self.kind} {self.subject}" if self.subject else str(self.kind)
 
 
 def row(check: Check, detail: str) -> dict[str, object]:
-    """A check as ``/readyz`` and snapshots give it, with its text redacted by the caller."""
+    """A check as JSON for ``/readyz`` and snapshots. The caller has redacted ``detail``."""
     return {
         "ok": check.ok,
         "detail": detail,

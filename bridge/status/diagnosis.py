@@ -1,8 +1,8 @@
-"""What is wrong with the daemon, read off a snapshot, in words for who has to mend it. Pure.
+"""Finds what is wrong in a snapshot of the daemon, and words it for the operator. Pure.
 
-The page and ``swf-bridge status`` show the same findings, the gravest first. Each names the alert
-of ``config/alerts.yml`` whose paragraph in ``docs/alerts.md`` says more. A snapshot is plain data
-from the daemon that is asked, which may be of another version: what is not known is told as it is.
+The page and ``swf-bridge status`` show the same findings, grave ones first. A finding may name an
+alert of ``config/alerts.yml``, whose paragraph in ``docs/alerts.md`` says more. The snapshot may
+come from a daemon of another version: a check of unknown kind is shown with the daemon's own text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ from bridge.status.failures import failures
 from bridge.status.finding import Finding, Json, counted, listed
 
 RECENT = 3600.0
-"""Seconds for which something that has happened, and is over, is still told."""
+"""Seconds for which a past failure stays a finding."""
 _NO_WORKERS = {DemandState.NO_CONSUMER, DemandState.REFUSED, DemandState.SILENT}
 
 
 def findings(now: Json) -> list[Finding]:
-    """All that a snapshot (``bridge/status/snapshot.py``) has to tell, the gravest first."""
+    """The findings of a snapshot (``bridge/status/snapshot.py``), grave ones first."""
     found = chain(
         failures(now),
         _unroutable(now),
@@ -34,7 +34,7 @@ def findings(now: Json) -> list[Finding]:
 
 
 def by_trouble(lists: Sequence[Json]) -> list[Json]:
-    """The rows of a snapshot's task lists, those that are not polled first."""
+    """The rows of a snapshot's task lists; lists that are not polled come first."""
     return sorted(lists, key=lambda row: not row["notPolled"])
 
 
@@ -113,18 +113,18 @@ def _demand(now: Json) -> Iterator[Finding]:
 
 
 def is_without_workers(row: Json) -> bool:
-    """Whether a list is not polled because nobody consumes from its queue."""
+    """Whether a list is not polled because its queue has no known consumer."""
     demand = row.get("demand")
     return is_held_by_demand(row) and demand is not None and demand["state"] in _NO_WORKERS
 
 
 def is_held_by_demand(row: Json) -> bool:
-    """Whether a list is not polled because of the queue that it follows."""
+    """Whether a list is not polled because the queue that it follows wants no tasks."""
     return row.get("obstacle") == PollerState.NO_DEMAND.value
 
 
 def _past(now: Json) -> Iterator[Finding]:
-    """What has harmed tasks within the last hour, and is told in the last errors."""
+    """Tasks that the bridge failed within RECENT, as far as the last errors still show them."""
     recent = [each for each in now["lastErrors"] if now["now"] - each["at"] < RECENT]
     failed = [each["fields"] for each in recent if each["event"] == "task.failed_back"]
     if failed:
@@ -139,7 +139,7 @@ def _past(now: Json) -> Iterator[Finding]:
 
 
 def _dead_letters(now: Json) -> Iterator[Finding]:
-    """What stands in the queue, whoever put it there and whenever; an older daemon knows not."""
+    """All messages in the dead-letter queue, of any origin; an older daemon gives no number."""
     dead = now["deadLetters"]
     if count := dead.get("standing"):
         codes = ", ".join(f"{times} {code}" for code, times in dead["codes"].items())

@@ -1,14 +1,14 @@
-"""Where the documents stand on this machine: beside the program, or in the clone."""
+"""Finds the documents on this machine: installed with the program, or in the clone."""
 
 import sys
 from pathlib import Path
 
 FOLDERS = (Path(sys.prefix, "share/doc/swf-bridge"), Path(__file__).parents[2])
-"""As ``make install`` puts them, and as a clone has them."""
+"""The folders of ``make install`` and of a clone that hold ``docs/``."""
 
 
 def more_about(alert: str) -> str:
-    """Where to read what to do: a file that is there and the alert, else the alert alone."""
+    """The alert and the file that explains it; the alert alone where no file is installed."""
     for folder in FOLDERS:
         if (file := folder / "docs" / "alerts.md").is_file():
             return f"{file}, {alert}"

@@ -1,4 +1,4 @@
-"""Findings of checks that are not as they should be: threads, peers, journal, polls. Pure."""
+"""Findings for the failed checks of a snapshot. Pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from bridge.status.finding import Finding, Json, counted, listed
 
 
 def failures(now: Json) -> Iterator[Finding]:
-    """All that the checks of a snapshot have to tell."""
+    """The findings for the failed checks of a snapshot."""
     wrong = [_read(name, check) for name, check in now["checks"].items() if not check["ok"]]
     of = {kind: [each for each in wrong if each.kind is kind] for kind in Kind}
     own = ((Kind.THREADS, _thread), (Kind.DAEMON, _draining))
@@ -35,7 +35,7 @@ def failures(now: Json) -> Iterator[Finding]:
 
 
 class _Wrong(NamedTuple):
-    """A check that is not as it should be; without a kind where this version does not know it."""
+    """A failed check; ``kind`` is None where this version does not know its kind or state."""
 
     kind: Kind | None
     state: State
@@ -86,7 +86,7 @@ _BESIDE = {
     "notices": "Slots of tasks that other instances settled come back later, when SWF's"
     " history is asked.",
 }
-"""The connections without which tasks and replies go on."""
+"""The connections that forwarding and replies do not need, and the effect of each loss."""
 
 
 def _lacking(check: _Wrong, tasks: str) -> Finding:

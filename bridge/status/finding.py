@@ -1,4 +1,4 @@
-"""A finding: one thing that is wrong or wants a look, and the words that findings share. Pure."""
+"""A finding: a problem of the daemon or a warning, and helpers for its wording. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any
 Json = Mapping[str, Any]
 
 NAMED = 2
-"""So many lists or keys are named in a title; then there are so many more."""
+"""Lists or keys that a title names before it says ``3 more``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, or that wants a look where it is not ``grave``."""
+    """A problem where it is ``grave``, else a warning."""
 
     grave: bool
     title: str
     detail: str
     tasks: str
-    """What it means for the tasks."""
+    """The effect on tasks."""
     todo: str
-    """What to do; commands stand between backticks."""
+    """The advice to the operator; commands are in backticks."""
     alert: str = ""
 
 

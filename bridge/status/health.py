@@ -1,6 +1,6 @@
-"""What the daemon tells of itself: whether it lives, is ready, and what it counts; to all who ask.
+"""The daemon's report on itself: liveness, readiness, metrics, and the snapshot of its state.
 
-Nothing here asks a peer: it is read off the parts as they stand.
+Nothing here calls SWF or RabbitMQ: everything is read from the parts in memory and the journal.
 """
 
 import platform
@@ -36,7 +36,7 @@ from bridge.telemetry.registry import Metrics
 
 
 class Report:
-    """The facts of one daemon. Safe to ask from any thread."""
+    """The state of one daemon. Any thread may call its methods."""
 
     def __init__(
         self,
@@ -79,12 +79,12 @@ class Report:
         self._begin_counters()
 
     def stuck(self) -> list[str]:
-        """The parts that have not moved within their patience."""
+        """The names of parts whose loop has not run for their ``patience``."""
         now = time.monotonic()
         return [part.name for part in self._parts if now - part.moved > part.patience]
 
     def summary(self) -> str:
-        """One line for the service manager."""
+        """One line of STATUS for systemd: pollers, tasks in flight, failed checks."""
         polling = sum(poller.state is PollerState.POLLING for poller in self._pollers)
         in_flight = sum(self._slots.in_flight(source.label) for source in self._sources)
         told = [f"{polling}/{len(self._pollers)} pollers polling, {in_flight} tasks in flight"]
@@ -92,13 +92,13 @@ class Report:
         return "; ".join(told)
 
     def livez(self) -> list[Check]:
-        """Whether every thread moves."""
+        """One check: whether the loop of every part still runs."""
         if stuck := self.stuck():
             return [Check(Kind.THREADS, State.STUCK, f"stuck: {', '.join(stuck)}")]
         return [Check(Kind.THREADS, State.OK, "moving")]
 
     def readyz(self) -> list[Check]:
-        """Whether tasks can be taken, published and answered."""
+        """The checks of whether tasks can be polled, published and answered."""
         journal = Check(Kind.JOURNAL, State.OK, "writable")
         if not self._journal.writable.is_set():
             journal = Check(Kind.JOURNAL, State.NOT_WRITABLE, "cannot be written")
@@ -112,9 +112,9 @@ class Report:
         return [daemon, *connections, journal, answers, *map(_polls, self._sources)]
 
     def lacks(self) -> list[Check]:
-        """What tasks and replies can do without, with RabbitMQ's reason where it is missing.
+        """Checks that do not affect readiness: connections and items that forwarding does not need.
 
-        Nothing of it makes the daemon not ready.
+        A missing item comes with RabbitMQ's reason.
         """
         lacking = [
             Check(Kind.LACKING, State.REFUSED, why, subject=str(item))
@@ -129,11 +129,11 @@ class Report:
         return sum(each.unparked for each in self._consumers)
 
     def metrics(self) -> Metrics:
-        """Every count."""
+        """The registry of all metrics."""
         return self._metrics
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything that an operator wants to see at once (``bridge/status/snapshot.py``)."""
+        """The snapshot of ``bridge/status/snapshot.py``."""
         return snapshot.take(
             self._metrics,
             started=self._started,
@@ -154,7 +154,7 @@ class Report:
         )
 
     def tell_status(self, _request: Request) -> Output:
-        """The command `status` of the control socket."""
+        """Run the command ``status`` of the control socket."""
         yield {"result": self.snapshot()}
 
     def _read_gauges(self) -> None:
@@ -185,7 +185,7 @@ class Report:
         gauge(m.LOG_LINES_DROPPED, logs.dropped)
 
     def _begin_counters(self) -> None:
-        """At 0: Prometheus sees no increase in a series that begins with its first event."""
+        """Start each series at 0: Prometheus sees no increase in a series that starts at 1."""
         count = partial(self._metrics.count, by=0)
         for code in DEAD_LETTER_CODES:
             count(m.DEAD_LETTERS, code)
@@ -215,12 +215,12 @@ class Report:
         return {(): min(ends)} if ends else {}
 
     def _dead_letters_standing(self) -> dict[tuple[str, ...], float]:
-        """Nothing before RabbitMQ has told it: 0 would end an alert that is right."""
+        """No sample until RabbitMQ has told the number: a 0 would end a valid alert."""
         depth = self._dead_letters
         return {} if depth.ready is None else {(depth.queue,): depth.ready}
 
     def _next_deadlines(self) -> dict[tuple[str, ...], float]:
-        """Of the lists of which one is known."""
+        """Seconds to the next deadline of each list that has a known deadline."""
         now = self._clock.now()
         standing = self._journal.standing().items() if now is not None else ()
         return {
@@ -251,7 +251,7 @@ def _connected(connection: Connection) -> Check:
 
 def _polls(source: Source) -> Check:
     state, detail = State.OK, "answered"
-    if pause := source.pause:  # what SWF said before is no trouble now
+    if pause := source.pause:  # errors of earlier polls do not matter while it lasts
         detail = pause.text
     elif error := source.refused.error:
         state, detail = State.REFUSED, error

@@ -1,4 +1,4 @@
-"""Text and spans of time as the page shows them. Pure."""
+"""Escapes text and formats durations for the page. Pure."""
 
 import html
 import re
@@ -7,17 +7,17 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def escaped(told: object) -> str:
-    """Text from elsewhere, fit for an attribute: escaped and without control characters."""
+    """Foreign text, fit for an attribute: escaped, with U+FFFD for control characters."""
     return html.escape(_CONTROLS.sub("\ufffd", str(told)))
 
 
 def text(told: object) -> str:
-    """Text from elsewhere: escaped, and with a direction of its own."""
+    """Foreign text, escaped, in a ``bdi`` so that its direction does not affect the page."""
     return f"<bdi>{escaped(told)}</bdi>"
 
 
 def span(seconds: float) -> str:
-    """A span of time in its two largest units."""
+    """A duration in its two largest units."""
     whole = max(0, int(seconds))
     for size, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
         if whole >= size:

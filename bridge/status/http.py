@@ -1,7 +1,7 @@
-"""What the daemon tells over HTTP: ``/livez``, ``/readyz``, ``/metrics``, and a page at ``/``.
+"""The status server: ``/livez``, ``/readyz``, ``/metrics`` and a page at ``/``, over HTTP.
 
-Nothing here is a secret, and nothing can be changed here; it listens on loopback by default. The
-``Host`` header is checked, so that no web page can read it by rebinding a name of its own.
+It is read-only, shows no secret, and listens on loopback by default. It checks the ``Host`` header,
+so that no web page can read it by DNS rebinding.
 """
 
 import ipaddress
@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 CONNECTIONS = 16
 """Connections served at once."""
 BACKLOG = 64
-"""Connections that wait to be accepted."""
+"""Connections that the kernel queues before they are accepted."""
 ANSWER_TIME = 2.0
-"""Seconds in which a request is answered before a newer connection may take its place."""
+"""Seconds after a request in which no newer connection may take its place."""
 REQUEST_TIMEOUT = 10.0
-"""Seconds after which a connection is closed, whatever it is at."""
+"""Seconds in which a request must arrive, and again in which it must be answered."""
 BIND_INTERVAL = 30.0
-"""Seconds between tries to listen on an address that is taken."""
+"""Seconds between tries to listen on an address that is in use."""
 PATIENCE = 90.0
-"""Seconds without a move after which it counts as stuck; a look-up of its name may take long."""
+"""Seconds without a round after which the loop counts as stuck; a DNS look-up may take long."""
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -47,26 +47,26 @@ NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
 
 
 class Facts(Protocol):
-    """Whom the server asks. Each is asked on a thread of a request's and must not block."""
+    """The source of the answers. Each method runs on the thread of a request and must not block."""
 
     def livez(self) -> Sequence[Check]:
-        """Whether the process itself moves; asks no peer."""
+        """The checks of ``/livez``: whether every thread still runs."""
 
     def readyz(self) -> Sequence[Check]:
-        """Whether tasks can be taken, handed on and answered."""
+        """The checks of ``/readyz``: whether tasks can be polled, published and answered."""
 
     def metrics(self) -> Metrics:
-        """Return every count."""
+        """The registry of all metrics."""
 
     def snapshot(self) -> Mapping[str, Any]:
-        """Everything that an operator wants to see at once (``bridge/status/snapshot.py``)."""
+        """The snapshot of ``bridge/status/snapshot.py``, for the page."""
 
 
 class StatusServer(Listener):
-    """Serves what ``facts`` tell on ``address``: a part of the daemon.
+    """A part of the daemon: serves ``facts`` on ``address``.
 
-    An address that cannot be listened on costs a warning and is tried again; ``run`` goes on, as it
-    does after anything unforeseen: who looks on must not end the work.
+    If it cannot listen on ``address``, it logs a warning and tries again. ``run`` survives any
+    other exception as well, so that a fault in the status server never stops the bridge.
     """
 
     name = "status"
@@ -80,7 +80,7 @@ class StatusServer(Listener):
         self.patience = PATIENCE
         self.facts = facts
         self.names: frozenset[str] = frozenset()
-        """The host names by which it may be asked."""
+        """The accepted names in a ``Host`` header."""
         self._allowed = allowed
         where = f"{address[0]}:{address[1]}"
         self._outage = Outage(log, "status.unavailable", "status.available", address=where)
@@ -101,7 +101,7 @@ class StatusServer(Listener):
         self._close()
 
     def _listen_there(self) -> None:
-        """Serve until asked to stop. Raises OSError where the address cannot be had."""
+        """Serve until asked to stop. Raises OSError if it cannot listen on the address."""
         listener = _bind(self.address)
         self._outage.end()
         self.names = _names(self.address[0]).union(self._allowed)
@@ -111,7 +111,7 @@ class StatusServer(Listener):
         self._listen(listener)
 
     def stop(self) -> None:
-        """Ask ``run`` to end; requests under way are not waited for. Never blocks."""
+        """Make ``run`` return without waiting for open requests. Never blocks."""
         self._stop_listening()
 
     def _serve(self, client: Client) -> None:
@@ -119,7 +119,7 @@ class StatusServer(Listener):
 
 
 def _bind(address: tuple[str, int]) -> socket.socket:
-    """Listen there. Raises OSError."""
+    """Listen on ``address``. Raises OSError."""
     (family, *_, found), *_ = socket.getaddrinfo(
         *address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -135,7 +135,7 @@ def _bind(address: tuple[str, int]) -> socket.socket:
 
 
 class _Request(BaseHTTPRequestHandler):
-    """One request, answered and closed."""
+    """One request: answers it and closes the connection."""
 
     server_version = "swf-bridge"
     sys_version = ""
@@ -145,11 +145,11 @@ class _Request(BaseHTTPRequestHandler):
     def __init__(self, client: Client, server: StatusServer) -> None:
         self._client = client
         self._server = server
-        # The library passes the server on to subclasses and asks nothing of it.
+        # The base class only stores the client address and the server for subclasses.
         super().__init__(client.socket, None, None)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
-        """Answer a path, or its head alone."""
+        """Answer a GET, or a HEAD on behalf of ``do_HEAD``."""
         self._client.asked(kept_for=ANSWER_TIME, timeout=REQUEST_TIMEOUT)
         pages = {
             "/": self._page,
@@ -170,9 +170,9 @@ class _Request(BaseHTTPRequestHandler):
         self.do_GET()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no request, or one by another method, which http.server calls 501."""
-        del message, explain  # they quote the request
-        self.request_version = self.protocol_version  # else an HTTP/0.9 answer has no status
+        """Answer a malformed request, or another method: 405 instead of http.server's 501."""
+        del message, explain  # both quote the request
+        self.request_version = self.protocol_version  # else http.server omits the status line
         if code == HTTPStatus.NOT_IMPLEMENTED:
             self._send(HTTPStatus.METHOD_NOT_ALLOWED, TEXT, "GET or HEAD\n", Allow="GET, HEAD")
         else:
@@ -214,14 +214,14 @@ class _Request(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Log a request where everything is logged."""
+        """Log a request at level DEBUG."""
         log.debug("status.requested", extra={"line": format % args})
 
 
 def _names(host: str) -> frozenset[str]:
-    """Return the names under which the server may be asked, when it listens on ``host``.
+    """The accepted names in a ``Host`` header while the server listens on ``host``.
 
-    This machine's name in full costs a look-up, and is only needed where others can reach us.
+    The full name of this machine needs a DNS look-up, so it is left out on loopback.
     """
     names = {"localhost", host, socket.gethostname()}
     if host not in {"localhost", "127.0.0.1", "::1"}:
@@ -230,9 +230,9 @@ def _names(host: str) -> frozenset[str]:
 
 
 def _is_ours(host: str | None, names: frozenset[str]) -> bool:
-    """Tell whether a ``Host`` header names us; an address cannot be rebound, so any may."""
+    """Whether a ``Host`` header is accepted. Any IP address is: only a name can be rebound."""
     if host is None:
-        return True  # no browser leaves it out
+        return True  # every browser sends it
     try:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:

@@ -1,7 +1,7 @@
-"""What happened to each task list in the last hour, a minute at a time; kept in memory alone.
+"""The last hour of each task list, minute by minute; kept only in memory.
 
-The counters are looked at every few seconds. A minute that nobody looked at (the machine slept) is
-left out, and what was counted in it goes to the next.
+A timer samples the counters every few seconds. A minute without a sample (the machine slept) is
+left out, and its counts go to the next minute.
 """
 
 import time
@@ -17,23 +17,23 @@ from bridge.telemetry.metric import Distribution
 from bridge.telemetry.registry import Metrics
 
 LOOK = 5.0
-"""Seconds between two looks."""
+"""Seconds between two samples."""
 MINUTES = 60
 SETTLED = (m.TASK_DURATION, m.TASKS_FAILED_BACK, m.SLOTS_RELEASED)
-"""How a task leaves this instance: by a reply, failed by the bridge, or closed without both."""
+"""Metrics of tasks that left this instance: by a reply, failed by the bridge, otherwise closed."""
 
 
 class Minute(NamedTuple):
-    """Of one list: tasks polled and settled in it, and how long the oldest had waited, at most."""
+    """One minute of a list: tasks polled and settled, and the highest age of a task in hand."""
 
     polled: int
     settled: int
     oldest: float
-    """Seconds since its poll; 0 where none was in hand."""
+    """Seconds since its poll; 0 where no task was in hand."""
 
 
 class LastHour:
-    """``look`` is called by a timer; any thread may ask for what is told."""
+    """The minutes of every list. A timer calls ``look``; any thread may call ``told``."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class LastHour:
             self._minutes[each].append(Minute(0, 0, 0.0))
 
     def look(self) -> None:
-        """Add what was counted since the last look to the minute that runs."""
+        """Add the counts since the last call to the current minute."""
         now = self._clock()
         counted, standing = self._counted(), self._journal.standing()
         with self._lock:
@@ -77,9 +77,9 @@ class LastHour:
                 )
 
     def told(self, of: TaskListId) -> dict[str, list[float]] | None:
-        """The minutes of a list, the one that runs last; fewer than an hour after the start.
+        """The minutes of a list, at most MINUTES, the current one last.
 
-        None where the list is not polled.
+        None where the list is not among the settings.
         """
         if of not in self._minutes:
             return None
@@ -92,7 +92,7 @@ class LastHour:
         }
 
     def _counted(self) -> dict[TaskListId, tuple[int, int]]:
-        """Tasks polled and settled since the start, by list."""
+        """Tasks polled and tasks settled since the start, by list."""
         polled = dict.fromkeys(self._minutes, 0)
         settled = dict.fromkeys(self._minutes, 0)
         for metric, counts in ((m.TASKS_POLLED, polled), *((each, settled) for each in SETTLED)):

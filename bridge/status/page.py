@@ -1,9 +1,9 @@
-"""The page at ``/``, for a person in trouble at night: a snapshot as HTML. Pure.
+"""The page at ``/``: a snapshot as HTML, for an operator who was woken at night. Pure.
 
-One document without outside assets. It is whole without its script, which only keeps it fresh: it
-asks for the page again and takes over the sections that have changed, so that there is one
-rendering, and a screen reader hears of a change of the headline alone. All that is told was
-redacted where the snapshot was taken (``bridge/status/snapshot.py``); here it is escaped.
+It is one document without external assets, and complete without its script. The script only
+refreshes it: it fetches the page again and replaces the sections that changed. So only this module
+renders, and a screen reader announces only changes of the headline. The snapshot is already
+redacted (``bridge/status/snapshot.py``); this module escapes it.
 """
 
 import base64
@@ -37,11 +37,11 @@ POLICY = (
     f"default-src 'none'; style-src {_hash(STYLE)}; script-src {_hash(SCRIPT)};"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page's Content-Security-Policy: its own style and script, and nothing else."""
+"""The page's Content-Security-Policy: only its own style and script, and requests to itself."""
 
 
 def render(now: Json) -> str:
-    """Return the page for a snapshot (``bridge/status/snapshot.py``)."""
+    """The page for a snapshot (``bridge/status/snapshot.py``)."""
     found = findings(now)
     sections = "".join(
         (
@@ -289,7 +289,7 @@ def _empty(name: str) -> str:
 
 
 def _table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table; its roles are given, for on a phone its rows are shown as blocks."""
+    """A table with explicit ARIA roles, as the block layout for phones removes implicit roles."""
     heads = tuple(heads)
     top = "".join(f'<th scope="col" role="columnheader">{head}</th>' for head in heads)
     body = "".join(f'<tr role="row">{_cells(heads, row)}</tr>' for row in rows)
@@ -310,7 +310,7 @@ def _cells(heads: tuple[str, ...], row: Iterable[str]) -> str:
 
 
 def _sign(sign: str) -> str:
-    """A sign for the eye; the words next to it say the same."""
+    """A sign, hidden from screen readers: the words next to it say the same."""
     kind = {"✓": "good", "✗": "bad", "!": "warn"}[sign]
     return f'<span class="sign {kind}" aria-hidden="true">{sign}</span>'
 

@@ -1,7 +1,7 @@
-"""The last hour of a task list as small plots: inline SVG, without style of its own. Pure.
+"""The last hour of a task list as small plots: inline SVG, styled by the page. Pure.
 
-What it shows stands beside it in words, so nobody has to read it off a plot or by its colour:
-what was polled is an area, what was settled a line.
+The text beside a plot gives the same numbers, so nobody depends on the plot or its colours.
+Polled tasks are an area, settled tasks a line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ Json = Mapping[str, Any]
 
 
 def hours(lists: Sequence[Json]) -> str:
-    """Both plots of each list that is polled, in the order of their names."""
+    """Both plots of each list among the settings, sorted by domain and name."""
     rows = [each for each in lists if each.get("lastHour")]
     rows.sort(key=lambda each: (str(each["domain"]), str(each["taskList"])))
     items = "".join(f"<li>{_of_list(each)}</li>" for each in rows)
@@ -50,7 +50,7 @@ def _oldest(oldest: Sequence[float]) -> str:
 
 
 def flow(hour: Json) -> str:
-    """Tasks polled and settled a minute, on one scale."""
+    """A plot of tasks polled and settled per minute, on one scale."""
     polled, settled = hour["polled"], hour["settled"]
     top = max([1, *polled, *settled])
     shapes = (
@@ -61,7 +61,7 @@ def flow(hour: Json) -> str:
 
 
 def waiting(hour: Json) -> str:
-    """How long the oldest task in hand had waited, in each minute."""
+    """A plot of the age of the oldest task in hand in each minute."""
     oldest = hour["oldest"]
     top = max([1.0, *oldest])
     path = f'<path class="oldest" d="{_area(oldest, top)}"/>'
@@ -76,7 +76,7 @@ def _svg(words: str, shapes: str) -> str:
 
 
 def _area(values: Sequence[float], top: float) -> str:
-    """A closed outline of steps, a minute wide; the newest minute ends at the right edge."""
+    """A closed SVG path of steps one minute wide; the newest minute ends at the right edge."""
     if not values:
         return ""
     return f"M{MINUTES - len(values)} {HEIGHT}{_steps(values, top)}V{HEIGHT}Z"
@@ -92,11 +92,11 @@ def _steps(values: Sequence[float], top: float) -> str:
     begin = MINUTES - len(values)
     steps = ""
     for index, value in enumerate(values, 1):
-        if index == len(values) or values[index] != value:  # a run of equal ones ends
+        if index == len(values) or values[index] != value:  # a run of equal values ends
             steps += f"V{_y(value, top)}H{begin + index}"
     return steps
 
 
 def _y(value: float, top: float) -> str:
-    """From the top down, a little below it so that no line is cut in half."""
+    """The SVG y coordinate, at least 1 so that the top edge does not cut the line in half."""
     return f"{HEIGHT - (HEIGHT - 1) * value / top:.1f}".removesuffix(".0")

@@ -1,4 +1,4 @@
-"""Metrics as Prometheus reads them, through its own library, which is imported when first asked."""
+"""Metrics in Prometheus format, by ``prometheus_client``, which is imported at the first scrape."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def render(metrics: Metrics, accept: str) -> tuple[str, str]:
-    """Return the content type and the text of every metric, in the format that ``accept`` asks."""
-    # 0.1 s that a daemon nobody scrapes does not pay.
+    """The content type and the text of all metrics, in a format that ``accept`` allows."""
+    # Imported here because it takes 0.1 s, and not every daemon is scraped.
     from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415
     from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
 
@@ -21,7 +21,7 @@ def render(metrics: Metrics, accept: str) -> tuple[str, str]:
     ProcessCollector(registry=registry)
     try:
         encode, content_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # a version that the library cannot compare
+    except (TypeError, ValueError):  # a malformed version in ``accept``
         encode, content_type = choose_encoder("")
     return content_type, encode(registry).decode()
 
@@ -35,7 +35,7 @@ class _Collector:
 
 
 def _family(family: Family) -> "Metric":
-    """Make prometheus_client's family of ours; a bucket's bound is written as Prometheus does."""
+    """Convert our family to prometheus_client's; bucket bounds are formatted as Prometheus does."""
     from prometheus_client import metrics_core  # noqa: PLC0415
     from prometheus_client.utils import floatToGoString  # noqa: PLC0415
 
@@ -56,6 +56,6 @@ def _family(family: Family) -> "Metric":
 
 
 def _told(family: Family) -> Iterator[tuple[Labels, float | Distribution]]:
-    """The samples with label values that UTF-8 can hold: SWF's may have lone surrogates."""
+    """The samples with lone surrogates in label values escaped: SWF's names may contain them."""
     for values, found in family.samples:
         yield tuple(each.encode(errors="backslashreplace").decode() for each in values), found

@@ -1,7 +1,7 @@
-"""Everything that an operator wants to see at once, as plain data: one shape for all who show it.
+"""The snapshot of the daemon's state as JSON, for the page, ``swf-bridge status`` and findings.
 
-``swf-bridge status --json`` prints it as it is, so a member, once given, keeps its name. Times are
-seconds since the epoch, spans are seconds. Nothing of it is a secret.
+``swf-bridge status --json`` prints it unchanged, so a member never changes its name. Times are
+seconds since the epoch, durations are seconds. It contains no secret.
 """
 
 import logging
@@ -41,14 +41,14 @@ Json = dict[str, Any]
 
 
 class LastErrors(logging.Handler):
-    """Keeps the last warnings and errors, redacted."""
+    """Keeps the last LAST_ERRORS warnings and errors, redacted."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._kept: deque[Json] = deque(maxlen=LAST_ERRORS)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one."""
+        """Keep a record; one that cannot be formatted is dropped."""
         try:
             told = {
                 "at": record.created,
@@ -56,12 +56,12 @@ class LastErrors(logging.Handler):
                 "event": redact(record.getMessage()),
                 "fields": fields_of(record),
             }
-        except Exception:  # noqa: BLE001 - it is in the log all the same
+        except Exception:  # noqa: BLE001 - the log has the record too
             return
         self._kept.append(told)
 
     def entries(self) -> list[Json]:
-        """What was kept, the newest first."""
+        """The kept records, the newest first."""
         return list(self._kept)[::-1]
 
 
@@ -84,7 +84,7 @@ def take(
     last_errors: LastErrors,
     last_hour: LastHour,
 ) -> Json:
-    """The daemon as it stands; asks no peer, and the journal two short questions."""
+    """Take the snapshot. It calls neither SWF nor RabbitMQ, and reads the journal briefly."""
     now = time.time()
     counts = _Counts(metrics)
     standing = journal.standing()
@@ -136,7 +136,7 @@ def take(
 
 
 class _Counts:
-    """The counters, read once."""
+    """The counters, all read at one time."""
 
     def __init__(self, metrics: Metrics) -> None:
         wanted = {m.DEAD_LETTERS, m.REPLIES, m.TASKS_POLLED, m.POLLS}
@@ -147,11 +147,11 @@ class _Counts:
         }
 
     def by_label(self, metric: Metric) -> dict[str, int]:
-        """A counter of one label."""
+        """The values of a counter by its only label."""
         return {labels[0]: int(value) for labels, value in self._samples[metric].items()}
 
     def of(self, metric: Metric, *labels: str) -> int:
-        """The sum of all series whose labels begin so."""
+        """The sum of all series whose first labels are ``labels``."""
         found = self._samples[metric].items()
         return int(sum(value for each, value in found if each[: len(labels)] == labels))
 
@@ -206,7 +206,7 @@ def _list(
 def _time_left(
     row: Json, standing: Mapping[TaskListId, Standing], swf_now: float | None
 ) -> float | None:
-    """Seconds until SWF gives up the next of the list's tasks, as far as that is known."""
+    """Seconds until the first known deadline of the list's tasks; None where none is known."""
     due = standing.get((row["domain"], row["taskList"]), _NOTHING).next_deadline
     return None if due is None or swf_now is None else round(due - swf_now, 1)
 
@@ -219,9 +219,9 @@ def _pause(pause: Pause | None) -> Json | None:
 
 
 def _obstacle(source: Source, states: Counter[str]) -> Json:
-    """Why no new poll begins; nothing where at least one poller polls and others may.
+    """Why no new poll begins; an empty reason where a poller polls and nothing hinders the others.
 
-    Where workers or RabbitMQ want no tasks, polls that are open already may go on for a minute.
+    Polls that were open when the obstacle arose may go on for a minute.
     """
     if obstacle := source.obstacle():
         return {"notPolled": redact(obstacle.text), "obstacle": obstacle.state.value}
@@ -232,7 +232,7 @@ def _obstacle(source: Source, states: Counter[str]) -> Json:
 
 
 def _demand(demand: Demand | None) -> Json | None:
-    """What the queue that the list follows wants."""
+    """The queue that the list follows, and whether it wants tasks."""
     if demand is None:
         return None
     return {"queue": demand.queue, "state": str(demand.state)}
@@ -249,7 +249,7 @@ def _stands(label: TaskListId, standing: Standing) -> Json:
 
 
 def _left_over(sources: Sequence[Source], standing: Mapping[TaskListId, Standing]) -> list[Json]:
-    """Lists that are polled no more, of which tasks are still in hand."""
+    """The rows of lists that are not among the settings but still have tasks in hand."""
     polled = {source.label for source in sources}
     return [
         {
