@@ -46,7 +46,7 @@ class Wire(Protocol):
         """Start the call; ``ended`` returns ``whom`` with its answer. Never blocks or raises."""
 
     def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
-        """Ended calls: ``whom``, answer or error. Waits ``timeout`` seconds for one, or ``wake``."""
+        """Ended calls: ``whom``, answer or error. Waits ``timeout`` seconds for one or ``wake``."""
 
     def wake(self) -> None:
         """Make ``ended`` return soon."""
