@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 HISTORY_PAGE = 200
 HISTORY_PAGES = 10
-"""Pages read, from the history's end: 2,000 events at most; SWF keeps up to 25,000."""
+"""Pages of a history read at most, from its end: 2,000 events of up to 25,000."""
 
 Way = Literal["auto", "curl", "boto3"]
 

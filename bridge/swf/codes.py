@@ -35,7 +35,8 @@ OTHER = "other"
 def known_code(error: Exception) -> str:
     """The error's code, from a bounded set of about 1,300, whatever a server answers.
 
-    A code that is no code of AWS, no HTTP status and no exception of Python or botocore is OTHER.
+    An exception without a code is named by its class. A code that is not in AWS, HTTP, Python,
+    botocore or this package is OTHER.
     """
     code = getattr(error, "code", None)
     if code is None:

@@ -24,7 +24,7 @@ from bridge.swf.errors import NOT_LET_IN, error_from
 log = logging.getLogger(__name__)
 
 KEEP = 1.0
-"""Seconds for which calls reuse the credentials before the provider is asked again."""
+"""Seconds for which calls reuse expiring credentials before asking the provider again."""
 RENEW = 5.0
 """Seconds between two searches for credentials while they are missing or refused."""
 RENEW_FOR = 60.0
@@ -41,7 +41,7 @@ _WRONG = (
 
 
 class LateCredentials(Credentials):
-    """The session's credentials. While missing, each call searches, at most once in RENEW seconds.
+    """The session's credentials. Calls search for missing ones, at most once in RENEW seconds.
 
     After AWS has refused them, a thread searches for others; the old ones sign until then. botocore
     refreshes expiring ones. This object replaces the session's chain of providers, because a client
@@ -137,8 +137,8 @@ def _frozen(credentials: Credentials) -> ReadOnlyCredentials | None:
 class KeptCredentials:
     """The credentials for the next call, without waiting for their provider.
 
-    A separate thread asks the provider again after KEEP seconds: a provider that hangs must not
-    delay calls that the last credentials can still sign. Safe to use from many threads.
+    A separate thread asks for expiring ones again after KEEP seconds: a provider that hangs must
+    not delay calls that the last ones can still sign. Safe to use from many threads.
     """
 
     def __init__(self, source: LateCredentials) -> None:

@@ -105,7 +105,7 @@ class _Party(Generic[T]):
 class Runner(Generic[T]):
     """Carries on conversations. One thread owns it; other threads may call only ``wake``.
 
-    In each turn all conversations go on inside one context of ``together``, such as one commit of
+    Each batch of conversations goes on inside one context of ``together``, such as one commit of
     the journal. After it, ``done`` is called with the result of each conversation that has ended.
     """
 
