@@ -1,7 +1,8 @@
 """Fits the number of pollers to the file descriptors that the process may have.
 
-Each open poll needs a socket. systemd's default limit is 1,024, less than a few dozen task lists
-need. Without free descriptors no peer can be reached, so pollers are reduced to what is left.
+Each open poll needs a socket; systemd's soft limit of 1,024 is enough for 168 task lists with two
+pollers each. The limit is raised as needed, up to the hard limit. Beyond that pollers are reduced,
+because without free descriptors no peer can be reached.
 """
 
 import logging

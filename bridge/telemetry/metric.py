@@ -14,8 +14,7 @@ class Metric:
     """The definition of one metric.
 
     ``values`` lists all values of a counter's only label, if they are known: the counter starts at
-    0 for each, so that an alert sees the first increase. ``buckets`` are a histogram's upper
-    bounds.
+    0 for each, so that an alert sees the first increase. ``buckets`` are upper bounds.
     """
 
     name: str
