@@ -1,1 +1,1 @@
-"""What an operator may set, and what a value may look like."""
+"""The settings of the bridge, how they are read, and which values are valid."""

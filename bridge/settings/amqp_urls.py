@@ -1,6 +1,6 @@
-"""The addresses of RabbitMQ, read anew from a credential's file for each time that they are tried.
+"""The URLs of RabbitMQ, read again from their credential file before each round of attempts.
 
-A password that is rotated in the file is so taken at the next connection, without a restart.
+So a password rotated in the file is used for the next connection, without a restart.
 """
 
 import logging
@@ -15,14 +15,14 @@ from bridge.settings.environment import variable
 log = logging.getLogger(__name__)
 
 _SEED = random.SystemRandom().getrandbits(64)
-"""One for each process: all its connections try the addresses in the same order."""
+"""Random for each process, in which all connections try the URLs in the same order."""
 
 
 class AmqpUrls:
-    """The URLs, passwords and all, in the order in which to try them.
+    """The URLs, including passwords, in the order in which to try them.
 
-    Each iteration reads ``file``, if there is one. What cannot be read, or cannot work, is told in
-    a line, and the last that could are tried again. Safe for many threads.
+    Each iteration reads ``file``, if given. If it cannot be read or holds no valid URLs, a warning
+    is logged and the last valid URLs are used. Safe to use from many threads.
     """
 
     def __init__(self, urls: tuple[str, ...], *, shuffle: bool, file: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class AmqpUrls:
             if self._file is not None:
                 self._read(self._file)
             urls = self._urls
-        if self._shuffle:  # several instances use several nodes
+        if self._shuffle:  # so that instances spread over the nodes
             urls = tuple(random.Random(_SEED).sample(urls, len(urls)))  # noqa: S311 - no secret
         return iter(urls)
 

@@ -1,4 +1,4 @@
-"""What works, and may not be meant: what goes over a network in the clear, or is open to it."""
+"""Warns of valid settings that expose data: unencrypted connections and a public status page."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_SWF", "AWS_ENDPOINT_URL")
 
 
 def concerns(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each, which begins with the name of a variable and holds no secret."""
+    """One sentence for each warning, which begins with a variable's name and holds no secret."""
     plain = [url for url in settings.amqp_urls if url.startswith("amqp:")]
     hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in plain)
     remote = [host for host in hosts if not is_loopback(host)]
@@ -36,7 +36,7 @@ def concerns(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def endpoint_concern(url: str) -> str:
-    """Why an endpoint of SWF should not be used as it is; nothing where it may."""
+    """The warning for an SWF endpoint with unencrypted HTTP; empty if there is none."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -47,7 +47,7 @@ def endpoint_concern(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the name or address is this machine for certain."""
+    """Whether the name or address is certain to be this machine."""
     if host.rstrip(".").lower() == "localhost":
         return True
     try:

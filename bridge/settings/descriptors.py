@@ -1,7 +1,8 @@
-"""How many files and sockets the daemon has open at once, and whether the system lets it.
+"""Fits the number of pollers to the file descriptors that the process may have.
 
-Each open poll is a socket. systemd's default is 1,024 for a process: fewer than a few dozen task
-lists ask for. Out of descriptors no peer can be reached, so polls are held to what is left.
+Each open poll needs a socket; systemd's soft limit of 1,024 is enough for 168 task lists with two
+pollers each. The limit is raised as needed, up to the hard limit. Beyond that pollers are reduced,
+because without free descriptors no peer can be reached.
 """
 
 import logging
@@ -12,14 +13,14 @@ from bridge.settings.settings import Settings
 log = logging.getLogger(__name__)
 
 BESIDE = 160
-"""Those beside SWF: seven connections to RabbitMQ of five each, clients of HTTP and of the control
-socket, the journal, and room for what opens a file for a moment."""
+"""Descriptors for all but SWF: seven connections to RabbitMQ with five each, clients of HTTP and of
+the control socket, the journal, and a reserve for files that are open only briefly."""
 EACH_LIST = 3
-"""What the thread of a task list needs beside its polls."""
+"""Descriptors that a task list's thread needs beside its polls."""
 
 
 def needed(settings: Settings) -> int:
-    """The most that these settings ask for."""
+    """The number of descriptors that these settings need at most."""
     return _without_polls(settings) + sum(each.pollers for each in settings.task_lists)
 
 
@@ -29,13 +30,13 @@ def _without_polls(settings: Settings) -> int:
 
 
 def most() -> int:
-    """How many this process may have, once it asks for all."""
+    """The highest limit that this process may set for itself (the hard limit)."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 2**31 if hard == resource.RLIM_INFINITY else hard
 
 
 def fitted(settings: Settings) -> Settings:
-    """Raise the limit to what the settings ask for; where it is lower still, hold polls to it."""
+    """Raise the limit to what the settings need; if it stays lower, reduce pollers to fit it."""
     wanted = needed(settings)
     limit = _raised(wanted)
     if wanted <= limit:
@@ -52,7 +53,7 @@ def fitted(settings: Settings) -> Settings:
 
 
 def _raised(wanted: int) -> int:
-    """The limit, raised as far as ``wanted`` if it can be."""
+    """Raise the limit towards ``wanted`` as far as allowed. Returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted
@@ -60,7 +61,7 @@ def _raised(wanted: int) -> int:
     if asked > soft:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (asked, hard))
-        except (OSError, ValueError):  # a sandbox may forbid even that
+        except (OSError, ValueError):  # a sandbox may forbid any change
             return soft
         return asked
     return soft

@@ -1,7 +1,7 @@
-"""Where the settings stand, and what to say of a wrong one.
+"""Sources of the settings, and the error messages for wrong ones.
 
-A setting is a variable of the environment or a systemd credential, a file of that name in lower
-case in ``$CREDENTIALS_DIRECTORY``. No sentence made here repeats a value: it may be secret.
+A setting is an environment variable or a systemd credential: a file with the variable's name in
+lower case in ``$CREDENTIALS_DIRECTORY``. No message repeats a value, as it may be secret.
 """
 
 import os
@@ -18,7 +18,7 @@ from pydantic_settings import SecretsSettingsSource
 
 PREFIX = "SWF_BRIDGE_"
 PLAIN_DSN = "SENTRY_DSN"
-"""The variable that all who report to Sentry know; ours goes before it."""
+"""The variable that Sentry's own SDKs read; ours takes precedence."""
 
 
 def variable(field: str) -> str:
@@ -27,21 +27,21 @@ def variable(field: str) -> str:
 
 
 class Credentials(SecretsSettingsSource):
-    """The files of ``$CREDENTIALS_DIRECTORY``, read by the rules of the environment.
+    """Reads the files of ``$CREDENTIALS_DIRECTORY`` like environment variables.
 
-    What is empty counts as unset, and only the end of the last line is taken off. pydantic-settings
-    would end at the first file that cannot be read; here the reason is the value, for the settings
-    to refuse with all else that is wrong.
+    An empty file counts as unset; line ends at the end are removed. pydantic-settings would fail at
+    the first unreadable file. Here the error becomes the field's value, so that the settings report
+    it with all other problems.
     """
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
-        """Read the file of one field; None where there is none."""
+        """Read the file of one field; None if there is none or it is empty."""
         file = _credential(field_name)
         return (file and _read(file)) or None, variable(field_name), False
 
 
 def credentials_directory() -> Path | None:
-    """Where systemd put the credentials, if it is there."""
+    """The directory of systemd's credentials; None if there is none."""
     directory = Path(os.environ.get("CREDENTIALS_DIRECTORY") or os.devnull)
     return directory if directory.is_dir() else None
 
@@ -60,7 +60,7 @@ def _read(file: Path) -> str | ValueError:
 
 
 class Origin(NamedTuple):
-    """Where the value of a field stands, and the variable to blame for it."""
+    """The source of a field's value, and the variable to name in errors."""
 
     variable: str
     source: str
@@ -69,7 +69,7 @@ class Origin(NamedTuple):
 
 
 def origin(field: str) -> Origin:
-    """Find what sets a field: the environment over a file over Sentry's own variable."""
+    """Find a field's source: environment, then credential file, then Sentry's own variable."""
     name = variable(field)
     if text := os.environ.get(name):
         return Origin(name, "environment", is_quoted(text))
@@ -81,7 +81,7 @@ def origin(field: str) -> Origin:
 
 
 def misspelt(fields: Iterable[str]) -> Iterator[str]:
-    """Tell of each variable and each credential that looks like ours and sets nothing."""
+    """Report each variable and credential that begins like ours but is no setting."""
     variables = [variable(field) for field in fields]
     for name in _ours(os.environ):
         if name not in variables:
@@ -99,20 +99,20 @@ def _ours(names: Iterable[str]) -> list[str]:
 
 
 def _nearest(name: str, variables: Iterable[str]) -> str:
-    """Find the most similar variable; what they all begin with does not count."""
+    """Find the most similar variable, compared without the common prefix."""
     tails = [each.removeprefix(PREFIX) for each in variables]
     return PREFIX + get_close_matches(name.upper().removeprefix(PREFIX), tails, n=1, cutoff=0)[0]
 
 
 def _plain(name: str) -> str:
-    """Keep a name on its line, whatever is in it."""
+    """Escape line ends and other special characters in a name."""
     return ascii(name)[1:-1]
 
 
 def quoted(origins: Iterable[Origin]) -> list[str]:
-    """The variables whose value begins and ends with the same quote, ours and those of AWS.
+    """The variables, ours and AWS's, whose value begins and ends with the same quote.
 
-    A shell and systemd take quotes away; ``docker --env-file`` makes them part of the value.
+    A shell and systemd remove quotes; ``docker --env-file`` makes them part of the value.
     """
     theirs = (name for name, value in os.environ.items() if is_quoted(value))
     names = {each.variable for each in origins if each.quoted}
@@ -120,7 +120,7 @@ def quoted(origins: Iterable[Origin]) -> list[str]:
 
 
 def is_quoted(value: str) -> bool:
-    """Whether quotes stand around it."""
+    """Whether the value is enclosed in quotes."""
     return len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
 
 
@@ -130,9 +130,9 @@ def sentence(
     model: type[BaseModel],
     entry: type[BaseModel],
 ) -> str:
-    """Turn an error of pydantic's into a line for the operator.
+    """Turn an error of pydantic into a line for the operator.
 
-    ``model`` holds the settings, ``entry`` is what a field with several entries consists of.
+    ``model`` is the class of the settings, ``entry`` the class of an entry of a list in them.
     """
     alias, *inner = error["loc"]
     field = str(alias).removeprefix(PREFIX).lower()

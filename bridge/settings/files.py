@@ -1,7 +1,7 @@
-"""What the files and sockets that settings name must be before the daemon starts.
+"""Checks of files and sockets that settings name, made before the daemon starts.
 
-Each function returns the path it accepts and raises ``ValueError`` with a sentence that follows
-the name of a variable.
+Each function returns a valid path, else raises ``ValueError`` with a sentence to be printed after
+the name of the variable.
 """
 
 import os
@@ -13,12 +13,12 @@ from pydantic import ValidationInfo
 from bridge.settings.environment import variable
 
 SOCKET_PATH_BYTES = 107
-"""What Linux takes as the path of a Unix socket (``unix(7)``: 108 with the closing NUL)."""
+"""Bytes of a Unix socket's path at most (``unix(7)``: 108 with the final NUL)."""
 
 
 def readable(path: Path) -> Path:
-    """Accept a file that is there and may be read."""
-    if not os.path.isfile(path):  # Path.is_file raises where a directory may not be searched
+    """Accept an existing file that this user may read."""
+    if not os.path.isfile(path):  # Path.is_file raises if a directory may not be searched
         raise ValueError("names no file")
     if not os.access(path, os.R_OK):
         raise ValueError("names a file that this user may not read")
@@ -26,7 +26,7 @@ def readable(path: Path) -> Path:
 
 
 def place_for_a_file(path: Path) -> Path:
-    """Accept a path at which a file stands or can be made."""
+    """Accept a path that is not a directory, in a directory that exists."""
     if os.path.isdir(path):
         raise ValueError("is a directory, where a file is needed")
     if not os.path.isdir(path.parent):
@@ -35,7 +35,7 @@ def place_for_a_file(path: Path) -> Path:
 
 
 def place_for_a_socket(path: Path) -> Path:
-    """Accept a path at which a Unix socket can be made."""
+    """Accept a path for a Unix socket, as ``place_for_a_file`` and short enough."""
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
         raise ValueError(f"is over {SOCKET_PATH_BYTES} bytes, too long for a Unix socket")
     return place_for_a_file(path)
@@ -51,7 +51,7 @@ def authorities(path: Path) -> Path:
 
 
 def only_with_tls(path: Path, info: ValidationInfo) -> Path:
-    """Accept a file of TLS where some address of RabbitMQ is one for TLS."""
+    """Accept a TLS file if at least one URL of RabbitMQ is amqps."""
     url = info.data.get("amqp_url")
     if url and "amqps://" not in url.get_secret_value():
         raise ValueError(f"is of use only with amqps:// in {variable('amqp_url')}")
@@ -59,10 +59,10 @@ def only_with_tls(path: Path, info: ValidationInfo) -> Path:
 
 
 def key_of_certificate(path: Path, info: ValidationInfo) -> Path:
-    """Accept a PEM file with the private key, not encrypted, of the certificate that is set."""
+    """Accept a PEM file with the unencrypted private key of the configured certificate, if any."""
     certificate = info.data.get("amqp_cert_file")
     try:
-        # With a password given, OpenSSL does not ask the terminal for that of an encrypted key.
+        # Given a password, OpenSSL does not ask on the terminal for that of an encrypted key.
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.load_cert_chain(certificate, path, password="")

@@ -1,6 +1,6 @@
-"""Which names in RabbitMQ must differ: from each other, and from those that the bridge makes.
+"""Checks that names of queues and exchanges differ from each other and from the bridge's own.
 
-A reply must not be taken for a dead letter, nor a task for a notice. Pure.
+Otherwise a reply could be taken for a dead letter, or a task for a notice. Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,18 +9,18 @@ from typing import Any
 from bridge.settings.environment import variable
 
 NOTICE_QUEUES = "swf.bridge."
-"""How the names of the instances' notice queues begin."""
+"""Prefix of the names of the instances' notice queues."""
 NOTICES = ".notices"
-"""How the exchange of notices is called, after the reply queue."""
+"""Suffix to the reply queue's name that makes the name of the exchange of notices."""
 
 QUEUES = ("reply_queue", "dead_letter_queue", "undeliverable")
 EXCHANGES = ("exchange", "cancel_exchange", "undeliverable")
 
 
 def apart(field: str, name: str, above: Mapping[str, Any]) -> str:
-    """Accept a name that no other has; ``above`` are the settings that are known by now.
+    """Accept a name that clashes with no other; ``above`` holds the settings checked before it.
 
-    Raises ValueError with a sentence that follows the name of a variable.
+    Raises ValueError with a sentence to be printed after the name of the variable.
     """
     if field in QUEUES:
         worker_queue(name)
@@ -42,14 +42,14 @@ def apart(field: str, name: str, above: Mapping[str, Any]) -> str:
 
 
 def worker_queue(name: str) -> str:
-    """Accept a queue that cannot be one of the bridge's notices."""
+    """Accept a queue's name that is not reserved for the bridge's notice queues."""
     if name.startswith(NOTICE_QUEUES):
         raise ValueError(f"must not begin with {NOTICE_QUEUES}, as queues of the bridge's own do")
     return name
 
 
 def _rivals(field: str) -> Iterable[str]:
-    """The other settings that must not have the same name: they are of the same kind."""
+    """The other settings that name a queue, or an exchange, as ``field`` does."""
     for kind in (QUEUES, EXCHANGES):
         if field in kind:
             yield from (each for each in kind if each != field)

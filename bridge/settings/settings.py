@@ -1,8 +1,8 @@
-"""The settings: what an operator may set, by environment variable or systemd credential.
+"""The settings that an operator sets by environment variable or systemd credential.
 
-pydantic-settings reads them. ``Settings.load`` either returns settings that can work or raises
-:class:`ConfigError` with every problem at once, a line each that begins with the name of the
-variable and never repeats a value.
+pydantic-settings reads them. ``Settings.load`` returns valid settings or raises
+:class:`ConfigError` with all problems at once, one line each, which begins with the variable's name
+and never repeats a value.
 """
 
 import os
@@ -64,16 +64,16 @@ def _plain_dsn() -> SecretStr | None:
 
 
 class Settings(BaseSettings):
-    """Everything an operator may set; a field is set by ``SWF_BRIDGE_`` and its name in capitals.
+    """All settings. The variable of a field is ``SWF_BRIDGE_`` and the field's name in capitals.
 
-    The order of the fields matters: a check may look at those above its own.
+    The order of the fields matters: a field's check may read the fields above it.
     """
 
     model_config = SettingsConfigDict(
         alias_generator=variable,
         case_sensitive=True,
         env_ignore_empty=True,
-        enable_decoding=False,  # our validators read what is not one word
+        enable_decoding=False,  # our validators parse lists and JSON
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
@@ -251,7 +251,7 @@ class Settings(BaseSettings):
     @field_validator("journal", "control", mode="before")
     @classmethod
     def _place(cls, value: object, info: ValidationInfo) -> object:
-        """Put what is not set into systemd's directories (the first of several), or beside us."""
+        """Default to systemd's directory (the first of several), else beside us or the journal."""
         if isinstance(value, str):
             return value
         if info.field_name == "journal":
@@ -261,7 +261,7 @@ class Settings(BaseSettings):
         beside = info.data.get("journal", Path("swf-bridge.db")).with_suffix(".sock")
         return Path(runtime, "control.sock") if runtime else beside
 
-    @field_validator("*", mode="before")  # the last that is written is the first that looks
+    @field_validator("*", mode="before")  # pydantic runs the last one first
     @classmethod
     def _text(cls, value: object) -> object:
         if isinstance(value, ValueError):
@@ -277,16 +277,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take the environment before the credentials, and no file ``.env``."""
+        """Read the environment, then the credentials, and no file ``.env``."""
         return init_settings, env_settings, Credentials(settings_cls, credentials_directory())
 
     @classmethod
     def load(cls, *, lists_needed: bool = True) -> Self:
         """Read every setting from the environment and the files of ``$CREDENTIALS_DIRECTORY``.
 
-        The environment wins over a file, and what is empty counts as unset.
-        Raises :class:`ConfigError` with all that is wrong. Where no list is ``lists_needed``, that
-        none is set is not.
+        The environment takes precedence over a file. An empty value counts as unset. Raises
+        :class:`ConfigError` with all problems. Without ``lists_needed`` an unset TASK_LISTS is no
+        problem and gives no lists.
         """
         origins = {field: origin(field) for field in cls.model_fields}
         problems = [*misspelt(cls.model_fields), *_unpaired(origins)]
@@ -306,25 +306,25 @@ class Settings(BaseSettings):
 
     @property
     def amqp_order(self) -> AmqpUrls:
-        """The addresses in the order of this process; those of a credential are read anew."""
+        """The URLs in the order to try them, shuffled if so set; a credential is read again."""
         file = self._origins["amqp_url"].file
         return AmqpUrls(self.amqp_urls, shuffle=self.amqp_shuffle, file=file)
 
     @property
     def amqp_urls(self) -> tuple[str, ...]:
-        """The URLs in the order in which to try them, passwords and all."""
+        """The URLs in the order in which they were given, including passwords."""
         return validators.amqp_urls(self.amqp_url.get_secret_value())
 
     def sources(self) -> dict[str, str]:
-        """Say for each field where its value comes from."""
+        """The source of each field's value, for the operator."""
         return {field: each.source for field, each in self._origins.items()}
 
     def quoted(self) -> list[str]:
-        """Name the variables whose quotes came along as part of the value."""
+        """The variables whose value includes quotes around it."""
         return quoted(self._origins.values())
 
     def shown(self) -> dict[str, str]:
-        """Write each field as its variable would have it, without passwords and keys."""
+        """Each field in the form in which its variable is set, without passwords and keys."""
         shown = {name: written(getattr(self, name)) for name in type(self).model_fields}
         shown["amqp_url"] = ",".join(map(validators.without_login_secrets, self.amqp_urls))
         if self.sentry_dsn:

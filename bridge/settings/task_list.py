@@ -1,4 +1,4 @@
-"""A task list to poll, and how several are read: names or JSON, over the settings above them."""
+"""The task lists to poll, parsed from names or JSON; other settings give the defaults."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -24,7 +24,7 @@ _STAND_IN = {
 
 
 class TaskList(BaseModel):
-    """A task list to poll, every default filled in."""
+    """A task list to poll, with all defaults filled in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -38,15 +38,15 @@ class TaskList(BaseModel):
 
     @property
     def label(self) -> str:
-        """Name the list in logs and metrics; SWF allows no / in either half."""
+        """The list's name in the output of ``check``; SWF allows no / in either half."""
         return f"{self.domain}/{self.name}"
 
 
 def _complete(value: object, info: ValidationInfo) -> object:
-    """Read names or JSON; what an entry leaves out comes from the settings above.
+    """Parse names or JSON; values missing in an entry come from the settings above TASK_LISTS.
 
-    A setting that is wrong itself is missing there: one that is right stands in, so that it is
-    told once.
+    pydantic leaves out a setting that is invalid. A valid stand-in replaces it, so that the problem
+    is reported only once.
     """
     entries = validators.entries(value) if isinstance(value, str) else value
     if not isinstance(entries, list | tuple):
@@ -58,7 +58,7 @@ def _complete(value: object, info: ValidationInfo) -> object:
 
 
 def _each_once(lists: tuple[TaskList, ...]) -> tuple[TaskList, ...]:
-    """Accept lists of which none is another of them."""
+    """Accept task lists that are all different."""
     seen: dict[str, int] = {}
     for number, each in enumerate(lists, 1):
         first = seen.setdefault(each.label, number)
@@ -72,7 +72,7 @@ def _present(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _filled_in(entry: object, defaults: Mapping[str, object]) -> object:
-    """Complete what an entry leaves out or has as null; leave to the model what is neither."""
+    """Fill in values that are absent or null; the model refuses entries of other types."""
     if isinstance(entry, str):
         entry = {"name": entry}
     return {**defaults, **_present(entry)} if isinstance(entry, dict) else entry

@@ -1,7 +1,7 @@
-"""What the values of the settings may look like; pure, and apart from the settings that hold them.
+"""Checks and parsers of the settings' values; pure, without knowledge of the settings class.
 
-Each function returns the value it accepts and raises ``ValueError`` with a sentence that follows
-the name of a variable (``must be …``). No sentence repeats any part of the value: it may be secret.
+Each function returns a valid value, else raises ``ValueError`` with a sentence to be printed after
+the variable's name (``must be …``). No sentence repeats a part of the value: it may be secret.
 """
 
 import re
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, SecretStr
 
 from bridge.bounds import decode_json
 
-YEAR = 31_536_000  # seconds; the longest that SWF lets a workflow execution take
+YEAR = 31_536_000  # seconds; SWF's limit for a workflow execution
 ROUTING_KEY_FIELDS = ("domain", "task_list", "name", "version")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -25,30 +25,30 @@ _RESERVED = "in a user, password or virtual host / is written %2F, ? %3F, # %23,
 
 
 class HttpAddress(NamedTuple):
-    """Where to listen for HTTP."""
+    """The address at which HTTP is served."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
-        """Write it as ``host:port``, an IPv6 address in brackets."""
+        """Return ``host:port``, with an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def utf16_length(text: str) -> int:
-    """Count UTF-16 code units, the characters of SWF's limits."""
+    """Count UTF-16 code units, in which SWF's limits are given."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _in_utf8(text: str) -> bytes:
     try:
         return text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, as JSON can hold
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can hold
         raise ValueError("must be text in UTF-8") from None
 
 
 def utf8(value: str) -> str:
-    """Accept what was made of bytes that are UTF-8."""
+    """Accept text that was decoded from valid UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -57,14 +57,14 @@ def utf8(value: str) -> str:
 
 
 def identity(value: str) -> str:
-    """Accept what SWF takes as a poller's identity: 1 to 256 characters."""
+    """Accept a poller's identity: 1 to 256 characters, SWF's limit."""
     if not 1 <= utf16_length(value) <= 256:
         raise ValueError("must have 1 to 256 characters")
     return value
 
 
 def swf_name(value: str) -> str:
-    """Accept what SWF takes as the name of a domain or task list (API reference, TaskList)."""
+    """Accept a name that SWF allows for a domain or task list (API Reference, TaskList)."""
     _in_utf8(identity(value))
     if value != value.strip():
         raise ValueError("must not start or end with white space")
@@ -78,7 +78,7 @@ def swf_name(value: str) -> str:
 
 
 def entries(text: str) -> object:
-    """Read ``a,b`` or a JSON array; what the entries hold is the caller's to check."""
+    """Parse ``a,b`` or a JSON array; the caller checks the entries."""
     if not text.lstrip().startswith("["):
         return text.split(",")
     try:
@@ -88,7 +88,7 @@ def entries(text: str) -> object:
 
 
 def amqp_name(value: str) -> str:
-    """Accept the name of an exchange or a queue: an AMQP short string that is not empty."""
+    """Accept the name of an exchange or a queue: a non-empty AMQP short string."""
     if not 1 <= len(_in_utf8(value)) <= 255:
         raise ValueError("must have 1 to 255 bytes in UTF-8")
     if _CONTROL.search(value):
@@ -97,7 +97,7 @@ def amqp_name(value: str) -> str:
 
 
 def routing_key_template(value: str) -> str:
-    """Accept a template of plain fields, ``{name}.{version}``; ``{{`` and ``}}`` are braces."""
+    """Accept a template like ``{name}.{version}``; ``{{`` and ``}}`` stand for braces."""
     fields = " ".join(f"{{{field}}}" for field in ROUTING_KEY_FIELDS)
     try:
         parts = list(string.Formatter().parse(value))
@@ -110,7 +110,7 @@ def routing_key_template(value: str) -> str:
 
 
 def amqp_urls(value: str) -> tuple[str, ...]:
-    """Split a comma-separated list of AMQP URLs, each of them checked."""
+    """Split a comma-separated list of AMQP URLs and check each URL."""
     urls = tuple(url.strip() for url in value.split(","))
     for number, url in enumerate(urls, 1):
         try:
@@ -127,7 +127,7 @@ def _amqp_url(url: str) -> None:
     if _CONTROL.search(url) or " " in url:
         raise ValueError("must not contain blanks or control characters: percent-encode them")
     parts = _split(url)
-    if "?" in url:  # the bridge decides on heartbeats and time-outs, and TLS has its own settings
+    if "?" in url:  # the bridge sets heartbeats and time-outs; TLS has settings of its own
         raise ValueError(f"may carry no options ({_RESERVED})")
     if "#" in url or "@" in parts.path or "/" in parts.path[1:]:
         raise ValueError(f"must be amqp://user:password@host:port/vhost ({_RESERVED})")
@@ -138,11 +138,11 @@ def _amqp_url(url: str) -> None:
 
 
 def _split(url: str) -> SplitResult:
-    """Split at RFC 3986's borders; host and port are there and can be used."""
+    """Split a URL (RFC 3986). Raises ValueError without a usable host and port."""
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # its text quotes the URL
+    except ValueError:  # urlsplit's error quotes the URL
         raise ValueError(f"has no usable host or port ({_RESERVED})") from None
     if not parts.hostname or port == 0:
         raise ValueError("has no usable host or port")
@@ -159,7 +159,7 @@ def _check_escapes(text: str) -> None:
 
 
 def keepalive(value: object) -> float:
-    """Read ``off``, which is 0, or seconds."""
+    """Parse seconds; ``off`` is 0."""
     if isinstance(value, str) and value.lower() == "off":
         return 0
     try:
@@ -172,7 +172,7 @@ def keepalive(value: object) -> float:
 
 
 def http_address(value: object) -> object:
-    """Read ``host:port`` or ``[::1]:port``; ``off`` is None."""
+    """Parse ``host:port`` or ``[::1]:port``; ``off`` is None."""
     if not isinstance(value, str):
         return value
     if value.lower() == "off":
@@ -189,7 +189,7 @@ def http_address(value: object) -> object:
 
 
 def host_names(value: object) -> object:
-    """Read names of hosts, separated by commas: without a scheme, a port or a wildcard."""
+    """Parse host names separated by commas, without scheme, port or wildcard."""
     if not isinstance(value, str):
         return value
     names = tuple(name.strip().rstrip(".").lower() for name in value.split(","))
@@ -201,7 +201,7 @@ def host_names(value: object) -> object:
 
 
 def sentry_dsn(value: str) -> str:
-    """Accept ``https://KEY@HOST/PROJECT``, the form that Sentry's SDKs read."""
+    """Accept ``http(s)://KEY@HOST/PROJECT``, the form of a Sentry DSN."""
     try:
         parts = _split(value)
     except ValueError:
@@ -213,7 +213,7 @@ def sentry_dsn(value: str) -> str:
 
 
 def secret(check: Callable[[str], object]) -> AfterValidator:
-    """Accept a secret whose text ``check`` accepts."""
+    """A validator that applies ``check`` to a secret's text."""
 
     def checked(value: SecretStr) -> SecretStr:
         check(value.get_secret_value())
@@ -223,7 +223,7 @@ def secret(check: Callable[[str], object]) -> AfterValidator:
 
 
 def without_login_secrets(url: str) -> str:
-    """Hide the password of a URL that was accepted above; of a DSN, the key itself."""
+    """Hide the password of a checked AMQP URL, or the key of a checked DSN."""
     parts = urlsplit(url)
     login, at, host = parts.netloc.rpartition("@")
     user = f"{login.partition(':')[0]}:" if parts.scheme.startswith("amqp") else ""

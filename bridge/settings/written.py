@@ -1,4 +1,4 @@
-"""How the value of a setting is written where it is set."""
+"""Converts a setting's value to the text that its variable would hold."""
 
 import json
 
@@ -6,7 +6,7 @@ from bridge.settings.task_list import TaskList
 
 
 def written(value: object) -> str:
-    """Write it as its variable would have it."""
+    """Return the value as its variable would hold it."""
     if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
         return ",".join(value)
     if isinstance(value, tuple) and all(isinstance(each, TaskList) for each in value):

@@ -1,1 +1,1 @@
-"""Amazon SWF: calls, credentials, errors, and the threads that wait for its answers."""
+"""Amazon SWF: calls, credentials, errors, and the threads that wait for SWF's answers."""

@@ -1,7 +1,7 @@
-"""The configuration of the AWS SDKs: region, endpoint, profile, proxy, authorities; by boto3.
+"""The AWS configuration as boto3 resolves it: region, endpoint, credentials, proxy, CA file.
 
-The environment, profiles, roles and endpoints of the AWS SDKs work as everywhere, for this module
-asks boto3 for all of them.
+Environment variables, profiles, roles and endpoints behave as in every AWS SDK, because boto3
+resolves all of them.
 """
 
 import os
@@ -22,13 +22,13 @@ from bridge.swf.errors import without_values
 
 CONNECT_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 20.0
-"""Seconds for everything but a poll, which the service holds for 60."""
+"""Seconds to wait for an answer to any call but a poll: SWF holds a poll for 60 seconds."""
 
 
 class Aws:
-    """What boto3 finds in the environment, in profiles and of roles.
+    """A session of boto3 and the settings that it found in environment, profiles and roles.
 
-    Raises ConfigError for what cannot work. Credentials may come later.
+    Raises ConfigError for a configuration that cannot work. Missing credentials are no error.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Aws:
     def make_client(self, *, connections: int = 10, read_timeout: float = ANSWER_TIMEOUT) -> Any:
         """A boto3 client for SWF. Raises ConfigError."""
         config = Config(
-            # A retry behind our back polls again while the first may have been given a task.
+            # botocore's retry of a poll would lose the task that SWF gave to the first attempt.
             retries={"mode": "standard", "total_max_attempts": 1},
             max_pool_connections=connections,
             connect_timeout=CONNECT_TIMEOUT,
@@ -53,18 +53,18 @@ class Aws:
         )
         with _config_errors():
             client = self._session.client("swf", config=config)
-            if not client.meta.region_name:  # a variable that is there and empty
+            if not client.meta.region_name:  # AWS_REGION is set but empty
                 raise NoRegionError
         return client
 
     def client(self, service: str) -> Any:
-        """A boto3 client for a service that is asked now and then, without a second try."""
+        """A boto3 client for another service than SWF. It never retries."""
         config = Config(
             retries={"total_max_attempts": 1},
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=ANSWER_TIMEOUT,
         )
-        make: Any = self._session.client  # its stubs know the services by name alone
+        make: Any = self._session.client  # its stubs accept only literal service names
         return make(service, config=config)
 
     def who(self) -> str:
@@ -80,26 +80,26 @@ class Aws:
             raise Unavailable(type(error).__name__, without_values(str(error))) from None
 
     def monitored(self) -> bool:
-        """Whether botocore is to report its calls to a monitor, or has plugins of the user's."""
+        """Whether client-side monitoring or botocore plugins of the user are configured."""
         return bool(
             self._core.get_config_variable("csm_enabled")
             or os.environ.get("BOTOCORE_EXPERIMENTAL__PLUGINS")
         )
 
     def authorities(self) -> str:
-        """The file of certificates by which TLS is verified."""
+        """The path of the CA certificates that TLS connections are verified with."""
         own = self._core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
         return str(own or get_cert_path(True))
 
 
 def proxy_for(url: str) -> str:
-    """The proxy that the environment names for ``url``, as botocore has it; else nothing."""
+    """The proxy that botocore would use for ``url``; empty for none."""
     return str(get_environ_proxies(url).get(url.partition(":")[0], ""))
 
 
 def _session() -> botocore.session.Session:
-    # botocore knows AWS_DEFAULT_REGION alone; every other SDK, and our contract, AWS_REGION.
-    # An empty one counts as unset.
+    # botocore reads only AWS_DEFAULT_REGION; the other SDKs and our contract read AWS_REGION.
+    # An empty variable counts as unset.
     names = [name for name in ("AWS_REGION", "AWS_DEFAULT_REGION") if os.environ.get(name)]
     region = ("region", names, None, None)
     return botocore.session.Session(session_vars={"region": region})

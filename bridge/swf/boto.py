@@ -1,4 +1,4 @@
-"""Calls of SWF by boto3's client: it can do whatever the AWS configuration asks for."""
+"""Calls to SWF through boto3's client, which supports every AWS configuration."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ _LINE = 64 * 1024
 
 
 class Boto3:
-    """Calls by boto3's client: the way that can all that boto3 can. Raises ConfigError."""
+    """A ``Caller`` that uses boto3's client. The constructor raises ConfigError."""
 
     side_by_side = False
 
@@ -42,7 +42,7 @@ class Boto3:
             False: aws.make_client(connections=responders),
         }
         self.answered_at = ""
-        """The ``Date`` of the last answer, be it a refusal."""
+        """The ``Date`` header of the last answer, also of a refusal; empty if it had none."""
         for held, client in self._clients.items():
             send = partial(_send, client, ANSWER_LIMIT[held])
             client.meta.events.register("before-send.swf", send)
@@ -55,20 +55,20 @@ class Boto3:
 
     @property
     def endpoint(self) -> str:
-        """Where the calls go."""
+        """The URL that calls are sent to."""
         return str(self._clients[False].meta.endpoint_url)
 
     @property
     def region(self) -> str:
-        """The region that signs them."""
+        """The region that calls are signed for."""
         return str(self._clients[False].meta.region_name)
 
     def call(self, call: Call) -> Answer:
-        """As ``Caller`` promises."""
+        """Implement ``Caller.call``."""
         try:
             client = self._clients[call.held]
             answer: Answer = getattr(client, xform_name(call.operation))(**call.fields)
-        except Exception as raised:  # noqa: BLE001 - botocore's parsers raise anything over noise
+        except Exception as raised:  # noqa: BLE001 - botocore's parsers raise anything on garbage
             error = error_from(raised, call.fields)
             self._judged(error)
             raise error from None
@@ -78,13 +78,13 @@ class Boto3:
         self.answered_at = http_response.headers.get("date", "")
 
     def wire(self, room: int, *, held: bool) -> Wire:
-        """As ``Caller``; there is room for one."""
+        """Implement ``Caller.wire``; this wire carries one call at a time."""
         del room, held
         return InPlace(self.call)
 
 
 def _send(client: Any, limit: int, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-    """Send the request in botocore's place, which would read an answer without an end."""
+    """Send the request in place of botocore, which reads answers of unlimited length."""
     request.stream_output = True
     response: AWSResponse = client._endpoint.http_session.send(request)
     response._content = _read(response, limit)  # type: ignore[attr-defined]
@@ -92,7 +92,7 @@ def _send(client: Any, limit: int, request: AWSPreparedRequest, **_: Any) -> AWS
 
 
 def _read(response: AWSResponse, limit: int) -> bytes:
-    """The body, decompressed where a proxy has compressed it. Raises ValueError over the limit."""
+    """The body, decompressed if a proxy compressed it. Raises ValueError over ``limit`` bytes."""
     if response.status_code < 200:
         raise ValueError(f"no answer came after an interim {response.status_code}")
     inflates = _inflates(response.headers.get("content-encoding", ""))
@@ -110,7 +110,7 @@ def _read(response: AWSResponse, limit: int) -> bytes:
 
 
 def _inflates(encoding: str) -> Sequence[Callable[[bytes, int], bytes]]:
-    """What undoes the codings of a body, the last that was applied first."""
+    """The functions that undo a body's content codings, in the order in which to call them."""
     codings = [each.strip().lower() for each in encoding.split(",")]
     found = [_Inflate(each).more for each in reversed(codings) if each in _COMPRESSED]
     if len(found) > _MOST_CODINGS:
@@ -119,14 +119,14 @@ def _inflates(encoding: str) -> Sequence[Callable[[bytes, int], bytes]]:
 
 
 class _Inflate:
-    """Decompresses one body; "deflate" has zlib's header, as it should, or none, as is common."""
+    """Decompresses one body. "deflate" is read with zlib's header or, as is common, without."""
 
     def __init__(self, coding: str) -> None:
         self._bits = zlib.MAX_WBITS if coding == "deflate" else 16 + zlib.MAX_WBITS
         self._inflate: Any = None
 
     def more(self, data: bytes, most: int) -> bytes:
-        """What a further piece holds, up to ``most`` bytes."""
+        """Decompress the next chunk of the body, to ``most`` bytes at most."""
         if self._inflate is None and data:
             if self._bits == zlib.MAX_WBITS and data[0] & 0x0F != zlib.DEFLATED:
                 self._bits = -zlib.MAX_WBITS
@@ -135,9 +135,9 @@ class _Inflate:
 
 
 class _Response(HTTPResponse):
-    """http.client's, which takes any interim answer but 100 for the answer itself.
+    """Skips interim answers such as 103. http.client skips only 100.
 
-    What comes after a 103 would be left on the wire: a task that nobody takes.
+    http.client would take a 103 for the answer and leave the real one, perhaps a task, unread.
     """
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -155,14 +155,14 @@ for _each in (AWSHTTPConnection, AWSHTTPSConnection):
 
 
 def _refuse_depth(response_dict: Mapping[str, Any], **_: Any) -> None:
-    """Raise ValueError for an answer that is nested so deep that a decoder may crash over it."""
+    """Raise ValueError for an answer nested so deeply that a JSON decoder may crash on it."""
     check_json(response_dict["body"], size=len(response_dict["body"]))
 
 
 def _refuse_garbage(http_response: Any, parsed: Mapping[str, Any], **_: Any) -> None:
-    """Raise ValueError for a success whose body is no JSON object: a proxy's, or cut.
+    """Raise ValueError for a 2xx answer whose body is no JSON object: a proxy's page, or cut off.
 
-    botocore takes it for an empty answer; a result that SWF never saw would count as delivered.
+    botocore treats it as an empty answer, so a result that SWF never got would seem delivered.
     """
     body = http_response.content
     if (

@@ -1,7 +1,7 @@
-"""Amazon SWF: poll, respond, heartbeat, look into a history. The only module that talks to it.
+"""The operations of Amazon SWF that the bridge uses: poll, respond, heartbeat, read a history.
 
-Every call is one attempt: whoever calls decides when to try again. Errors come out as those of
-``errors``; no text of theirs holds a token (the service echoes values that it refuses).
+Every call is one attempt; the caller decides when to retry. Errors are those of ``bridge.errors``.
+Their texts hold no token, although SWF quotes values that it refuses.
 """
 
 import logging
@@ -25,20 +25,20 @@ log = logging.getLogger(__name__)
 
 HISTORY_PAGE = 200
 HISTORY_PAGES = 10
-"""A history is read from its end, and at most so far: 2,000 of its 25,000 events."""
+"""Pages of a history read at most, from its end: 2,000 events of up to 25,000."""
 
 Way = Literal["auto", "curl", "boto3"]
 
 _GARBLED = (KeyError, TypeError, AttributeError)
-"""What reading an answer raises that is not shaped as SWF shapes it."""
+"""Exceptions raised while reading an answer whose structure is not SWF's."""
 
 T = TypeVar("T")
 Observe = Callable[[str, str, float], None]
-"""Told of each call: the operation, ``ok`` or the error's code, and the seconds it took."""
+"""Called after each call with its operation, ``ok`` or the error's code, and its seconds."""
 
 
 class Calls:
-    """What SWF is asked, and what its answers mean: conversations of one or a few calls."""
+    """SWF's operations as conversations (``swf.runner``) of one or more calls."""
 
     def __init__(
         self, identity: str, observe: Observe = lambda *_: None, clock: SwfClock | None = None
@@ -48,9 +48,9 @@ class Calls:
         self._observe = observe
 
     async def poll(self, domain: str, task_list: str) -> ActivityTask | None:
-        """One long poll (PollForActivityTask): up to 60 s; None where no task came.
+        """One long poll (PollForActivityTask) of up to 60 s; None if SWF had no task.
 
-        Raises Refused for an unknown domain or a missing permission, Unavailable for the rest.
+        Raises Refused for an unknown domain or a missing permission, else Unavailable.
         """
         answer = await self._ask(
             "PollForActivityTask",
@@ -69,8 +69,8 @@ class Calls:
     async def respond(self, reply: Reply) -> None:
         """Close a task (RespondActivityTaskCompleted, -Failed, -Canceled).
 
-        Raises TaskClosed, BadReply for a token that SWF calls invalid, Rejected for any other
-        refusal that no retry can heal, Refused and Unavailable for those that one may.
+        Raises TaskClosed; BadReply for a token that SWF calls invalid; Rejected for any other
+        permanent refusal; Refused or Unavailable for failures that a retry may overcome.
         """
         match reply:
             case Completed(token, result):
@@ -88,15 +88,15 @@ class Calls:
                 raise TypeError(reply)
 
     async def heartbeat(self, token: str, details: str | None) -> bool:
-        """Whether SWF asks to cancel the task (RecordActivityTaskHeartbeat). Raises as respond."""
+        """Whether SWF asks to cancel the task (RecordActivityTaskHeartbeat). Errors as respond."""
         answer = await self._answer("RecordActivityTaskHeartbeat", token, details=details)
         return bool(answer.get("cancelRequested"))
 
     async def look(self, task: ActivityTask, pages: int = HISTORY_PAGES) -> Look:
-        """What its workflow's history says of the task (GetWorkflowExecutionHistory).
+        """What the workflow's history says of the task (GetWorkflowExecutionHistory).
 
-        The history is read from its end, at most so many ``pages``; of the time-outs only what
-        stands on the page that was read last. Raises Refused and Unavailable.
+        Reads at most ``pages`` pages, from the history's end. Time-outs are found only if the last
+        page read holds both the start and the scheduling of the task. Raises Refused, Unavailable.
         """
         found = Look(whole=False)
         page: dict[str, Any] = {}
@@ -124,7 +124,7 @@ class Calls:
     async def registered(self, domain: str, name: str, version: str) -> Timeouts:
         """The time-outs with which an activity type is registered (DescribeActivityType).
 
-        Raises Refused, for a type that is not registered too, and Unavailable.
+        Raises Refused, also for a type that is not registered, and Unavailable.
         """
         kind = {"name": name, "version": version}
         answer = await self._ask("DescribeActivityType", domain=domain, activityType=kind)
@@ -132,7 +132,7 @@ class Calls:
             return history.timeouts_of(answer.get("configuration", {}), "defaultTask{}Timeout")
 
     async def _ask(self, operation: str, *, held: bool = False, **fields: Any) -> Answer:
-        """A call that names no task: what SWF does not know or take is ours to mend."""
+        """A call without a task token: the operator must mend a permanent refusal (Refused)."""
         try:
             return await self._call(operation, held=held, **fields)
         except TaskClosed as error:
@@ -141,7 +141,7 @@ class Calls:
             raise Refused(error.code, error.detail) from None
 
     async def _answer(self, operation: str, token: str, **fields: str | None) -> Answer:
-        """A call that names a task: what SWF does not take is the worker's to mend."""
+        """A call with a task token: a permanent refusal is the worker's fault (BadReply)."""
         given: dict[str, Any] = {k: v for k, v in fields.items() if v is not None}
         try:
             return await self._call(operation, taskToken=token, **given)
@@ -166,11 +166,11 @@ class Calls:
 
 
 class Swf:
-    """SWF by one of the two ways: each call waited for, or many carried on by a line.
+    """SWF through boto3 or libcurl, with blocking calls or a ``runner`` of many conversations.
 
-    The methods may be called from many threads; a line is one thread's. Raises ConfigError where
-    no region or no such profile is configured. Missing credentials are no error here: they may
-    come later, and each call says Unavailable until they do.
+    The methods may be called from many threads; each runner belongs to one thread. The constructor
+    raises ConfigError for a missing region or profile. Credentials may be configured later: until
+    then each call raises Unavailable.
     """
 
     def __init__(
@@ -191,11 +191,11 @@ class Swf:
 
     @property
     def side_by_side(self) -> bool:
-        """Whether a runner carries on many conversations, or one."""
+        """Whether one runner can carry on many conversations at once."""
         return self.caller.side_by_side
 
     def room(self, wanted: int) -> int:
-        """The conversations that one thread carries on, where ``wanted`` are needed."""
+        """The number of conversations, of the ``wanted`` ones, that one thread can carry on."""
         return wanted if self.side_by_side else 1
 
     def runner(
@@ -206,23 +206,23 @@ class Swf:
         *,
         held: bool = False,
     ) -> Runner[T]:
-        """A runner for conversations that await ``calls``, at most ``room`` at a time.
+        """A runner for at most ``room`` conversations at a time that use ``calls``.
 
-        They poll, where it is ``held``, or answer.
+        With ``held`` their calls are polls; otherwise they are calls that SWF answers at once.
         """
         return Runner(self.caller.wire(room, held=held), done, together)
 
     def respond(self, reply: Reply) -> None:
-        """As ``Calls.respond``, waited for."""
+        """Run ``Calls.respond`` and block until SWF has answered."""
         complete(self.calls.respond(reply), self.caller.call)
 
     def look(self, task: ActivityTask) -> Look:
-        """As ``Calls.look``, waited for."""
+        """Run ``Calls.look`` and block until SWF has answered."""
         return complete(self.calls.look(task), self.caller.call)
 
 
 def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> Caller:
-    """The cheapest way that can do what the AWS configuration asks for."""
+    """The caller that uses the least CPU among those that support the AWS configuration."""
     aws = Aws()
     if way != "boto3":
         try:
@@ -241,7 +241,7 @@ def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> 
 
 @contextmanager
 def _garbled() -> Iterator[None]:
-    """An answer of another shape than SWF's is noise, which may be better next time."""
+    """Raise Unavailable for an answer that is not structured as SWF's: a retry may succeed."""
     try:
         yield
     except (AttributeError, LookupError, TypeError) as error:
@@ -249,7 +249,7 @@ def _garbled() -> Iterator[None]:
 
 
 def _date(answer: Mapping[str, Any]) -> object:
-    """The header ``Date`` of an answer, where boto3 puts it."""
+    """The ``Date`` header of an answer in boto3's structure; None if it has none."""
     try:
         return answer["ResponseMetadata"]["HTTPHeaders"]["date"]
     except (KeyError, TypeError):

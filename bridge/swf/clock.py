@@ -1,4 +1,4 @@
-"""SWF's own clock, by the ``Date`` of its answers: ours may be minutes off."""
+"""SWF's clock, read from the ``Date`` header of its answers: ours may be minutes off."""
 
 import time
 from datetime import UTC
@@ -6,30 +6,30 @@ from email.utils import parsedate_to_datetime
 
 
 class SwfClock:
-    """What time it is at SWF, told by its last answer. Safe to use from many threads.
+    """An estimate of SWF's time, from its last answer. Safe to use from many threads.
 
-    The time is never ahead of SWF's: a ``Date`` has whole seconds, rounded down, and is written
-    before it is read here. What counts from it ends late rather than early.
+    The estimate is never ahead of SWF's time: a ``Date`` is rounded down to whole seconds and is
+    written before it is read here. So a deadline by this clock passes late rather than early.
     """
 
     def __init__(self) -> None:
         self._ahead: float | None = None
-        """Seconds by which SWF's clock is ahead of our monotonic one. This and ``_last`` are
-        replaced whole and read once each: no lock is needed, not even the interpreter's."""
+        """SWF's seconds since the epoch minus our monotonic seconds. Methods read and replace this
+        and ``_last`` as a whole, once a call, so they need no lock and do not rely on the GIL."""
         self._last: tuple[str, float | None] = ("", None)
 
     def __repr__(self) -> str:
         return f"<SwfClock {self.now()}>"
 
     def note(self, date: object) -> float | None:
-        """The time in the header ``Date`` of an answer that came now; None where it tells none."""
+        """Set the clock by the ``Date`` of an answer just received; None if it is no date."""
         told = self._read(date) if isinstance(date, str) else None
         if told is not None:
             self._ahead = told - time.monotonic()
         return told
 
     def now(self) -> float | None:
-        """Seconds since the epoch; None before SWF has told its time."""
+        """Seconds since the epoch; None before the first answer with a ``Date``."""
         ahead = self._ahead
         return None if ahead is None else time.monotonic() + ahead
 
@@ -42,7 +42,7 @@ class SwfClock:
 
 
 def seconds_of(date: str) -> float | None:
-    """Seconds since the epoch of an HTTP ``Date``, which is always GMT; None where it is none."""
+    """Seconds since the epoch of an HTTP ``Date`` (always GMT); None if it is no date."""
     try:
         told = parsedate_to_datetime(date)
         return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()

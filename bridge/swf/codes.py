@@ -1,4 +1,4 @@
-"""The codes of SWF's errors, as labels of a metric: what answers may say any other."""
+"""The error codes used as a metric's label; any other code that a server sends is OTHER."""
 
 import builtins
 
@@ -26,16 +26,17 @@ _NEVER = {
     "ValidationException",
 }
 _RAISED = {"JSONDecodeError", "ProtocolError", "TooDeep", "TooLarge"}
-"""What reading an answer raises, beside Python's own exceptions and botocore's."""
+"""Exceptions of decoding an answer that neither Python nor botocore defines."""
 _OURS = {"ConnectionFailed", "GarbledAnswer"}
 _KNOWN = CODES | _NEVER | _RAISED | _OURS
 OTHER = "other"
 
 
 def known_code(error: Exception) -> str:
-    """The error's code: one of a few hundred, whatever answers.
+    """The error's code, from a bounded set of about 1,300, whatever a server answers.
 
-    One that neither AWS nor botocore has is OTHER.
+    An exception without a code is named by its class. A code that is not in AWS, HTTP, Python,
+    botocore or this package is OTHER.
     """
     code = getattr(error, "code", None)
     if code is None:

@@ -1,7 +1,7 @@
-"""AWS credentials as botocore finds them: looked for while there are none, or AWS refuses them.
+"""AWS credentials from botocore, searched for again while missing or refused by AWS.
 
-Botocore renews those that tell when they expire. All others it reads once: keys that somebody
-renews in a file, or that are revoked before their time, it would sign with until a restart.
+botocore refreshes credentials that have an expiry time. It reads all others once and would sign
+with them until a restart, even after the keys were rotated in a file or revoked.
 """
 
 import logging
@@ -24,11 +24,11 @@ from bridge.swf.errors import NOT_LET_IN, error_from
 log = logging.getLogger(__name__)
 
 KEEP = 1.0
-"""Seconds for which credentials are taken for the current ones."""
+"""Seconds for which calls reuse expiring credentials before asking the provider again."""
 RENEW = 5.0
-"""Seconds between two looks for credentials while there are none, or AWS refuses them."""
+"""Seconds between two searches for credentials while they are missing or refused."""
 RENEW_FOR = 60.0
-"""Seconds after a refusal in which others are looked for; polls are tried again sooner."""
+"""Seconds after a refusal for which the search goes on; polls are retried sooner."""
 
 _WRONG = (
     ConfigNotFound,
@@ -37,21 +37,21 @@ _WRONG = (
     PartialCredentialsError,
     ProfileNotFound,
 )
-"""What no later look for credentials can heal: a person must mend the configuration."""
+"""Errors that searching again cannot mend: the operator must correct the configuration."""
 
 
 class LateCredentials(Credentials):
-    """The session's credentials; looked for again, every RENEW seconds, while there are none.
+    """The session's credentials. Calls search for missing ones, at most once in RENEW seconds.
 
-    So they are after AWS has refused them, and those that were found sign until there are
-    others. Refreshing them before is botocore's. Stands in a session in place of its chain of
-    providers, for a client never finds credentials that came after it. Safe for many threads.
+    After AWS has refused them, a thread searches for others; the old ones sign until then. botocore
+    refreshes expiring ones. This object replaces the session's chain of providers, because a client
+    never sees credentials found after its creation. Safe to use from many threads.
     """
 
     def __init__(self, find: Callable[[], Credentials | None]) -> None:
         super().__init__("", "", method="late")
         self.version = 0
-        """Another number once others were found."""
+        """Increases when the credentials are replaced by others."""
         self._find = find
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
@@ -60,11 +60,11 @@ class LateCredentials(Credentials):
         self._looked_at = float("-inf")
 
     def load_credentials(self) -> Credentials:
-        """What a session asks its chain for."""
+        """Return this object, as the session's chain of providers."""
         return self
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        """Key, secret and token for one call. Raises Unavailable, or what a provider raises."""
+        """Key, secret and token for one call. Raises Unavailable or the provider's exception."""
         if self._found is None:
             self.look()
         if self._found is None:
@@ -73,11 +73,11 @@ class LateCredentials(Credentials):
 
     @property
     def change(self) -> bool:
-        """Whether those that were found, if any, are replaced from time to time."""
+        """Whether credentials are still missing, or expire and are refreshed by botocore."""
         return self._found is None or isinstance(self._found, RefreshableCredentials)
 
     def look(self) -> None:
-        """Look for them, unless they are there or were missing a moment ago. Raises _WRONG."""
+        """Search, unless found or searched within RENEW seconds. Raises those of _WRONG."""
         with self._lock:
             if self._found is not None or time.monotonic() - self._looked_at < RENEW:
                 return
@@ -85,23 +85,23 @@ class LateCredentials(Credentials):
                 self._found = self._find()
             except _WRONG:
                 raise
-            except Exception as error:  # noqa: BLE001 - a provider may run anything, as a process
+            except Exception as error:  # noqa: BLE001 - a provider may run any process
                 self._why = (type(error).__name__, str(error))
             finally:
                 self._looked_at = time.monotonic()
 
     def judged(self, error: Exception) -> None:
-        """What a call has come to: where AWS refuses them, look for others. Never blocks."""
+        """Search for others, on a thread, if a call's ``error`` says that AWS refused them."""
         if getattr(error, "code", "") not in NOT_LET_IN or self._found is None:
             return
         if self._renewing.acquire(blocking=False):
             try:
                 threading.Thread(target=self._renew, name="credentials", daemon=True).start()
-            except RuntimeError:  # there is no thread to be had: the next refusal asks again
+            except RuntimeError:  # no thread can be started: the next refusal tries again
                 self._renewing.release()
 
     def _renew(self) -> None:
-        """Look until there are others, and no longer than RENEW_FOR."""
+        """Search until other credentials are found, for RENEW_FOR seconds at most."""
         until = time.monotonic() + RENEW_FOR
         try:
             while not self._replaced() and time.monotonic() < until:
@@ -110,7 +110,7 @@ class LateCredentials(Credentials):
             self._renewing.release()
 
     def _replaced(self) -> bool:
-        """Whether others were found; a source that fails, or has the same, takes nothing away."""
+        """Whether other credentials were found. If the search fails, the old ones stay."""
         try:
             assert self._found is not None
             refused, found = _frozen(self._found), self._find()
@@ -127,7 +127,7 @@ class LateCredentials(Credentials):
 
 
 def _frozen(credentials: Credentials) -> ReadOnlyCredentials | None:
-    """As they sign; None where their provider cannot give any now."""
+    """Key, secret and token; None if the provider cannot give them."""
     try:
         return credentials.get_frozen_credentials()
     except Exception:  # noqa: BLE001 - a provider may raise anything
@@ -135,10 +135,10 @@ def _frozen(credentials: Credentials) -> ReadOnlyCredentials | None:
 
 
 class KeptCredentials:
-    """The credentials for the next call, without a wait for whoever provides them.
+    """The credentials for the next call, without waiting for their provider.
 
-    They are asked for again, every KEEP seconds, on a thread of its own: a provider that hangs
-    must not delay the calls that the last ones still sign. Safe for many threads.
+    A separate thread asks for expiring ones again after KEEP seconds: a provider that hangs must
+    not delay calls that the last ones can still sign. Safe to use from many threads.
     """
 
     def __init__(self, source: LateCredentials) -> None:
@@ -150,17 +150,17 @@ class KeptCredentials:
         self._version = source.version
 
     def now(self) -> ReadOnlyCredentials:
-        """Key, secret and token, for whoever may wait for the provider. Raises Unavailable."""
+        """Key, secret and token; may wait for the provider. Raises Unavailable."""
         try:
             return self._source.get_frozen_credentials()
         except Exception as error:  # noqa: BLE001 - a provider may raise anything
             raise error_from(error) from None
 
     def current(self) -> ReadOnlyCredentials:
-        """The same for whoever may not, but the first time."""
+        """As ``now``, but waits for the provider only the first time or after a change."""
         changed = self._version != self._source.version
         if (changed or time.monotonic() >= self._due) and self._lock.acquire(blocking=False):
-            if changed or self._due == float("-inf"):  # those that have just come are at hand
+            if changed or self._due == float("-inf"):  # new credentials are read in place
                 self._version = self._source.version
                 self._look()
             else:
@@ -168,12 +168,12 @@ class KeptCredentials:
         while self._kept is None:
             if (error := self._error) is not None:
                 raise error_from(error)
-            with self._lock:  # another thread looks for the first time
+            with self._lock:  # another thread is asking for the first time
                 pass
         return self._kept
 
     def _look(self) -> None:
-        """With the lock in hand."""
+        """Ask the provider. The caller holds the lock; this releases it."""
         due = time.monotonic() + KEEP
         try:
             self._kept = self._source.get_frozen_credentials()

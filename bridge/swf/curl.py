@@ -1,10 +1,10 @@
-"""Calls of SWF by libcurl, which signs them itself: a tenth of the CPU that boto3's client takes.
+"""Calls to SWF through libcurl, which signs them: a tenth of the CPU of boto3's client.
 
-Region, endpoint, credentials, proxies and authorities are still boto3's to find (``aws``). A line's
-calls go side by side on the thread that owns it (``libcurl``); ``call`` makes one and waits for it.
+boto3 still resolves region, endpoint, credentials, proxies and CA file (``aws``). A runner's calls
+go side by side on the runner's thread (``curl_multi``); ``call`` makes one call and blocks.
 
-A call is one attempt, but for one case that libcurl decides: where a kept connection turns out to
-be closed before a byte of the answer came, it sends the request again on a new one.
+A call is one attempt, with one exception: if a reused connection turns out to be closed before the
+first byte of the answer, libcurl sends the request again on a new connection.
 """
 
 import json
@@ -31,11 +31,11 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Impossible(Exception):
-    """The AWS configuration, or this libcurl, asks for boto3's client."""
+    """The AWS configuration needs what this libcurl cannot do: use boto3's client."""
 
 
 class Curl:
-    """Calls by PycURL. Raises ConfigError as boto3 does, and Impossible."""
+    """A ``Caller`` that uses PycURL. The constructor raises ConfigError and Impossible."""
 
     side_by_side = True
 
@@ -44,7 +44,7 @@ class Curl:
         if reason := _obstacle(aws, client.meta.config):
             raise Impossible(reason)
         self._url: str = client.meta.endpoint_url
-        # libcurl counts from the start of the call, boto3 from the last byte it heard.
+        # libcurl's time-out runs from the start of the call, boto3's from the last byte received.
         timeout = {True: CONNECT_TIMEOUT + read_timeout, False: ANSWER_TIMEOUT}
         signing = client.meta.service_model.signing_name
         self._targets = {
@@ -67,7 +67,7 @@ class Curl:
         return f"<Curl to {self._url}>"
 
     def call(self, call: Call) -> Answer:
-        """As ``Caller`` promises."""
+        """Implement ``Caller.call``."""
         name = "poll" if call.held else "answer"
         handle: _Handle | None = getattr(self._own, name, None)
         if handle is None:
@@ -81,7 +81,7 @@ class Curl:
             raise
 
     def wire(self, room: int, *, held: bool) -> "CurlWire":
-        """Where the calls of a line are made, ``room`` side by side; all are ``held`` or none."""
+        """Implement ``Caller.wire``."""
         multi = Multi(room, self._targets[held].timeout)
         make = partial(self._handle, held)
         return CurlWire(multi, make, self._credentials.current, self._judged)
@@ -91,7 +91,7 @@ class Curl:
 
 
 class CurlWire:
-    """A ``Wire`` over ``Multi``."""
+    """A ``Wire`` over ``Multi``, with a pool of idle handles."""
 
     def __init__(
         self,
@@ -109,18 +109,18 @@ class CurlWire:
         self._unsent: list[tuple[Any, Exception]] = []
 
     def begin(self, call: Call, whom: Any) -> None:
-        """As ``Wire``."""
+        """Implement ``Wire.begin``."""
         handle = self._idle.pop() if self._idle else self._make_handle()
         try:
             handle.prepare(call, self._credentials())
-        except Exception as error:  # noqa: BLE001 - no credentials: it ends where others end
+        except Exception as error:  # noqa: BLE001 - no credentials: ``ended`` returns the error
             self._idle.append(handle)
             self._unsent.append((whom, error))
         else:
             self._multi.begin(handle, (whom, handle))
 
     def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
-        """As ``Wire``."""
+        """Implement ``Wire.ended``."""
         found: list[tuple[Any, Answer | Exception]]
         found, self._unsent = [*self._unsent], []
         for (whom, handle), failure in self._multi.ended(0.0 if found else timeout):
@@ -134,7 +134,7 @@ class CurlWire:
 
 
 class _Handle(Handle):
-    """A handle for calls of SWF: what stays the same is not set again."""
+    """A handle for calls to SWF. It sets headers and keys again only if they change."""
 
     __slots__ = ("_call", "_credentials", "_operation")
 
@@ -156,7 +156,7 @@ class _Handle(Handle):
         self.fill(_encode(call.fields), ANSWER_LIMIT[call.held])
 
     def answer(self, failure: str) -> Answer:
-        """What came. Raises the error that it tells, and Unavailable for a ``failure``."""
+        """The answer. Raises the error in it, and Unavailable for a ``failure`` of libcurl."""
         if failure:
             raise Unavailable("ConnectionFailed", self.why(failure))
         fields = self._call.fields if self._call else {}
@@ -165,7 +165,7 @@ class _Handle(Handle):
 
 
 def _obstacle(aws: Aws, config: Any) -> str:
-    """Why libcurl cannot do what the session asks for; nothing where it can."""
+    """Why libcurl cannot serve this AWS configuration; empty if it can."""
     if reason := obstacle():
         return reason
     if config.signature_version != "v4":
@@ -180,7 +180,7 @@ def _obstacle(aws: Aws, config: Any) -> str:
 def _decoded(status: int, body: bytes, fields: Mapping[str, Any]) -> Answer:
     """The answer to a call with ``fields``.
 
-    Raises the error that it tells, and Unavailable for what SWF did not write.
+    Raises the error that it reports, and Unavailable for a body that is no JSON object.
     """
     succeeded = 200 <= status < 300
     try:
@@ -191,7 +191,7 @@ def _decoded(status: int, body: bytes, fields: Mapping[str, Any]) -> Answer:
         raise Unavailable("GarbledAnswer" if succeeded else str(status), "no JSON object")
     if succeeded:
         return answer
-    # As botocore reads it: "com.amazonaws.swf#UnknownResourceFault:http://…"
+    # Parsed as in botocore: "com.amazonaws.swf#UnknownResourceFault:http://…"
     code = str(answer.get("__type") or status).partition(":")[0].rpartition("#")[2]
     text = str(answer.get("message") or answer.get("Message") or "")
     raise error_for(code, status, text, fields)

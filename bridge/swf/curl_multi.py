@@ -1,7 +1,7 @@
-"""Signed requests by libcurl: one that is waited for, or many side by side on one thread.
+"""Signed HTTP requests by libcurl: one blocking request, or many side by side on one thread.
 
-libcurl's own ``perform`` wakes every second for each call that waits; in ``Multi`` a thousand that
-are held cost nothing until one of them is answered.
+libcurl's blocking ``perform`` wakes once a second for each call. In ``Multi`` a thousand long polls
+cost nothing until SWF answers one of them.
 """
 
 import logging
@@ -16,18 +16,18 @@ import pycurl
 log = logging.getLogger(__name__)
 
 GRACE = 5.0
-"""Seconds beyond a call's own time-out after which it is not waited for any more."""
+"""Seconds past a call's time-out at which ``Multi`` ends it, if libcurl has not."""
 
 OLDEST = (8, 0)
-"""The libcurl from which on its signatures are taken for right."""
+"""The first version of libcurl whose AWS signatures are trusted."""
 AGENT = str(pycurl.version.split()[0])
 
 Ended = tuple[Any, str]
-"""Whose call has ended, and why where no answer came."""
+"""The ``whom`` of an ended call, and the reason if no answer came, else empty."""
 
 
 def obstacle() -> str:
-    """Why this libcurl cannot sign requests; nothing where it can."""
+    """Why this libcurl cannot sign requests; empty if it can."""
     if not hasattr(pycurl, "AWS_SIGV4"):
         return "this PycURL cannot sign requests"
     version = pycurl.version_info()[1]
@@ -37,7 +37,7 @@ def obstacle() -> str:
 
 
 class Target(NamedTuple):
-    """Where requests go, and how."""
+    """Where requests are sent to, and the options they share."""
 
     url: str
     sign: str
@@ -45,16 +45,16 @@ class Target(NamedTuple):
     agent: str
     connect_timeout: float
     timeout: float
-    """Seconds, from the start of a call."""
+    """Seconds from the start of a call to its end."""
     proxy: str
     authorities: str
-    """File of the authorities that are trusted."""
+    """Path of the CA certificates that are trusted."""
 
 
 class Handle:
-    """One request after the other; its connection may outlive them.
+    """Makes one request after the other; its connection may outlive them.
 
-    An answer of more bytes than ``fill`` allowed is cut off, and counts as none.
+    An answer of more bytes than ``fill`` allows fails the request.
     """
 
     __slots__ = ("_body", "_left", "_limit", "curl", "date")
@@ -62,7 +62,7 @@ class Handle:
     def __init__(self, target: Target) -> None:
         self.curl = pycurl.Curl()
         self.date = ""
-        """The header ``Date`` of the answer."""
+        """The ``Date`` header of the answer; empty if it has none."""
         self._body: list[bytes] = []
         self._limit = self._left = 0
         for option, value in (
@@ -70,9 +70,9 @@ class Handle:
             (pycurl.POST, 1),
             (pycurl.AWS_SIGV4, target.sign),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
-            # Not among the headers, which are signed: proxies may change this one.
+            # Set here, not as a header: headers are signed, and proxies may change this one.
             (pycurl.USERAGENT, target.agent),
-            # What a proxy compresses all the same is decompressed: libcurl does so if this is set.
+            # With this set, libcurl decompresses what a proxy has compressed all the same.
             (pycurl.ACCEPT_ENCODING, "identity"),
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_KEEPALIVE, 1),
@@ -88,20 +88,20 @@ class Handle:
             self.curl.setopt(option, value)
 
     def sign(self, headers: Sequence[str], access_key: str | None, secret_key: str | None) -> None:
-        """These go with the next requests, until others are given."""
+        """Set the headers and keys of all requests until the next ``sign``."""
         self.curl.setopt(pycurl.HTTPHEADER, headers)
         self.curl.setopt(pycurl.USERNAME, access_key)
         self.curl.setopt(pycurl.PASSWORD, secret_key)
 
     def fill(self, body: str, limit: int) -> None:
-        """The next request is to carry this; its answer may have so many bytes."""
+        """Set the body of the next request, whose answer may have ``limit`` bytes."""
         self.curl.setopt(pycurl.POSTFIELDS, body)
         self._body.clear()
         self.date = ""
         self._limit = self._left = limit
 
     def perform(self) -> str:
-        """Send it and wait; why, where no answer came."""
+        """Send the request and block. Returns why no answer came; empty if one did."""
         try:
             self.curl.perform()
         except pycurl.error as error:
@@ -109,11 +109,11 @@ class Handle:
         return ""
 
     def why(self, failure: str) -> str:
-        """Why no answer came, where libcurl says ``failure``."""
+        """Why no answer came: the answer was too long, else libcurl's ``failure``."""
         return f"an answer of over {self._limit} bytes" if self._left < 0 else failure
 
     def _take(self, chunk: bytes) -> int | None:
-        """Called by libcurl; another number than that of the bytes ends the request."""
+        """Called by libcurl with a chunk of the body. Returning 0 ends the request."""
         self._left -= len(chunk)
         if self._left < 0:
             return 0
@@ -121,7 +121,7 @@ class Handle:
         return None
 
     def _take_header(self, line: bytes) -> None:
-        """Called by libcurl with each line above the body, a proxy's answers among them."""
+        """Called by libcurl with each header line, also of a proxy's and interim answers."""
         if line[:5].lower() == b"date:":
             self.date = line[5:].strip().decode("latin-1")
         elif line[:5] == b"HTTP/":
@@ -133,9 +133,10 @@ class Handle:
 
 
 class Multi:
-    """Calls under way. Owned by one thread; only ``wake`` is for others.
+    """The calls that are open. One thread owns it; other threads may call only ``wake``.
 
-    ``connections`` are kept for the next calls. All calls have the same ``timeout`` of seconds.
+    At most ``connections`` + 1 connections stay open for later calls. ``timeout`` is the time-out
+    in seconds that the ``Target`` of every handle has.
     """
 
     def __init__(self, connections: int, timeout: float) -> None:
@@ -148,9 +149,9 @@ class Multi:
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
         self._due: float | None = None
-        """Monotonic seconds when libcurl wants to be called without an event."""
+        """Monotonic seconds at which libcurl wants to be called without an event."""
         self._waiting: dict[Any, tuple[Any, float]] = {}
-        """By handle, the oldest first: for whom it is, and when it is given up."""
+        """By handle, oldest first: ``whom``, and the monotonic seconds at which it is given up."""
         self._woken = False
         self._sleeping = False
 
@@ -158,12 +159,12 @@ class Multi:
         return f"<Multi {len(self._waiting)} calls>"
 
     def begin(self, handle: Handle, whom: Any) -> None:
-        """Begin the call that ``handle`` is set up for."""
+        """Start the call that ``handle`` is set up for; ``ended`` returns ``whom``."""
         self._waiting[handle.curl] = whom, time.monotonic() + self._timeout + GRACE
         self._multi.add_handle(handle.curl)
 
     def ended(self, timeout: float) -> list[Ended]:
-        """Those that have ended; waits for the first at most ``timeout`` seconds, or ``wake``."""
+        """The calls that have ended. Waits ``timeout`` seconds at most for one, or for ``wake``."""
         self._kick()
         found = self._finished()
         if not found:
@@ -173,14 +174,14 @@ class Multi:
         return found or self._given_up()
 
     def wake(self) -> None:
-        """Have ``ended`` return soon; from any thread. One wake-up serves all before it."""
+        """Make ``ended`` return soon; from any thread. Calls before it returns count as one."""
         if not self._woken:
             self._woken = True
-            if self._sleeping:  # who is not looks at the flag before
+            if self._sleeping:  # a thread that is awake checks the flag before it sleeps
                 os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Close libcurl's handle and all descriptors."""
         self._multi.close()
         self._epoll.close()
         os.close(self._wake)
@@ -212,7 +213,7 @@ class Multi:
         return found
 
     def _given_up(self) -> list[Ended]:
-        """Those that libcurl should have ended by itself."""
+        """The calls that libcurl should have timed out: they are removed."""
         late: list[Ended] = []
         while self._waiting:
             handle, (_, until) = next(iter(self._waiting.items()))
@@ -229,8 +230,8 @@ class Multi:
         self._due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
 
     def _on_socket(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
-        # A socket may be closed, and its number be another's, before libcurl says so: the kernel
-        # has forgotten it then, whatever was known of it here.
+        # libcurl may report a closed socket late, when its number is in use again. epoll drops a
+        # closed socket by itself, so epoll is asked what is registered: no record is kept here.
         if what == pycurl.POLL_REMOVE:
             self._forget(fd)
             return

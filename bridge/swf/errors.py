@@ -1,4 +1,4 @@
-"""SWF's and botocore's errors as those of ``bridge.errors``, by what is to be done about each."""
+"""Translates errors of SWF and botocore into those of ``bridge.errors``."""
 
 import json
 import re
@@ -32,7 +32,7 @@ NOT_LET_IN = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-"""Credentials, or a clock, that AWS does not take: they may be others in a minute."""
+"""AWS refuses the credentials or our clock: either may be corrected, so calls are retried."""
 _FOR_NOW = NOT_LET_IN | {
     "BandwidthLimitExceeded",
     "InternalFailure",
@@ -48,30 +48,30 @@ _FOR_NOW = NOT_LET_IN | {
     "TooManyRequestsException",
 }
 CODES = _NOT_PERMITTED | _FOR_NOW
-"""Those of which it is known what to do about them."""
+"""The codes that are handled by name."""
 
 
 TOKEN = "taskToken"  # noqa: S105 - the name of a field
 _FOREIGN = (TOKEN, "result", "reason", "details")
-"""The fields that a worker has filled in: no text of ours holds them."""
+"""The fields that a worker fills in: their values are removed from every text."""
 _READ = 128 * 1024
-"""Characters of an error's text that are read: more than a call's fields and their names have."""
+"""Characters of an error's text that are read: more than all fields of a call have together."""
 _TOLD = 500
-"""Characters of it that are told at most."""
+"""Characters of an error's text that are kept at most."""
 _CODE_TOLD = 100
-"""Characters of its code: what answers may name it as it likes."""
+"""Characters of an error's code that are kept: any server may have written the code."""
 _TELLING = 16
-"""Where so many first characters of a worker's text stand in an error's, all after them is its."""
+"""Leading characters of a worker's text at which an error's text that holds them is cut off."""
 
 _PROBLEMS = 16
-"""Problems that are told apart in an error: no call of ours has more fields."""
+"""Problems of one error that are parsed: no call of ours has more fields."""
 
 Fields = Mapping[str, Any]
-"""What a call was made with, by SWF's names: its error may quote it."""
+"""The fields of a call, under SWF's names; its error may quote their values."""
 
 
 class NotTaken(BadReply):
-    """SWF refuses the call for good; ``member`` is the field that it names, empty for none."""
+    """A permanent refusal by SWF; ``member`` is the field that it names, empty for none."""
 
     def __init__(self, code: str, detail: str, member: str = "") -> None:
         super().__init__(code, detail)
@@ -79,7 +79,7 @@ class NotTaken(BadReply):
 
 
 def error_from(error: Exception, fields: Fields | None = None) -> Exception:
-    """What botocore raised, in a call with ``fields`` or in getting credentials, as ours."""
+    """Translate an exception of botocore, in a call with ``fields`` or in finding credentials."""
     if isinstance(error, Unavailable):
         return error
     if not isinstance(error, ClientError):
@@ -90,18 +90,18 @@ def error_from(error: Exception, fields: Fields | None = None) -> Exception:
 
 
 def error_for(code: str, status: int, text: str, fields: Fields | None = None) -> Exception:
-    """What SWF answered to a call with ``fields``, named by what is to be done about it.
+    """The exception for SWF's error answer to a call with ``fields``.
 
-    TaskClosed for a resource that it does not know, Refused where a person must mend something,
-    Unavailable for what may heal, NotTaken for what never will. The error's type decides; no word
-    of its text does that may be a worker's.
+    TaskClosed for an unknown resource, Refused if the operator must change something, Unavailable
+    if a retry may succeed, NotTaken for a permanent refusal. The code decides, with the HTTP
+    status; no word of the text that a worker may have written does.
     """
     code, told = code[:_CODE_TOLD], without_values(text, fields)
     if code == "UnknownResourceFault":
         return TaskClosed(told)
     if code in _NOT_PERMITTED:
         return Refused(code, told)
-    # A code of digits is the status of an answer that SWF did not write: a proxy's page.
+    # A code of digits is the HTTP status of an answer that SWF did not write: a proxy's page.
     if code in _FOR_NOW or not 400 <= status < 500 or not code or code.isdigit():
         return Unavailable(code or str(status), told)
     member = _blamed(text, fields or {}) if code == "ValidationException" else ""
@@ -109,7 +109,7 @@ def error_for(code: str, status: int, text: str, fields: Fields | None = None) -
 
 
 def without_values(text: str, fields: Fields | None = None) -> str:
-    """An error's text without what a worker has given, which it may quote."""
+    """An error's text without the worker's values that it may quote."""
     given = fields or {}
     text = text[:_READ]
     if problems := _problems(text, given):
@@ -129,7 +129,7 @@ _NEXT = "; Value "
 
 
 def _blamed(text: str, fields: Fields) -> str:
-    """The field that SWF names in refusing a call, by its own words alone; empty for none."""
+    """The field that SWF blames, found only in SWF's own words; empty for none."""
     if text.startswith("Invalid token"):
         return TOKEN
     members = [member for member, _ in _problems(text[:_READ], fields)]
@@ -137,10 +137,10 @@ def _blamed(text: str, fields: Fields) -> str:
 
 
 def _problems(text: str, fields: Fields) -> list[tuple[str, str]]:
-    """The fields that SWF finds fault with, and why; none where the text says it otherwise.
+    """The fields that SWF finds invalid, each with its reason; none if the form is not SWF's.
 
-    Each value that it quotes has to be the one that was sent: one that holds such a sentence
-    itself is read over. Beyond _PROBLEMS they are not told apart.
+    A quoted value must equal the value sent, so a value that contains such a sentence itself is
+    skipped as a whole. After _PROBLEMS problems the rest counts as the last one's reason.
     """
     found: list[tuple[str, str]] = []
     quotes = [(f"Value '{value}' at '{name}'", name) for name, value in _flat(fields)]
@@ -157,17 +157,17 @@ def _problems(text: str, fields: Fields) -> list[tuple[str, str]]:
 
 
 def _named(text: str, at: int, quotes: list[tuple[str, str]]) -> tuple[str, int]:
-    """The field that is named there, and where the sentence goes on."""
+    """The field named at position ``at``, empty for none, and the position after its name."""
     if elided := _ELIDED.match(text, at):
         return elided[1], elided.end()
-    # A value may begin with another and with what SWF says of that: the longest is the one.
+    # One value may begin with another and SWF's words after it: the longest match is right.
     fitting = [(len(quote), name) for quote, name in quotes if text.startswith(quote, at)]
     length, member = max(fitting, default=(0, ""))
     return member, at + length
 
 
 def _flat(fields: Fields) -> Iterator[tuple[str, Any]]:
-    """Each field as SWF names it: ``taskList.name``."""
+    """Each field under the name that SWF's errors use: ``taskList.name``."""
     for name, value in fields.items():
         if isinstance(value, Mapping):
             yield from ((f"{name}.{inner}", each) for inner, each in value.items())
@@ -176,7 +176,7 @@ def _flat(fields: Fields) -> Iterator[tuple[str, Any]]:
 
 
 def _without(text: str, fields: Fields) -> str:
-    """The text without what the fields of a worker hold, in whatever spelling it quotes them."""
+    """The text without the values of a worker's fields, plain, in JSON or as ``repr``."""
     for value in (str(fields[name]) for name in _FOREIGN if fields.get(name)):
         if len(value) < _TELLING:
             text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", text)

@@ -1,4 +1,4 @@
-"""Threads that carry on with SWF what others leave for them."""
+"""Threads that take jobs from a queue and carry them on as conversations with SWF."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class JobQueue(Generic[Job]):
-    """Jobs for executors, the oldest first. ``put`` and ``empty`` are for every thread."""
+    """A first-in, first-out queue of jobs for executors. Any thread may use it."""
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -30,31 +30,31 @@ class JobQueue(Generic[Job]):
         return f"<JobQueue {self._queue.qsize()}>"
 
     def put(self, job: Job) -> None:
-        """Have the job done as soon as an executor has room for it."""
+        """Append a job and wake the executors."""
         self._queue.put(job)
         for wake in self._wakes:
             wake()
 
     def get(self, timeout: float = 0.0) -> Job:
-        """The next job, waited for at most so many seconds. Raises queue.Empty."""
+        """The next job, waiting at most ``timeout`` seconds. Raises queue.Empty."""
         job = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
         if job is None:
             raise Empty
         return job
 
     def wake_one(self) -> None:
-        """Have one who waits in ``get``, or the next who comes, find nothing there."""
+        """Make one call of ``get``, waiting or the next, raise queue.Empty."""
         self._queue.put(None)
 
     def watch(self, wake: Callable[[], object]) -> None:
-        """Call ``wake``, which must not block, with each job that is put."""
+        """Call ``wake``, which must not block, after each ``put``."""
         self._wakes.append(wake)
 
 
 class Executor(Generic[Job, T]):
-    """A part: a thread that takes as many jobs as its runner has ``room`` for.
+    """A part: a thread that carries on up to ``room`` jobs at a time with its runner.
 
-    ``converse`` makes a conversation with SWF of each; the runner is told of its result.
+    ``converse`` turns a job into a conversation with SWF. The runner reports its result.
     """
 
     def __init__(
@@ -79,18 +79,18 @@ class Executor(Generic[Job, T]):
         return f"<Executor {self.name}, {self._runner.open} jobs>"
 
     def run(self) -> None:
-        """Work until asked to stop; what is begun is brought to its end."""
+        """Carry on jobs until asked to stop and every job begun has ended."""
         while not self._stopping.is_set() or self._runner.open:
             self.turn()
 
     def stop(self) -> None:
-        """Take no more work."""
+        """Take no more jobs."""
         if not self._stopping.is_set():
             self._stopping.set()
-            self._jobs.wake_one()  # each executor one: whoever takes it, an idle one ends at once
+            self._jobs.wake_one()  # one for each executor, so that all idle ones end at once
 
     def turn(self) -> None:
-        """Take jobs, wait for one if there is nothing else, and go on with what is answered."""
+        """Take jobs, waiting for one if none is open, then go on with those SWF has answered."""
         self.moved = time.monotonic()
         with suppress(Empty):
             if not self._runner.open:
@@ -111,7 +111,7 @@ def executors(
     done: Callable[[T], object],
     together: Callable[[], AbstractContextManager[object]],
 ) -> list[Executor[Job, T]]:
-    """Threads that carry on ``wanted`` conversations with SWF side by side."""
+    """The executors that together carry on ``wanted`` conversations side by side."""
     room = swf.room(wanted)
     return [
         Executor(f"{name}-{number}", jobs, converse, swf.runner(room, done, together), room)

@@ -1,7 +1,7 @@
-"""A workflow's history as SWF answers it, read from its end: what became of one activity task.
+"""Reads from a workflow's history, newest event first, what became of one activity task.
 
-Events are those of the API reference, HistoryEvent. A history may be a stranger's: time-outs that
-cannot be read count as none, and times that cannot be read as not told.
+Events are those of the SWF API Reference, HistoryEvent. The history may come from another server
+than SWF: a time-out that cannot be read counts as none, a time that cannot be read as missing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,27 +28,27 @@ _CLOSE_EVENTS = {
 
 Event = Mapping[str, Any]
 TIMEOUT_DIGITS = 8
-"""SWF writes a time-out in at most so many (API reference, DurationInSecondsOptional)."""
+"""Digits of a time-out at most (SWF API Reference, DurationInSecondsOptional)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a history says of one task, as far as it was read."""
+    """What the part of a history that was read says of one task."""
 
     closed: str | None = None
-    """How the task was closed."""
+    """How the task was closed; None if no event that closed it was read."""
     timeouts: Timeouts | None = None
-    """As it was scheduled."""
+    """The task's time-outs, from the event that scheduled it."""
     deadline: Deadline | None = None
-    """By these, and by the times of its events. None where one of them is not told."""
+    """The deadline, from the time-outs and event times; None if an event time is missing."""
     whole: bool = True
-    """Whether it was read so far back that the task would be open if it was not closed."""
+    """Whether the part read decides: the task is open if ``closed`` is None."""
 
 
 def read(events: Iterable[Event], started_event_id: int) -> Look:
-    """What a page of history, the newest event first, says of the task that started so.
+    """What a page of history, newest event first, says of the task started by that event.
 
-    Raises AttributeError, LookupError or TypeError for events that are not shaped as SWF's.
+    Raises AttributeError, LookupError or TypeError for events that are not structured as SWF's.
     """
     closed: str | None = None
     started: Event | None = None
@@ -66,7 +66,7 @@ def read(events: Iterable[Event], started_event_id: int) -> Look:
 
 
 def timeouts_of(fields: Mapping[str, Any], name: str = "{}Timeout") -> Timeouts:
-    """The time-outs among the attributes of an event, or of a type with the ``name`` of these."""
+    """The time-outs in an event's attributes, or in a type's with its ``name`` pattern."""
     starts, closes, beats = ("startToClose", "scheduleToClose", "heartbeat")
     if name[0] != "{":
         starts, closes, beats = ("StartToClose", "ScheduleToClose", "Heartbeat")
@@ -82,7 +82,7 @@ def _with_times(closed: str | None, scheduled: Event, started: Event) -> Look:
 
 
 def _closes(event: Event, started_event_id: int) -> str | None:
-    """How ``event`` closed the task, where it did."""
+    """How ``event`` closed the task; None if it did not."""
     kind = event["eventType"]
     how = _CLOSE_EVENTS.get(kind)
     if how is None or kind.startswith("Workflow"):
@@ -103,14 +103,14 @@ def _attributes(event: Event) -> Mapping[str, Any]:
 
 
 def _seconds(value: object) -> float | None:
-    """A time-out; NONE, what is absent, and what is no number of SWF's is none."""
+    """A time-out in seconds; None for ``NONE``, an absent value or one not written as SWF does."""
     if not isinstance(value, str) or len(value) > TIMEOUT_DIGITS:
         return None
     return float(value) if value.isascii() and value.isdigit() else None
 
 
 def _time(event: Event) -> float | None:
-    """When it happened: boto3 makes a datetime of it, JSON has a number."""
+    """The event's time in seconds since the epoch: a datetime from boto3, a number in JSON."""
     at = event.get("eventTimestamp")
     if isinstance(at, datetime):
         at = at.timestamp()

@@ -1,7 +1,7 @@
-"""What IAM says that the owner of the credentials may do; asked by ``check --connect`` alone.
+"""Asks IAM what the owner of the credentials may do; used only by ``check --connect``.
 
-A poll cannot be tried, for it may be given a task. IAM evaluates the policies of a user or a role
-without one (SimulatePrincipalPolicy), also their condition on the name of a task list.
+A trial poll could receive a task. IAM evaluates the policies of a user or role without any call
+(SimulatePrincipalPolicy), including conditions on the name of a task list.
 """
 
 from collections.abc import Mapping
@@ -19,23 +19,23 @@ ANSWER = (
     "swf:RespondActivityTaskFailed",
 )
 LOOK = ("swf:DescribeActivityType", "swf:GetWorkflowExecutionHistory")
-"""What the daemon can do without."""
+"""Actions that the daemon can do without."""
 _ROLE, _USER = "assumed-role/", "user/"
 
 
 class Verdict(NamedTuple):
-    """What the policies say of one action."""
+    """Whether the policies allow one action."""
 
     allowed: bool
     depends_on: tuple[str, ...] = ()
-    """Keys of conditions whose values only a real call has: with these it may be otherwise."""
+    """Condition keys whose values only a real call has; these may change the verdict."""
 
 
 class Policies:
-    """The policies of the user or role that the credentials are of.
+    """The policies of the user or role that owns the credentials.
 
-    IAM sees those of the identity, its boundary and its organization. What a session or an endpoint
-    adds to them it does not see.
+    IAM evaluates the policies of the identity, its permissions boundary and its organization, but
+    not those of a session or a VPC endpoint.
     """
 
     def __init__(self, aws: Aws, owner: str) -> None:
@@ -45,9 +45,9 @@ class Policies:
         self._source = ""
 
     def verdicts(self, *, domain: str, region: str, task_list: str) -> Mapping[str, Verdict]:
-        """What they say of each action of the daemon, by the ARN of the domain.
+        """The verdict on each of the daemon's actions in ``domain``, an ARN.
 
-        Raises Unavailable where IAM does not tell.
+        Raises Unavailable if IAM gives no verdict.
         """
         try:
             self._iam = self._iam or self._aws.client("iam")
@@ -64,13 +64,13 @@ class Policies:
             return {each["EvalActionName"]: _verdict(each) for each in answer["EvaluationResults"]}
         except Unavailable:
             raise
-        except Exception as raised:  # noqa: BLE001 - botocore's parsers raise anything over noise
+        except Exception as raised:  # noqa: BLE001 - botocore's parsers raise anything on garbage
             error = error_from(raised)
             code = getattr(error, "code", type(raised).__name__)
             raise Unavailable(code, str(error)) from None
 
     def _find_source(self) -> str:
-        """The ARN of what has the policies: a session is told by its role's name alone."""
+        """The ARN of the user or role. A session's ARN holds only its role's name, not the path."""
         kind = self._owner.split(":", 5)[-1]
         if self._owner.split(":")[2] == "iam" and kind.startswith(_USER):
             return self._owner

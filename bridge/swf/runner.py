@@ -1,13 +1,12 @@
-"""Conversations with SWF, and the runners by which threads carry them on.
+"""Conversations with SWF, and the runners with which threads carry them on.
 
-A conversation is a coroutine that awaits calls of SWF, one after the other, and reads as if each
-blocked. How many of them a thread carries on side by side is its runner's affair: with boto3 one,
-whose calls are made in place; with libcurl as many as there is room for, none of which keeps the
-others waiting.
+A conversation is a coroutine that awaits calls to SWF, one after the other, and reads as if each
+blocked. With boto3 a runner carries on one conversation and blocks in its calls. With libcurl a
+runner carries on up to ``room`` conversations, and none keeps the others waiting.
 
-An asyncio loop on the same wire takes 3.9 times the processor time for a conversation of one call
-where each goes alone (31 µs, here 8), 2.3 times where 16 go side by side (11 µs, here 5): medians
-of 9 runs by turns on Python 3.11, without the adapter that libcurl's sockets would need.
+On the same wire an asyncio loop takes 3.9 times the CPU time for a conversation of one call that
+goes alone (31 µs, here 8), and 2.3 times if 16 go side by side (11 µs, here 5): medians of 9
+alternating runs on Python 3.11, without the adapter that libcurl's sockets would need.
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -21,71 +20,70 @@ from bridge.scheduling.conversation import Conversation, Ended, advance
 Answer = Mapping[str, Any]
 
 ANSWER_LIMIT = {True: 1024 * 1024, False: 64 * 1024 * 1024}
-"""Bytes that an answer may have, by whether the call is held: a longer one counts as none. A task
-with an input of 32,768 characters that are all escaped takes a fifth of a megabyte; a page of a
-history holds up to 200 events with as much each.
+"""Bytes of an answer at most, by ``Call.held``; a longer answer fails the call. A task whose input
+is 32,768 escaped characters takes 0.2 MB; a page of history holds up to 200 events of that size.
 """
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """One call of an operation of SWF's API; whoever awaits it gets the answer, or its error."""
+    """A call of one operation of SWF's API. Awaiting it returns the answer or raises its error."""
 
     operation: str
     fields: Mapping[str, Any]
     held: bool = False
-    """Whether the service holds it, as a poll."""
+    """Whether SWF may hold the call open, as it does a poll."""
 
     def __await__(self) -> Generator["Call", Answer, Answer]:
         return (yield self)
 
 
 class Wire(Protocol):
-    """Where calls are made. Owned by one thread; only ``wake`` is for others."""
+    """Makes a runner's calls. One thread owns it; other threads may call only ``wake``."""
 
     def begin(self, call: Call, whom: Any) -> None:
-        """Make the call, for whom ``ended`` will name. Neither blocks nor raises."""
+        """Start the call; ``ended`` returns ``whom`` with its answer. Never blocks or raises."""
 
     def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
-        """Whose calls have ended, with answers or errors; waits for the first, or ``wake``."""
+        """Ended calls: ``whom``, answer or error. Waits ``timeout`` seconds for one or ``wake``."""
 
     def wake(self) -> None:
-        """Have ``ended`` return soon."""
+        """Make ``ended`` return soon."""
 
 
 class Caller(Protocol):
-    """A way to call SWF: one attempt a call. Safe to use from many threads, but for a wire."""
+    """A way to call SWF: one attempt a call. Any thread may use it, but a wire has one owner."""
 
     side_by_side: bool
-    """Whether one thread can have many calls under way."""
+    """Whether one wire can have many calls open."""
 
     def call(self, call: Call) -> Answer:
-        """The answer, waited for. Raises the errors of ``swf.errors``."""
+        """Make the call and block until its answer. Raises the errors of ``swf.errors``."""
 
     def wire(self, room: int, *, held: bool) -> Wire:
-        """Where the calls of a runner are made, at most ``room`` side by side, all held or none."""
+        """A wire for one runner: at most ``room`` calls at a time, all of them ``held`` or none."""
 
 
 class InPlace:
-    """A wire on which a call is made while its end is waited for: one at a time."""
+    """A wire that makes its calls inside ``ended``, one at a time, blocking."""
 
     def __init__(self, make: Callable[[Call], Answer]) -> None:
         self._make = make
         self._begun: list[tuple[Call, Any]] = []
 
     def begin(self, call: Call, whom: Any) -> None:
-        """As ``Wire``."""
+        """Implement ``Wire.begin``."""
         self._begun.append((call, whom))
 
     def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
-        """As ``Wire``, but that the call's own time-out bounds the wait."""
+        """Implement ``Wire.ended``; only the call's own time-out bounds the wait."""
         del timeout
         begun, self._begun = self._begun, []
         return [(whom, self._made(call)) for call, whom in begun]
 
     def wake(self) -> None:
-        """Nothing: whoever waits here waits for an answer."""
+        """Do nothing: a blocking call cannot be interrupted."""
 
     def _made(self, call: Call) -> Answer | Exception:
         try:
@@ -95,7 +93,7 @@ class InPlace:
 
 
 class _Party(Generic[T]):
-    """A conversation under way, in a context of its own."""
+    """An open conversation with its own context (contextvars)."""
 
     __slots__ = ("conversation", "run")
 
@@ -105,10 +103,10 @@ class _Party(Generic[T]):
 
 
 class Runner(Generic[T]):
-    """The conversations that one thread carries on; owned by it, but for ``wake``.
+    """Carries on conversations. One thread owns it; other threads may call only ``wake``.
 
-    What answers lead to is done ``together``, as one commit of the journal; only then ``done`` is
-    told of the results of those conversations that have ended.
+    Each batch of conversations goes on inside one context of ``together``, such as one commit of
+    the journal. After it, ``done`` is called with the result of each conversation that has ended.
     """
 
     def __init__(
@@ -118,7 +116,7 @@ class Runner(Generic[T]):
         together: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.open = 0
-        """Conversations under way."""
+        """The number of open conversations."""
         self.wake = wire.wake
         self._wire = wire
         self._done = done
@@ -126,15 +124,15 @@ class Runner(Generic[T]):
         self._new: list[tuple[_Party[T], None]] = []
 
     def begin(self, conversation: Conversation[T]) -> None:
-        """Carry the conversation on from the next turn on."""
+        """Start the conversation in the next turn."""
         self.open += 1
         self._new.append((_Party(conversation), None))
 
     def turn(self, timeout: float) -> None:
-        """Go on with the new conversations, then with those that get answers.
+        """Start the new conversations, then go on with those whose calls have ended.
 
-        Waits at most so long for the first answer, and not where a new one has ended at once.
-        Whatever one conversation raises, the others go on first; the first error is raised then.
+        Waits at most ``timeout`` seconds for the first answer, and not at all if a new
+        conversation has ended. Raises the first error of a conversation, after all have gone on.
         """
         if self._new:
             new, self._new = self._new, []
@@ -143,7 +141,7 @@ class Runner(Generic[T]):
         self._go_on_all(self._wire.ended(timeout))
 
     def _go_on_all(self, answered: Sequence[tuple[Any, Answer | Exception | None]]) -> bool:
-        """Whether any has ended."""
+        """Go on with each conversation; whether any has ended."""
         if not answered:
             return False
         results: list[T] = []
@@ -176,7 +174,7 @@ class Runner(Generic[T]):
 
 
 def complete(conversation: Conversation[T], make: Callable[[Call], Answer]) -> T:
-    """The conversation's result, each of its calls made here and now."""
+    """Run the conversation to its end with blocking calls. Returns its result."""
     answer: Answer | Exception | None = None
     while not isinstance(call := advance(conversation, answer), Ended):
         try:

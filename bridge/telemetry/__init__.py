@@ -1,1 +1,1 @@
-"""What the daemon tells of itself: logs, Sentry, metrics, systemd; nothing secret passes."""
+"""Logs, metrics, Sentry and sd_notify of the daemon, with secrets removed."""

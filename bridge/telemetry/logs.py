@@ -1,8 +1,8 @@
-"""Logs to standard error: one event a record with fields, for journald, a terminal or a machine.
+"""Logs to standard error: one event with fields a record, for journald, a terminal or a machine.
 
-The event is the message, the fields are what the caller gave as ``extra``. Everything is redacted
-on its way out. Foreign libraries are heard from WARNING up only: below that botocore prints
-requests with tokens and results in them.
+The record's message is the event and its ``extra`` holds the fields. Every output is redacted.
+Foreign libraries are logged only from WARNING up: below that botocore prints whole requests, with
+tokens and results.
 """
 
 import json
@@ -27,19 +27,20 @@ _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), 
 _COLOURS = {"WARNING": "\33[33m", "ERROR": "\33[31m", "CRITICAL": "\33[1;31m", "DEBUG": "\33[2m"}
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LONGEST = 2000
-"""Characters of a field's value that are shown."""
+"""Characters of a field's value or an event that are shown; the rest is cut off."""
 _encode = json.JSONEncoder(check_circular=False).encode
 
 
 def configure_logging(level: str = "INFO", format: Format = "auto") -> None:  # noqa: A002
-    """Send all logs to standard error from ``level`` up, and uncaught exceptions to the log.
+    """Log to standard error: our records from ``level`` up, others' never below WARNING.
 
-    ``auto`` is journald where standard error is a stream of the journal, text on a terminal, else
-    JSON lines. A standard error that is closed, broken or not read never raises into a caller, nor
-    blocks one.
+    Uncaught exceptions are logged too.
+
+    ``auto`` is journald if standard error is a stream of the journal, text on a terminal, else JSON
+    lines. A closed, broken or unread standard error never makes a log call raise or block.
     """
     logging.raiseExceptions = False
-    # What nobody is shown is not looked up for each record (logging HOWTO, "Optimization").
+    # No format shows file or process, so logging need not look them up (HOWTO, "Optimization").
     logging._srcfile = None
     logging.logProcesses = logging.logMultiprocessing = False
     handler = Stderr()
@@ -51,14 +52,14 @@ def configure_logging(level: str = "INFO", format: Format = "auto") -> None:  # 
     ours = logging.getLogger("bridge")
     ours.setLevel(level)
     root.setLevel(max(ours.level, logging.WARNING))
-    # It logs each failure to connect seven times over, with errors that we log once ourselves.
+    # pika logs each failed connection seven times, with errors that we log once ourselves.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
     _catch_uncaught()
 
 
 def dropped() -> int:
-    """Lines that were dropped since the start, because standard error does not take them."""
+    """The number of lines dropped since the start because standard error did not take them."""
     return sum(each.dropped for each in _sinks())
 
 
@@ -67,13 +68,13 @@ def _sinks() -> list[Stderr]:
 
 
 def print_errors(*lines: str) -> None:
-    """Say on standard error why a command ends; the journal takes each line for an error."""
+    """Write to standard error why a command ends; journald records each line as an error."""
     prefix = "<3>" if _is_journal(2) else ""
     sys.stderr.writelines(f"{prefix}{line}\n" for line in lines)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """Return what the caller gave as ``extra``, redacted and fit for JSON."""
+    """Return the record's ``extra``, redacted and in types that JSON can hold."""
     given = {key: value for key, value in vars(record).items() if key not in _OWN}
     found = redact_value(given)
     assert isinstance(found, dict)
@@ -81,7 +82,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
 
 
 class _Text(logging.Formatter):
-    """``event key=value …``, aligned under a time and a level, with an eye for people."""
+    """``time level event key=value …`` in aligned columns, for people."""
 
     def __init__(self, *, colour: bool) -> None:
         super().__init__()
@@ -96,7 +97,7 @@ class _Text(logging.Formatter):
 
 
 class _Journald(logging.Formatter):
-    """``<N>event key=value …``: every line with the priority that journald reads off it."""
+    """``<N>event key=value …``: every line begins with the priority that journald parses."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {**fields_of(record), "thread": record.threadName}
@@ -106,7 +107,7 @@ class _Journald(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line, the fields beside time, level, event, logger and thread."""
+    """One JSON object a line: time, level, event, logger, thread and the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -136,7 +137,7 @@ def _formatter(format: Format, fd: int) -> logging.Formatter:  # noqa: A002
 
 
 def _is_journal(fd: int) -> bool:
-    """Compare $JOURNAL_STREAM with the stream, as systemd.exec(5) asks: a shell may redirect it."""
+    """Whether ``fd`` is the journal's stream, by $JOURNAL_STREAM (systemd.exec(5))."""
     try:
         stat = os.fstat(fd)
     except OSError:
@@ -147,7 +148,7 @@ def _is_journal(fd: int) -> bool:
 def _event(record: logging.LogRecord) -> str:
     try:
         message = record.getMessage()
-    except Exception:  # noqa: BLE001 — a foreign library's arguments that do not fit its message
+    except Exception:  # noqa: BLE001 — a foreign library's arguments may not fit its message
         message = str(record.msg)
     return printable(str(_cut(redact(message))))
 
@@ -157,7 +158,7 @@ def _pairs(fields: Mapping[str, object]) -> str:
 
 
 def _shown(value: object) -> str:
-    """Write a value as one word, quoted as JSON where it would not be one."""
+    """Write a value as one word: as JSON if it is empty or holds spaces or special characters."""
     if isinstance(value, str):
         plain = value.isprintable() and value and not any(c in value for c in ' "=\\')
         return value if plain else json.dumps(value, ensure_ascii=not value.isprintable())
@@ -165,7 +166,7 @@ def _shown(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Escape line ends and control characters: names in SWF may hold any, and forge lines."""
+    """Escape line ends and control characters: a name in SWF may hold them to forge log lines."""
     return text if text.isprintable() else json.dumps(text)[1:-1]
 
 

@@ -1,4 +1,4 @@
-"""What a metric is: its name and meaning, and the values that it takes."""
+"""The types of the metrics: a metric's definition and its values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from typing import Literal, NamedTuple
 
 Labels = tuple[str, ...]
 Reading = float | Mapping[Labels, float]
-"""A gauge's number, or one for each combination of labels."""
+"""A gauge's value, or its values by combination of label values."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """What one metric is called and means.
+    """The definition of one metric.
 
-    ``values`` lists every value of a single label where they are known: such a counter begins at 0
-    for each, so that an alert sees the first increase. ``buckets`` are a histogram's upper bounds.
+    ``values`` lists all values of a counter's only label, if they are known: the counter starts at
+    0 for each, so that an alert sees the first increase. ``buckets`` are upper bounds.
     """
 
     name: str
@@ -26,14 +26,14 @@ class Metric:
 
 
 class Distribution(NamedTuple):
-    """A histogram's state: observations at or below each bound (+Inf last), and their sum."""
+    """A histogram's value: the observations up to each bound (+Inf last) and their sum."""
 
     cumulative: tuple[int, ...]
     sum: float
 
 
 class Family(NamedTuple):
-    """One metric with the value of every combination of labels seen so far."""
+    """One metric with its value for every combination of label values seen so far."""
 
     metric: Metric
     samples: tuple[tuple[Labels, float | Distribution], ...]

@@ -1,4 +1,4 @@
-"""Every metric of the bridge, with its meaning.
+"""The definitions of all metrics of the bridge.
 
 Names follow Prometheus' conventions: one prefix, base units, ``_total`` on counters.
 """

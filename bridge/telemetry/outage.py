@@ -1,4 +1,4 @@
-"""One log line where a peer is lost and one where it is back, however often it is tried."""
+"""Logs the loss of a peer once and its return once, however many attempts fail."""
 
 import logging
 from collections.abc import Callable
@@ -6,16 +6,15 @@ from threading import Lock
 from time import monotonic
 
 QUIET = 30.0
-"""Seconds after a loss was logged in which a new loss of the same peer is not logged again."""
+"""Seconds after a logged loss within which another loss of the peer is not logged."""
 
 
 class Outage:
-    """Whether a peer is away, and since when; shared by all who use the peer, on any thread.
+    """Whether a peer is away, and since when; shared by all users of the peer, on any thread.
 
-    Everyone who fails calls ``begin``, everyone who succeeds calls ``end``: only what changes is
-    logged, as ``lost`` (a warning) and ``back`` with the duration. A peer that comes and goes is
-    logged at most once in ``quiet`` seconds, and a loss that lasts longer is logged by the next
-    ``begin``. ``fields`` go with every line.
+    Call ``begin`` after each failure and ``end`` after each success. Only changes are logged:
+    ``lost`` as a warning, ``back`` with the duration. Losses are logged at most once in ``quiet``
+    seconds; if a loss lasts longer, the next ``begin`` logs it. ``fields`` are added to every line.
     """
 
     def __init__(
@@ -46,17 +45,17 @@ class Outage:
 
     @property
     def error(self) -> str:
-        """The last error while the peer is away, else the empty string."""
+        """The last error while the peer is away, else empty."""
         return self._error
 
     @property
     def seconds(self) -> float:
-        """How long the peer has been away; 0.0 while it is there."""
+        """The seconds since the loss; 0.0 while the peer is available."""
         since = self._since
         return 0.0 if since is None else self._clock() - since
 
     def begin(self, error: object, **fields: object) -> bool:
-        """Note a failure; return whether it was logged. ``fields`` go with the line."""
+        """Record a failure; return whether it was logged. ``fields`` are added to the line."""
         with self._lock:
             now = self._clock()
             if self._since is None:
@@ -70,8 +69,8 @@ class Outage:
         return True
 
     def end(self, **fields: object) -> float | None:
-        """Note a success; return for how many seconds the peer was away, None where it was not."""
-        if self._since is None:  # the way of every success: no lock, no clock
+        """Record a success; return the seconds that the peer was away, None if it was not."""
+        if self._since is None:  # the common case needs neither lock nor clock
             return None
         with self._lock:
             if self._since is None:

@@ -1,8 +1,8 @@
-"""The last line of defence: passwords, tokens, inputs and results taken out of texts and values.
+"""Removes passwords, tokens, inputs and results from texts and values before they are output.
 
-No code of the bridge gives them to a log, an error, an event or a page. This stands behind that
-rule, for exceptions and libraries that quote what they were given. In doubt it takes too much.
-Texts are foreign: whatever is in them, the time taken is in proportion to their length.
+No code of the bridge puts these into a log, an error, an event or a page. This module is the second
+line of defence, against exceptions and libraries that quote their arguments. If in doubt it removes
+too much. Texts may be hostile: the time taken is proportional to their length.
 """
 
 import json
@@ -13,9 +13,9 @@ from urllib.parse import quote, unquote
 
 MARK = "[redacted]"
 SHORTEST = 4
-"""Characters of the shortest secret looked for; a shorter one would tear up ordinary words."""
+"""Characters of the shortest secret removed: a shorter one would occur in ordinary words."""
 
-_PUBLIC = frozenset({"guest"})  # RabbitMQ's published default: no secret, and a user's name too
+_PUBLIC = frozenset({"guest"})  # RabbitMQ's default password is no secret
 _LOGIN = (
     r"(?:swf[-_])?task[-_ ]?token|passw(?:or)?d|authorization|x-amz-security-token"
     r"|(?:aws[-_])?(?:secret|session)[-_](?:access[-_])?(?:key|token)"
@@ -25,8 +25,8 @@ _KEY = re.compile(rf"(?:{_KEYS})\Z", re.IGNORECASE)
 _WORD = re.compile(r"[^\s'\"<>]+")
 _LOGIN_OF_URL = re.compile(r"(?i)[a-z][a-z0-9+.-]{1,20}://[^:/@]*+:")
 _PATTERNS = (
-    # A quoted key, as in JSON and reprs and in either of these quoted again: a string to its end,
-    # anything nested to the end of the text, else one word.
+    # A quoted key, as in JSON, in a repr, or in either quoted again. Removes a string to its end,
+    # an array or object to the end of the text, else one word.
     (
         re.compile(
             rf"""(?isx)((?:{_KEYS})\\*["']\s*:\s*)
@@ -34,9 +34,9 @@ _PATTERNS = (
         ),
         rf"\1{MARK}",
     ),
-    # A header or an assignment: to the end of the line.
+    # A header or an assignment: removes the rest of the line.
     (re.compile(rf"(?i)\b({_LOGIN})(\s*[=:]\s*)[^\n]+"), rf"\1\2{MARK}"),
-    # How botocore quotes an argument that it refuses.
+    # botocore's words for an argument that it refuses: removes the rest of the text.
     (re.compile(rf"(?is)\b(parameter (?:{_KEYS}), value:).*"), rf"\1 {MARK}"),
 )
 _QUOTED = re.compile(r"(?i)\bvalue '")
@@ -50,9 +50,9 @@ _secret_pattern: re.Pattern[str] | None = None
 
 
 def register_secret(secret: str) -> None:
-    """Take ``secret`` out of everything from now on, in every spelling that a text may give it.
+    """Remove ``secret`` from all later texts: plain, percent-encoded, in JSON and as ``repr``.
 
-    Of a URL it is the password.
+    If it is a URL, the secret is its password.
     """
     global _secrets, _secret_pattern  # noqa: PLW0603 — one process, one set of secrets
     if url := _URL.match(secret):
@@ -67,7 +67,7 @@ def register_secret(secret: str) -> None:
 
 
 def redact(text: str) -> str:
-    """Return ``text`` without anything that is a secret or looks like one."""
+    """Return ``text`` with MARK in place of each secret and whatever looks like one."""
     if _secret_pattern is not None:
         text = _secret_pattern.sub(MARK, text)
     if not text.isalnum() and _SUSPECT.search(text):
@@ -80,8 +80,8 @@ def redact(text: str) -> str:
 
 
 def redact_value(value: object) -> object:
-    """Return a copy of ``value`` that JSON can hold, redacted all through, keys looked at too."""
-    if isinstance(value, str):  # nearly all are: matched first, as a log line is made of them
+    """Return a redacted copy in JSON's types. A key that names a secret hides its whole value."""
+    if isinstance(value, str):  # the most frequent type of a log line, so tested first
         return redact(value)
     match value:
         case None | bool() | int():
@@ -100,7 +100,7 @@ def redact_value(value: object) -> object:
 
 
 def _without_password(word: re.Match[str]) -> str:
-    """A URL without its password, up to the last "@": one may have been left unescaped in it."""
+    """A URL without its password, which ends at the last "@": it may hold an unescaped "@"."""
     text = word.group()
     at = text.rfind("@")
     login = _LOGIN_OF_URL.search(text, 0, max(at, 0))
@@ -108,7 +108,7 @@ def _without_password(word: re.Match[str]) -> str:
 
 
 def _without_quoted(text: str) -> str:
-    """A text without the value of an argument, as SWF quotes one that it refuses."""
+    """A text without the argument that SWF refuses and quotes: ``value '…' at '…'``."""
     end = text.rfind(_QUOTED_TO)
     begin = _QUOTED.search(text, 0, max(end, 0))
     return f"{text[: begin.end()]}{MARK}{text[end:]}" if begin else text
@@ -119,7 +119,7 @@ def _redact_item(key: str, value: object) -> object:
 
 
 def _run(match: re.Match[str]) -> str:
-    """Replace a run that looks like a token: SWF's are base64, which paths and names are not."""
+    """Replace a run that looks like a token of SWF: base64, unlike paths and names."""
     run = match.group()
     mixed = any(c.isupper() for c in run) and any(c.islower() for c in run)
     is_path = run.count("/") > len(run) / 20

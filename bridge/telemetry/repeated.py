@@ -1,7 +1,7 @@
-"""Log events of which one worker may bring thousands: the first few, and then their number.
+"""Rate limit for log events that a worker can cause by the thousand: the first few, then a count.
 
-A worker that sends nothing but bad replies must neither fill the log nor push out of it, and out of
-the last errors of the page, what else there is to know.
+A worker that sends only bad replies must not fill the log, nor push other events out of it or out
+of the status page's last errors.
 """
 
 import logging
@@ -11,20 +11,20 @@ from threading import Lock
 from time import monotonic
 
 MOST = 5
-"""Lines of one kind in a span; what comes beyond them is counted."""
+"""Lines of one kind logged in a span; further events are only counted."""
 SPAN = 60.0
-"""Seconds of a span: it begins with the first line of a kind, and the number is told at its end."""
+"""Seconds of a span, which starts with a kind's first event. At its end the count is logged."""
 KINDS = 100
-"""Kinds told apart in a span: a worker may call itself by another name each time."""
+"""Kinds tracked at once, as a worker may use a new name each time; further ones share OTHERS."""
 FLUSH = 5.0
-"""Seconds between two looks at the spans that are over."""
+"""Seconds between two calls of ``flush`` by the daemon."""
 OTHERS = ("others",)
 
 Kind = tuple[object, ...]
 
 
 class Repeated:
-    """One event. ``tell`` may be called from any thread, and ``flush`` has to be, now and then."""
+    """One event. Any thread may call ``tell``; ``flush`` must be called every FLUSH seconds."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Repeated:
         _all.add(self)
 
     def tell(self, kind: Kind, **fields: object) -> None:
-        """Log the event, or count it where MOST of its kind were logged in this span."""
+        """Log the event, or count it if MOST of its kind were logged in this span."""
         with self._lock:
             if kind not in self._spans and len(self._spans) >= KINDS:
                 kind = OTHERS
@@ -54,7 +54,7 @@ class Repeated:
         self._log.log(self._level, self._event, extra=fields)
 
     def flush(self, *, everything: bool = False) -> None:
-        """Tell of each span that is over the number left out, with the fields of the last."""
+        """Log, for each ended span, the number of events left out with the last one's fields."""
         now = self._clock()
         with self._lock:
             over = [
@@ -80,6 +80,6 @@ _all: "weakref.WeakSet[Repeated]" = weakref.WeakSet()
 
 
 def flush(*, everything: bool = False) -> None:
-    """Tell what was left out, of every event."""
+    """Flush every event of the process."""
     for each in list(_all):
         each.flush(everything=everything)

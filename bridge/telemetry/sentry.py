@@ -1,11 +1,11 @@
-"""Unexpected errors and traces to Sentry; the only module that knows ``sentry_sdk``.
+"""Sends unexpected errors and traces to Sentry; the only module that uses ``sentry_sdk``.
 
-Without a DSN nothing of it is imported and everything here costs next to nothing. An error is
-unexpected where one of our loggers tells it at ERROR or above with a traceback: whoever logs so
-need not know this module. Everything is redacted before it is sent.
+Without a DSN ``sentry_sdk`` is not imported and these functions do almost nothing. An error is
+unexpected if one of our loggers logs it at ERROR or above with a traceback, so other modules only
+log and need not call this one. Everything is redacted before it is sent.
 
-Sentry's SDK reads what workers write into headers, and may raise over it. Nothing that it raises
-ends or changes the work that it looks at: the work goes on unseen.
+The SDK parses headers that workers write, and may raise on them. Exceptions of the SDK never end or
+change the work: it goes on without Sentry.
 """
 
 import logging
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BURST = 5
-"""Events of one kind that are sent at once; after them one every ``REFILL`` seconds."""
+"""Events of one kind sent in a row; after them one every ``REFILL`` seconds."""
 REFILL = 60.0
 KINDS = 500
-"""Kinds of events told apart; all further ones share one budget."""
+"""Kinds of events with a budget of their own; all further kinds share one budget."""
 TRACE_HEADERS = ("sentry-trace", "baggage")
 TRACE_HEADER_LIMIT = 8192
-"""Characters of a header that names a trace, by W3C Baggage; a longer one is not looked at."""
+"""Characters of a trace header at most (W3C Baggage); a longer header is ignored."""
 
 _TAGS = "_swf_bridge_tags"
 _TAG_OF_FIELD = {"domain": "domain", "task_list": "task_list", "activity": "activity_type"}
@@ -52,9 +52,9 @@ def start_sentry(
     traces_sample_rate: float = 0.0,
     release: str | None = None,
 ) -> None:
-    """Send unexpected errors to ``dsn`` from now on, and traces of that share of the tasks.
+    """Send unexpected errors and ``traces_sample_rate`` (0 to 1) of the traces to ``dsn``, if any.
 
-    Raises ConfigError for a DSN that is none; where the SDK fails otherwise, nothing is sent.
+    Raises ConfigError for an invalid DSN. If the SDK fails otherwise, nothing is sent.
     """
     if dsn:
         register_secret(urlsplit(dsn).username or "")
@@ -66,7 +66,7 @@ def _start(
     dsn: str, environment: str | None, traces_sample_rate: float, release: str | None
 ) -> None:
     global _sdk, _tracing
-    import sentry_sdk  # noqa: PLC0415 — only where it is wanted
+    import sentry_sdk  # noqa: PLC0415 — only with a DSN
     from sentry_sdk.integrations import logging as heard  # noqa: PLC0415
     from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415
 
@@ -77,7 +77,7 @@ def _start(
             environment=environment,
             release=release,
             traces_sample_rate=traces_sample_rate or None,
-            # Nothing by default: others patch threads, HTTP and boto3, and print at exit.
+            # No default integrations: they patch threads, HTTP and boto3, and print at exit.
             default_integrations=False,
             auto_enabling_integrations=False,
             integrations=[DedupeIntegration()],
@@ -92,7 +92,7 @@ def _start(
     except sentry_sdk.utils.BadDsn as error:
         raise ConfigError([f"SWF_BRIDGE_SENTRY_DSN: this is no Sentry DSN: {error}"]) from None
     heard.ignore_logger("pika*")
-    # Its LoggingIntegration does the same by a patch of logging's own code, outside of every guard.
+    # The SDK's LoggingIntegration would patch logging itself, outside the guard of _unseen.
     logging.getLogger().addHandler(
         _Listening(heard.EventHandler(logging.ERROR), heard.BreadcrumbHandler(logging.INFO))
     )
@@ -100,14 +100,14 @@ def _start(
 
 
 def flush(seconds: float) -> None:
-    """Wait for what is still to be sent, at most so long: the last thing of a drain."""
+    """Wait up to ``seconds`` until all events are sent: the last step of a drain."""
     if _sdk is not None:
         with _unseen:
             _sdk.flush(timeout=seconds)
 
 
 def task_scope(domain: str, task_list: str, activity: str = "") -> AbstractContextManager[None]:
-    """Tag what happens inside with a task's list and type, and let nothing of it pile up after."""
+    """Tag the errors of one task with its list and type, and isolate its breadcrumbs."""
     if _sdk is None:
         return _NOTHING
     tags = {"domain": domain, "task_list": task_list}
@@ -117,9 +117,9 @@ def task_scope(domain: str, task_list: str, activity: str = "") -> AbstractConte
 
 
 def work_scope() -> AbstractContextManager[None]:
-    """Let nothing that is noted inside go with an error of other work, nor of theirs with ours.
+    """Keep the breadcrumbs of this work apart from those of other work.
 
-    It holds over every ``await`` of a conversation, for its line gives each a context of its own.
+    The scope also holds across ``await``: the runner gives each conversation its own context.
     """
     return _NOTHING if _sdk is None else _Seen(partial(_work_scope, _sdk), None)
 
@@ -127,10 +127,10 @@ def work_scope() -> AbstractContextManager[None]:
 def publish_span(
     destination: str, message_id: str, name: str = "publish"
 ) -> AbstractContextManager[Mapping[str, str]]:
-    """Trace a publish; give the headers that let the worker's own Sentry continue the trace.
+    """Trace a publish. Yields headers with which the worker's Sentry can continue the trace.
 
-    ``sentry-trace`` and ``baggage`` where tracing is on, else none. ``name`` is the transaction's:
-    the activity type.
+    These are ``sentry-trace`` and ``baggage`` if tracing is on, else none. ``name``, the activity
+    type, becomes the transaction's name.
     """
     if _sdk is None or not _tracing:
         return _NO_HEADERS
@@ -141,7 +141,7 @@ def publish_span(
 def process_span(
     headers: Mapping[str, object], queue: str, message_id: str = "", size: int = 0
 ) -> AbstractContextManager[None]:
-    """Trace the handling of a message, continuing the trace that its ``headers`` name, if any."""
+    """Trace the handling of a message; continues the trace named in its ``headers``, if any."""
     if _sdk is None or not _tracing:
         return _NOTHING
     data = {"messaging.destination.name": queue, "messaging.message.body.size": size}
@@ -154,9 +154,9 @@ T = TypeVar("T")
 
 
 class _Unseen(AbstractContextManager[None]):
-    """Nothing that the SDK raises inside gets out; it is told by its type alone, and seldom.
+    """Suppresses exceptions of the SDK and logs them through an ``Outage``, by type only.
 
-    Its text may quote what a worker wrote.
+    Their text may quote what a worker wrote. ConfigError passes.
     """
 
     def __exit__(
@@ -175,14 +175,14 @@ _unseen = _Unseen()
 
 
 class _Listening(logging.Handler):
-    """Lets the SDK's own handlers have each record; what they raise reaches nobody who logs."""
+    """Passes each record to the SDK's handlers; their exceptions never reach the log call."""
 
     def __init__(self, *handlers: logging.Handler) -> None:
         super().__init__(min(handler.level for handler in handlers))
         self._handlers = handlers
 
     def emit(self, record: logging.LogRecord) -> None:
-        """As logging asks."""
+        """Implement ``logging.Handler.emit``."""
         with _unseen:
             for handler in self._handlers:
                 if record.levelno >= handler.level:
@@ -190,10 +190,10 @@ class _Listening(logging.Handler):
 
 
 class _Seen(AbstractContextManager[T]):
-    """Work that Sentry looks at. What the work raises passes as it is, what the SDK raises never.
+    """Surrounds work with the SDK's context managers. Only the work's own exceptions pass.
 
-    ``look`` enters the SDK's own context managers on a stack; the work gets what it returns, or
-    ``blind`` where it raises.
+    ``look`` enters those context managers on a stack. The ``with`` statement gets the value that
+    ``look`` returns, or ``blind`` if ``look`` raises.
     """
 
     __slots__ = ("_blind", "_left", "_look")
@@ -202,7 +202,7 @@ class _Seen(AbstractContextManager[T]):
         self._look = look
         self._blind = blind
         self._left: ExitStack | None = None
-        """What is to be left once the work is through."""
+        """The context managers to exit after the work."""
 
     def __enter__(self) -> T:
         with _unseen, ExitStack() as stack:
@@ -234,7 +234,7 @@ def _task_scope(sdk: ModuleType, tags: Mapping[str, str], stack: ExitStack) -> N
 
     def tag(_kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, Exception):
-            setattr(error, _TAGS, tags)  # whoever logs it has left the scope, and the thread too
+            setattr(error, _TAGS, tags)  # it is logged outside the scope, perhaps on another thread
 
     stack.push(tag)
 
@@ -266,14 +266,14 @@ def _process_span(
 
 
 def _describe(span: Any, data: Mapping[str, object]) -> None:
-    """Set the attributes of Sentry's queue convention."""
+    """Set the span's data as Sentry's conventions for queues name them."""
     span.set_data("messaging.system", "rabbitmq")
     for key, value in data.items():
         span.set_data(key, value)
 
 
 def _before_send(budget: "_Budget", event: "Event", hint: "Hint") -> "Event | None":
-    """Let through what is unexpected and within budget, redacted."""
+    """Return the event, redacted, if it is unexpected and within budget; None drops it."""
     record: logging.LogRecord | None = hint.get("log_record")
     if record is not None and not (record.name.startswith("bridge") and record.exc_info):
         return None
@@ -288,13 +288,13 @@ def _before_send(budget: "_Budget", event: "Event", hint: "Hint") -> "Event | No
 
 
 def _tags(record: logging.LogRecord | None) -> dict[str, str]:
-    """The fields of a log line that name a task's list and type."""
+    """The Sentry tags made from a log record's domain, task list and activity type."""
     fields = vars(record) if record else {}
     return {tag: str(fields[name]) for name, tag in _TAG_OF_FIELD.items() if name in fields}
 
 
 def _redacted(event: "Event") -> "Event":
-    # Sentry drops a trace without the project's public key, which elsewhere is a secret.
+    # This holds the DSN's public key, registered as a secret; without it Sentry drops the trace.
     trace = event.get("contexts", {}).get("trace", {})
     sampling = trace.pop("dynamic_sampling_context", None)
     told = cast("Event", redact_value(event))
@@ -304,14 +304,14 @@ def _redacted(event: "Event") -> "Event":
 
 
 class _Budget:
-    """A token bucket for each kind of event: a fault in a loop is told, not shouted."""
+    """A token bucket for each kind of event, so that a fault in a loop sends few events."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._kinds: dict[tuple[str, str], tuple[float, float, int]] = {}
 
     def take(self, kind: tuple[str, str]) -> int | None:
-        """Return how many of its kind were dropped since the last one sent; None: drop it too."""
+        """Return the number of its kind dropped since the last one sent; None: drop this one."""
         now = monotonic()
         with self._lock:
             if kind not in self._kinds and len(self._kinds) >= KINDS:

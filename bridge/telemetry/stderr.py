@@ -1,7 +1,7 @@
-"""Standard error as the sink of the log, written by a thread of its own, so that no other waits.
+"""A log handler that writes to standard error from its own thread, so that no other thread blocks.
 
-A reader that stands still (a container's runtime, a log shipper, a terminal after Ctrl-S) lets the
-pipe fill; whoever writes then is blocked. Here that is one thread which does nothing else.
+If a reader stops (a container runtime, a log shipper, a terminal after Ctrl-S), the pipe fills and
+writes block. Here only this one thread blocks, and it does nothing else.
 """
 
 import logging
@@ -14,17 +14,17 @@ from queue import SimpleQueue
 log = logging.getLogger(__name__)
 
 KEPT = 1024 * 1024
-"""Bytes of lines that wait for the reader; beyond, lines are dropped. Warnings and what is graver
-have twice as much."""
+"""Bytes of lines that may wait for the reader before lines are dropped. Lines from WARNING up may
+use twice as much."""
 FLUSH_TIMEOUT = 2.0
-"""Seconds for which the end of the process waits for the reader."""
+"""Seconds for which ``flush``, called at the end of the process, waits for the reader."""
 
 
 class Stderr(logging.Handler):
-    """Hands each line to the thread that writes it, by one write, in the order in which they came.
+    """Queues lines for the thread that writes them in order, each with one write if possible.
 
-    ``emit`` never blocks and never raises. Lines that find no room, or that standard error does
-    not take, are counted in ``dropped``, and told in a line, ``log.dropped``, once it flows again.
+    ``emit`` never blocks or raises. Lines without room, or that standard error does not take, are
+    counted in ``dropped``. Once the reader goes on, a line ``log.dropped`` tells their number.
     """
 
     def __init__(self) -> None:
@@ -37,8 +37,8 @@ class Stderr(logging.Handler):
         os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        # The queue may be put to from a finaliser that runs in the midst of another put; a lock of
-        # our own might not. Each number has one writer: emit, under the handler's lock, or the
+        # SimpleQueue.put is reentrant: a finaliser may log during another put, where a lock of our
+        # own could deadlock. So each counter has one writer: emit, under the handler's lock, or the
         # thread.
         self._lines: SimpleQueue[bytes | threading.Event | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -47,11 +47,11 @@ class Stderr(logging.Handler):
 
     @property
     def dropped(self) -> int:
-        """Lines that were dropped since the start."""
+        """The number of lines dropped since the start."""
         return self._crowded_out + self._not_taken
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have the record written soon, or dropped where too much waits already."""
+        """Queue the record to be written; drop it if the queue is full (KEPT)."""
         if self.fd < 0:
             return
         try:
@@ -64,18 +64,18 @@ class Stderr(logging.Handler):
             if self._thread is None:
                 self._start()
             self._lines.put(line)
-        except Exception:  # noqa: BLE001 — a log that cannot be written is no reason to stop
+        except Exception:  # noqa: BLE001 — a failed log call must not stop the caller
             self.handleError(record)
 
     def flush(self) -> None:
-        """Wait until all is written, but no longer than FLUSH_TIMEOUT."""
+        """Wait until all lines are written, for FLUSH_TIMEOUT seconds at most."""
         if self._thread is not None:
             written = threading.Event()
             self._lines.put(written)
             written.wait(FLUSH_TIMEOUT)
 
     def close(self) -> None:
-        """End the thread, once it has written what waits."""
+        """End the thread once it has written all queued lines."""
         self._lines.put(None)
         super().close()
 
@@ -102,12 +102,12 @@ class Stderr(logging.Handler):
                 self._tell()
 
     def _write(self, line: bytes) -> bool:
-        """Whether standard error took it, waited for as long as it takes."""
+        """Write the line, blocking without a limit; False if standard error is broken."""
         left = memoryview(line)
         while left:
             try:
                 left = left[os.write(self.fd, left) :]
-            except BlockingIOError:  # another process has made the stream so that it does not wait
+            except BlockingIOError:  # another process made the shared stream non-blocking
                 self._wait()
             except OSError:
                 return False
@@ -123,7 +123,7 @@ class Stderr(logging.Handler):
         if (count := dropped - self._told) == 0:
             return
         self._told = dropped
-        # Not logged as others are: who ends the process has the handler's lock and waits for us.
+        # Written directly: at exit another thread holds the handler's lock and waits for this one.
         record = log.makeRecord(
             log.name, logging.WARNING, "", 0, "log.dropped", (), None, extra={"count": count}
         )
