@@ -36,7 +36,7 @@ class Commits:
         observe: Callable[[float], object],
     ) -> None:
         self.lock = threading.Lock()
-        """Held during every use of the file."""
+        """Held during every read and write of the file; ``gone`` and ``size`` do not need it."""
         self.writable = threading.Event()
         self.waiting: deque[Write] = deque()
         self._file = file

@@ -30,6 +30,7 @@ from bridge.journal.schema import (
 log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT = 5.0
+"""Seconds for which SQLite waits for a lock that another program holds, a backup for example."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -122,7 +123,7 @@ class JournalFile:
         self._db, self._known = db, known
 
     def _lock_anew(self) -> None:
-        """Lock the lock file anew if it was replaced. Raises PartFailed if another process has."""
+        """Lock a new lock file if ours was replaced. Raises PartFailed if that is locked."""
         name = _lock_name(self.path)
         if _identity_of(name) != _identity(os.fstat(self._lock)):
             lock = _lock_file(self.path, 0.0)

@@ -172,7 +172,7 @@ _TURNED_AWAY = (403, 530)
 
 
 def turned_away(error: BaseException) -> bool:
-    """Whether RabbitMQ was reached, but a login, vhost or certificate needs an operator."""
+    """Whether RabbitMQ was reached, but an operator must correct a login, vhost or certificate."""
     wrong = (
         AuthenticationError,
         ProbableAccessDeniedError,

@@ -41,6 +41,7 @@ connections and never answers."""
 CLOSE_TIMEOUT = 3.0
 TICK = 1.0
 PATIENCE = 60.0
+"""Seconds without progress of the loop after which the daemon takes the part for stuck."""
 BACKOFF_FIRST = 0.2
 BACKOFF_CAP = 10.0
 SETTLED_AFTER = 5.0
@@ -154,7 +155,7 @@ class Connection(ABC):
             self._lives += 1
 
     def live(self, address: Address) -> None:
-        """Connect to ``address``; return when the connection has failed, is lost or closed."""
+        """One life of the connection: connect; return once that fails or the connection ends."""
         pika_tables.install()
         self._error = self._channel = self._connection = None
         self._silence = Silence()

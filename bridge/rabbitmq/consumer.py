@@ -55,6 +55,7 @@ BUDGET = 64 * 1024 * 1024
 SPARE = 64
 """If deliveries set aside leave less than this of the prefetch, it is raised."""
 TAIL_RETRY = 5.0
+"""Seconds to hold a reply whose copy for the tail was not confirmed."""
 
 
 @dataclass(frozen=True, slots=True)

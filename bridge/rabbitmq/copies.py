@@ -80,7 +80,7 @@ def _is_death(name: str) -> bool:
 
 
 def _within_limit(headers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Remove the largest headers until HEADERS_LIMIT is kept; return the rest, names removed."""
+    """The headers without the largest, within HEADERS_LIMIT; and the names left out."""
     sizes = {name: _size(name) + _size(value) for name, value in headers.items()}
     total = sum(sizes.values())
     left_out = []

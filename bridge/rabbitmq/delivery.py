@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 RETRY_FIRST = 0.5
 RETRY_REFUSED = 5.0
 RETRY_CAP = 60.0
+"""Seconds before a retry: the first, the first after a refusal by SWF, and the maximum."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The demand for tasks in a worker queue. A task list that names a queue is polled only then."""
+"""The demand for tasks in a worker queue: a list that follows it is polled only while it lasts."""
 
 import logging
 import threading

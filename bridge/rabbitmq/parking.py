@@ -78,7 +78,7 @@ class Parking:
             self.outage.end(waiting=len(self.aside))
 
     def refused(self, delivery: Delivery, why: str) -> bool:
-        """Note a refusal, which begins an outage; True for the probe, or if it becomes the probe."""
+        """Note a refusal, which begins an outage. Return whether the reply is the probe now."""
         self.outage.begin(why)
         if self._probe is None:
             self._probe = delivery

@@ -80,7 +80,7 @@ def _remove(queue: str, channel: Any, done: Callable[..., None]) -> None:
 
 
 def _unbind_exchange(exchange: str, channel: Any, done: Callable[..., None]) -> None:
-    """Unbind. Needs ``write`` of the exchange, then ``read`` of ``amq.topic``, named if missing."""
+    """Unbind. Needs ``write`` of the exchange; a refusal for ``read`` names ``amq.topic``."""
     channel.exchange_unbind(exchange, "amq.topic", _NOBODYS, callback=done)
 
 

@@ -90,7 +90,7 @@ class Run:
             self._abort(error)
             return
         if isinstance(step, Ended):
-            self._channel = None  # the close of the channel is no answer to a step any more
+            self._channel = None  # a later close of the channel is no answer to a step
             self._finished()
             return
         turn, guarded = self._turn, self._guarded
