@@ -1,1 +1,1 @@
-"""What is in hand: the tasks on disk, and the slots that they hold."""
+"""The journal: the tasks in hand, kept on disk, and the slots that they hold."""

@@ -1,8 +1,8 @@
-"""How changes get to the disk: writers commit in groups, and what the disk does not take waits.
+"""Commits changes to the journal's file in groups; changes wait in memory while the disk fails.
 
-Whoever holds the lock writes for all who wait. ``synchronous`` is NORMAL: a commit is with the
-operating system when it returns, which survives any death of the process. A loss of power may take
-the last commits; it corrupts nothing.
+The thread that holds the lock also writes the changes of waiting threads. ``synchronous`` is
+NORMAL: a commit returns once the operating system has the data, which then survives any death of
+the process. A loss of power may undo the last commits; it corrupts nothing.
 """
 
 import logging
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 class Commits:
     """The changes of one journal, in order. Safe to use from any thread.
 
-    A change is committed when ``add`` returns, or with all others that a thread makes ``together``.
-    Where the disk does not take it, it stays in memory, ``writable`` is cleared, and ``flush``
-    writes it as soon as it can. ``written`` is called under the ``lock`` for each that was.
+    A change is committed when ``add`` returns; inside ``together``, when the block ends. A change
+    that cannot be written stays in memory, ``writable`` is cleared, and a later ``flush`` writes
+    the change. ``written`` is called under the ``lock`` for each change that was committed.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Commits:
         observe: Callable[[float], object],
     ) -> None:
         self.lock = threading.Lock()
-        """Held over each use of the file."""
+        """Held during every read and write of the file; ``gone`` and ``size`` do not need it."""
         self.writable = threading.Event()
         self.waiting: deque[Write] = deque()
         self._file = file
@@ -45,12 +45,12 @@ class Commits:
         self._own = threading.local()
 
     def read(self, query: str, *values: object) -> list[Any]:
-        """The rows. Raises PartFailed where they cannot be read."""
+        """Return the rows of a query. Raises PartFailed if the file cannot be read."""
         with self.lock:
             return self._file.read(query, *values)
 
     def add(self, write: Write, *, at_once: bool = False) -> None:
-        """Write one change, together with all that wait."""
+        """Commit a change and all waiting ones; with ``at_once``, inside ``together`` too."""
         self.waiting.append(write)
         if not at_once and getattr(self._own, "together", False):
             self._own.last = write
@@ -59,7 +59,7 @@ class Commits:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """One commit, at the end, for what this thread adds inside; also where that raises."""
+        """Commit this thread's changes in the block at its end, even if the block raises."""
         own = self._own
         own.last = None
         own.together = True
@@ -71,30 +71,30 @@ class Commits:
                 self._write(own.last)
 
     def look(self) -> None:
-        """See whether the file is where it was: else it is not ``writable`` until ``flush``."""
+        """Clear ``writable`` until a ``flush`` succeeds if the file was removed or replaced."""
         if self.writable.is_set() and (gone := self._file.gone()):
             self._lost(gone)
 
     def is_there(self) -> bool:
-        """Whether the file is where it was, or could be made anew with all that is in it."""
+        """Whether the file stands at its path, or could be written there again."""
         with self.lock:
             gone = self._file.gone()
             return not gone or self._made_anew(gone)
 
     def flush(self, writes: Iterable[Write]) -> None:
-        """Try to write these and all that wait."""
+        """Try to write the waiting changes, then ``writes``, in one transaction."""
         self.waiting.extend(writes)
         with self.lock:
             if self.waiting:
                 self._write_all()
 
     def close(self) -> None:
-        """Give the file up."""
+        """Close the file."""
         with self.lock:
             self._file.close()
 
     def _made_anew(self, gone: str) -> bool:
-        """Whether the file could be written anew, with all that is in hand. Under the lock."""
+        """Write the file's content to its path again; False if that fails. Hold the lock."""
         self._lost(gone)
         try:
             self._file.make_anew()
@@ -107,13 +107,13 @@ class Commits:
         return True
 
     def _write(self, last: Write) -> None:
-        """Write all that waits up to this; while the disk takes nothing, only ``flush`` tries."""
+        """Write the waiting changes, unless ``last`` is done or the disk fails (see ``flush``)."""
         with self.lock:
             if not last.done and self.writable.is_set():
                 self._write_all()
 
     def _write_all(self) -> None:
-        """One transaction for all that wait now; they stay where it fails. Under the lock."""
+        """Write all waiting changes in one transaction; keep them if it fails. Hold the lock."""
         writes = list(self.waiting)
         started = time.monotonic()
         try:

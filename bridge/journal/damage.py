@@ -1,6 +1,6 @@
-"""Damage that SQLite does not see: it keeps no checksums, and a changed byte of a row is a row.
+"""Finds damaged rows of the journal. SQLite keeps no checksums and accepts a row with a wrong byte.
 
-What cannot be read as a task would otherwise end the daemon at every start.
+Without this check a row that cannot be decoded as a task would end the daemon at every start.
 """
 
 from collections.abc import Iterable
@@ -22,9 +22,9 @@ _TEXTS = (
 
 
 def check_tasks(rows: Iterable[tuple[Any, ...]]) -> None:
-    """Read every task as it is read later: id, domain, task list, time of the poll and body.
+    """Decode every row (id, domain, task list, time of the poll, body) as later reads do.
 
-    Raises ValueError, TypeError, KeyError or AttributeError where one is damaged.
+    Raises ValueError, TypeError, KeyError or AttributeError for a damaged row.
     """
     for task_id, domain, task_list, polled_at, body in rows:
         task = decode_task(body, float(polled_at))

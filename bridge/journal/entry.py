@@ -1,4 +1,4 @@
-"""What the journal tells of tasks in hand."""
+"""The records in which the journal returns tasks in hand."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from bridge.task import ActivityTask
 
 
 class InHand(NamedTuple):
-    """What a settled task was: where it was polled, and when (seconds since the epoch)."""
+    """Where and when (seconds since the epoch) a task in hand was polled."""
 
     domain: str
     task_list: str
@@ -16,20 +16,20 @@ class InHand(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """How the tasks in hand of one list stand."""
+    """A summary of the tasks in hand of one task list."""
 
     tasks: int
     owed: int
-    """Those of them that RabbitMQ has not confirmed."""
+    """Number of tasks that RabbitMQ has not confirmed."""
     oldest: float
-    """When the oldest of them was polled, in seconds since the epoch."""
+    """When the oldest task was polled, in seconds since the epoch."""
     next_deadline: float | None = None
-    """When SWF gives the next of them up, by SWF's clock, as far as that is known."""
+    """The earliest known deadline of a task, in seconds since the epoch by SWF's clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A task in hand, and how far it has come."""
+    """A task in hand, and its state: published, first reply seen, cancellation requested."""
 
     task: ActivityTask
     body: bytes
@@ -39,6 +39,6 @@ class Entry:
 
 
 def entry_of(row: tuple[bytes, float, float | None, int, int, int]) -> Entry:
-    """The entry of a row of the journal: body, times of the poll by two clocks, three flags."""
+    """Build an entry from a row: body, poll time by our clock and by SWF's, three flags."""
     body, polled_at, given_at, *flags = row
     return Entry(decode_task(body, polled_at, given_at), body, *map(bool, flags))

@@ -1,6 +1,6 @@
-"""The journal's file: locked for one process, checked, and begun anew where it is corrupt.
+"""The journal's SQLite file: locked for one process, checked, and replaced if it is corrupt.
 
-SQLite is spoken to here alone, and its errors are told as ours.
+No other module calls SQLite. Its errors are translated into ours.
 """
 
 import contextlib
@@ -30,18 +30,19 @@ from bridge.journal.schema import (
 log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT = 5.0
+"""Seconds for which SQLite waits for a lock that another program holds, a backup for example."""
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class JournalFile:
-    """The file, held by this process until ``close``; for one thread at a time.
+    """The file, locked by this process until ``close``. Use it from one thread at a time.
 
-    Raises ConfigError for a path that cannot work, files that are another user's or links, and a
-    newer version; PartFailed for a disk that does not take it and where another process holds it
-    for over ``lock_timeout`` seconds.
+    Raises ConfigError for an unusable path, for a file that is a link or belongs to another user,
+    and for a newer version; PartFailed if the disk fails or another process holds the lock for more
+    than ``lock_timeout`` seconds.
 
-    What is removed, moved or replaced under its name stays open here, with all that is in it, until
-    ``make_anew``: SQLite would go on as if nothing had happened, and the next start find nothing.
+    If the file is removed, moved or replaced, SQLite goes on writing to the open one and the next
+    start would find nothing. ``gone`` detects this and ``make_anew`` writes the content back.
     """
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
@@ -56,17 +57,17 @@ class JournalFile:
             raise
 
     def read(self, query: str, *values: object) -> list[Any]:
-        """The rows. Raises PartFailed where it cannot be read."""
+        """Return the rows of a query. Raises PartFailed if the file cannot be read."""
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
             raise PartFailed(f"cannot read the journal {self.path}: {error}") from None
 
     def write(self, writes: Sequence[Write]) -> None:
-        """All of them in one transaction.
+        """Execute all ``writes`` in one transaction; write nothing if it raises.
 
-        Nothing is written where it raises: OSError where the disk does not take it now, PartFailed
-        where the file is damaged.
+        Raises OSError if the disk fails (a later try may succeed), PartFailed if the file is
+        damaged.
         """
         alone = len(writes) == 1 and len(writes[0].rows) == 1  # a statement is a transaction
         try:
@@ -85,22 +86,22 @@ class JournalFile:
             raise PartFailed(f"the journal {self.path} is damaged: {error}") from None
 
     def gone(self) -> str:
-        """Which of its files is not where it was, and why; nothing while all are. Reads no data."""
+        """Name a file that was removed or replaced; empty if none was. Reads no data."""
         for file, known in self._known.items():
             try:
                 found = _identity(os.stat(file))
             except (FileNotFoundError, NotADirectoryError):
                 return f"{file} was removed"
-            except OSError:  # whatever it is, it is not gone
+            except OSError:  # no proof that the file is gone
                 continue
             if found != known:
                 return f"{file} was replaced"
         return ""
 
     def make_anew(self) -> None:
-        """Write what the open file holds to a new one at the path. Raises OSError.
+        """Copy the open file to the path and go on with the copy. Raises OSError.
 
-        What another has put there is renamed aside. A folder that is gone is made again.
+        A foreign file at the path is renamed aside. A missing folder is created.
         """
         try:
             self.path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -118,11 +119,11 @@ class JournalFile:
                 raise
         except (sqlite3.Error, PartFailed, ConfigError) as error:
             raise OSError(str(error)) from None
-        self._db.close()  # SQLite sees that its file is another, and leaves the new one's alone
+        self._db.close()  # SQLite notices that the path has another file, and spares its WAL
         self._db, self._known = db, known
 
     def _lock_anew(self) -> None:
-        """Have the lock under its name. Raises PartFailed where another process has it there."""
+        """Lock a new lock file if ours was replaced. Raises PartFailed if that is locked."""
         name = _lock_name(self.path)
         if _identity_of(name) != _identity(os.fstat(self._lock)):
             lock = _lock_file(self.path, 0.0)
@@ -131,7 +132,7 @@ class JournalFile:
             self._known[name] = _identity(os.fstat(lock))
 
     def _copy(self) -> Path:
-        """A copy beside the path, of all that is committed."""
+        """Copy all committed data to a file beside the path."""
         copy = self.path.with_name(self.path.name + ".new")
         copy.unlink(missing_ok=True)
         os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -141,22 +142,22 @@ class JournalFile:
         return copy
 
     def size(self) -> int:
-        """Bytes on disk, with the write-ahead log."""
+        """Bytes on disk, including the write-ahead log."""
         return sum(each.stat().st_size for each in _files(self.path) if each.exists())
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the database and release the lock."""
         self._db.close()
         os.close(self._lock)
 
 
 def new_id() -> str:
-    """The id of an instance."""
+    """Return a random id for an instance: 12 hex digits."""
     return uuid.uuid4().hex[:12]
 
 
 def _files(path: Path) -> list[Path]:
-    """The journal and what SQLite keeps beside it."""
+    """The paths of the journal, its write-ahead log and its shared memory."""
     return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
 
 
@@ -172,7 +173,7 @@ def _identity(found: os.stat_result) -> Identity:
 
 
 def _identity_of(file: Path) -> Identity | None:
-    """Which file stands there; None where there is none."""
+    """The device and inode of a file; None if it cannot be examined."""
     try:
         return _identity(os.stat(file))
     except OSError:
@@ -180,15 +181,15 @@ def _identity_of(file: Path) -> Identity | None:
 
 
 def _identities(path: Path) -> dict[Path, Identity]:
-    """The files that must stay where they are for as long as the journal is open."""
+    """The files that must not be replaced while the journal is open, with their identities."""
     found = ((each, _identity_of(each)) for each in (*_files(path), _lock_name(path)))
     return {each: identity for each, identity in found if identity is not None}
 
 
 def _lock_file(path: Path, timeout: float) -> int:
-    """The lock's descriptor. It is on a file of its own: the journal's may be renamed aside.
+    """Lock a file beside the journal, which itself may be renamed aside; return the descriptor.
 
-    Raises PartFailed where another process holds it for over ``timeout`` seconds.
+    Raises PartFailed if another process holds the lock for more than ``timeout`` seconds.
     """
     try:
         lock = os.open(_lock_name(path), _FLAGS, 0o600)
@@ -211,7 +212,7 @@ def _lock_file(path: Path, timeout: float) -> int:
 
 
 def _unusable(path: Path, error: OSError) -> Exception:
-    """A path that never works is a wrong setting; a disk that fails may come back."""
+    """Translate an error of opening: ConfigError for a wrong path, PartFailed for the disk."""
     sentence = f"SWF_BRIDGE_JOURNAL: cannot open {path}: {error.strerror}"
     if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
         return ConfigError([sentence])
@@ -219,10 +220,10 @@ def _unusable(path: Path, error: OSError) -> Exception:
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
-    """The journal at ``path``; one that is corrupt is renamed aside and a new one begun.
+    """Open the journal at ``path``; rename a corrupt one aside and create a new one.
 
-    Raises ConfigError for a path that cannot work or a newer version, PartFailed for a disk that
-    does not take it.
+    Raises ConfigError for an unusable path, a foreign database or a newer version; PartFailed if
+    the disk fails.
     """
     try:
         return _connect(path)
@@ -253,7 +254,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
     try:
         (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    except UnicodeDecodeError:  # it quotes what is wrong
+    except UnicodeDecodeError:  # the check quotes the damaged bytes
         found = "damaged"
     if found != "ok":
         raise sqlite3.DatabaseError(found)
@@ -281,9 +282,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _check_rows(db: sqlite3.Connection) -> None:
-    """Raises sqlite3.DatabaseError where a row is damaged that SQLite takes for whole.
+    """Raise sqlite3.DatabaseError for a damaged row that SQLite's own check accepts.
 
-    Takes 30 µs of CPU a task: three seconds of a start with 100,000.
+    The check takes 30 µs of CPU per task: 100,000 tasks make a start three seconds longer.
     """
     try:
         check_tasks(db.execute("SELECT id, domain, task_list, polled_at, body FROM task"))
@@ -295,7 +296,7 @@ def _check_rows(db: sqlite3.Connection) -> None:
 
 
 def _complete(db: sqlite3.Connection) -> None:
-    """Add what a journal of an earlier version lacks."""
+    """Add the columns and tables that a journal of an earlier version lacks."""
     there = {name for _, name, *_ in db.execute("PRAGMA table_info(task)")}
     for column in LATER_COLUMNS:
         if column not in there:

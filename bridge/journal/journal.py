@@ -1,7 +1,7 @@
 """The tasks in hand, on disk: polled → published → settled (SQLite in WAL mode).
 
-What stands here survives the process; what SWF gave away and does not stand here comes back by
-SWF's time-outs alone. How a change gets to the disk stands in ``commits``.
+A recorded task survives the process. A polled task that was not recorded comes back only by SWF's
+time-outs. ``commits`` describes how a change is written.
 """
 
 import threading
@@ -20,7 +20,7 @@ from bridge.task import ActivityTask, Deadline, TaskListId
 
 PAGE = 500
 FORGET_EVERY = 1000
-"""Settlements between two clearings of those that are too old to remember."""
+"""Settled tasks between two deletions of the oldest rows of ``settled`` (see SETTLED_KEPT)."""
 LOCK_TIMEOUT = 30.0
 
 
@@ -32,21 +32,20 @@ _SETTLE = "INSERT INTO settled (id) VALUES (?)"  # a trigger removes the task
 _REMOVE = "DELETE FROM task WHERE id = ?"
 _IN_HAND = "SELECT id, domain, task_list, polled_at FROM task ORDER BY seq"
 _TOLD, _OWED = 1, 2
-"""What ``cancel_noticed`` holds once SWF has asked to cancel the task."""
+"""Values of ``cancel_noticed``: the notice of SWF's cancel request is confirmed, or is not yet."""
 _ENTRY = "body, polled_at, given_at, published, first_word, cancel_noticed"
 
 
 class Journal:
-    """The journal, held by this process alone until ``close``.
+    """The journal, locked by this process until ``close``. Safe to use from any thread.
 
-    A change is committed when its method returns, or with all others that a thread makes
-    ``together``. Where the disk does not take it, it is kept in memory and in order, ``writable``
-    is cleared, and ``flush`` writes it as soon as it can: the way back to SWF stays open without
-    the disk. Tasks in hand hold their ``slots``, from an earlier life too, until they are settled.
+    A change is committed when its method returns; inside ``together``, when the block ends. While
+    the disk fails, changes are kept in memory, in order; ``writable`` is cleared and a later
+    ``flush`` writes them. So replies can be settled without the disk. A task in hand holds one of
+    the ``slots`` until it is settled, also after a restart.
 
-    Raises ConfigError for a path that cannot work or a journal of a newer version, PartFailed
-    where another process holds it for over ``lock_timeout`` seconds. A corrupt file is renamed
-    aside and a new one begun.
+    Raises ConfigError and PartFailed as JournalFile does. A corrupt file is renamed aside and a new
+    one is created.
     """
 
     def __init__(
@@ -60,14 +59,14 @@ class Journal:
         self.path = path
         self._slots = slots
         self._unwritten: dict[str, Entry] = {}
-        """Tasks whose record waits for the disk."""
+        """Tasks that are not yet in the file."""
         self._in_hand: dict[str, InHand] = {}
-        """Every task in hand; the disk may be behind. Threads change this, ``_unwritten`` and
-        ``_confirmed`` one entry at a time, and look through a copy that ``list`` takes in one go:
-        both are whole with or without the interpreter's lock. What belongs together is done under
-        the lock of the commits."""
+        """Every task in hand, those not yet in the file too. Threads change this, ``_unwritten``
+        and ``_confirmed`` one entry at a time, and iterate over a copy made by ``list``. Both are
+        atomic, in a free-threaded Python too. Changes of several entries are made under the lock
+        of the commits."""
         self._remembered: dict[str, None] = {}
-        """The last settled tasks, as the file has them, the oldest first."""
+        """The last SETTLED_KEPT tasks that this journal settled, the oldest first."""
         self._confirmed: dict[str, None] = {}
         self._settlements = 0
         self._file = JournalFile(path, lock_timeout)
@@ -82,22 +81,22 @@ class Journal:
             if slots is not None:
                 slots.hold((held.domain, held.task_list), task_id)
         self.deadlines = Deadlines(self._file.read(DEADLINES))
-        """Of the tasks in hand, as far as they are known."""
+        """The known deadlines of the tasks in hand."""
         self.overridden = {tuple(row) for row in self._file.read("SELECT * FROM overridden")}
-        """Activity types (domain, name, version) whose registered time-outs do not tell."""
+        """Activity types (domain, name, version) whose registered time-outs a decider overrides."""
         self._remembered.update(self._file.read("SELECT id, NULL FROM settled ORDER BY seq"))
         self.writable.set()
 
     @property
     def writable(self) -> threading.Event:
-        """Set while the disk takes what is written."""
+        """Set while changes can be written to the disk."""
         return self.commits.writable
 
     def __repr__(self) -> str:
         return f"<Journal {self.path} {'writable' if self.writable.is_set() else 'NOT WRITABLE'}>"
 
     def take_new_id(self) -> str:
-        """Be another instance from now on, with all that is in hand; its id."""
+        """Give this instance a new id, and return it; the tasks in hand stay."""
         taken = self.instance = new_id()
         self.execute("UPDATE instance SET id = ?", taken)
         return taken
@@ -105,39 +104,39 @@ class Journal:
     # --- the life of a task ---
 
     def record(self, task: ActivityTask, body: bytes) -> None:
-        """A poll brought this task: from now on it is owed to a worker or back to SWF."""
+        """Record a polled task, which must then be published or failed back to SWF."""
         row = (task.id, task.domain, task.task_list, task.polled_at, body, task.given_at)
         self._unwritten[task.id] = Entry(task, body, False, False, False)
         self._in_hand[task.id] = InHand(task.domain, task.task_list, task.polled_at)
         self.commits.add(Write(_RECORD, row, task_id=task.id))
 
     def published(self, task_id: str) -> None:
-        """RabbitMQ has confirmed the task; written at the next ``flush``.
+        """Note that RabbitMQ has confirmed the task; the next ``flush`` writes it.
 
-        Most tasks are settled before; after a kill the rest is published twice.
+        Most tasks are settled before that. After a kill the other ones are published twice.
         """
         self._confirmed[task_id] = None
 
     def expires(self, task_id: str, deadline: Deadline) -> None:
-        """SWF will give the task up then; written at the next ``flush``."""
+        """Note when SWF times the task out; the next ``flush`` writes it."""
         self.deadlines.set(task_id, deadline)
-        if task_id not in self._in_hand:  # it was settled meanwhile
+        if task_id not in self._in_hand:  # another thread has settled it
             self.deadlines.forget(task_id)
 
     def override(self, kind: tuple[str, str, str]) -> None:
-        """A decider gives tasks of this type other time-outs than it is registered with."""
+        """Note that a decider overrides the registered time-outs of this activity type."""
         self.overridden.add(kind)
         self.execute("INSERT OR IGNORE INTO overridden VALUES (?, ?, ?)", *kind)
 
     def owe(self, task_id: str) -> None:
-        """RabbitMQ has the task no more: it is to be published again, if it is still in hand."""
+        """Mark a task as unpublished: RabbitMQ has lost it, so it must be published again."""
         self._confirmed.pop(task_id, None)
         self.commits.add(Write("UPDATE task SET published = 0 WHERE id = ?", (task_id,)))
 
     def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
-        """The task is closed in SWF: it is no longer in hand. None where it was not.
+        """Remove a task that SWF has closed and free its slot; None if it was not in hand.
 
-        A task that the bridge closed is remembered, to know a second reply for what it is.
+        ``remember`` the id if this bridge closed the task: a second reply is then a duplicate.
         """
         held = self._in_hand.pop(task_id, None)
         if remember:
@@ -153,13 +152,13 @@ class Journal:
         return held
 
     def first_word(self, task_id: str) -> None:
-        """A worker has spoken of the task."""
+        """Note the first reply or heartbeat of a worker: the heartbeat deadline is void."""
         if deadline := self.deadlines.get(task_id):
             self.expires(task_id, deadline.after_first_word)
         self._mark("first_word", task_id)
 
     def cancel_noticed(self, task_id: str) -> bool:
-        """Remember that a notice of the cancel is owed; True the first time."""
+        """Note that a notice of the cancel request must be published; True the first time."""
         entry = self.get(task_id)
         if entry is None or entry.cancel_noticed:
             return False
@@ -167,13 +166,13 @@ class Journal:
         return True
 
     def cancel_told(self, task_id: str) -> None:
-        """RabbitMQ has the notice of the cancel: it is owed no more."""
+        """Note that RabbitMQ has confirmed the notice of the cancel request."""
         self._mark("cancel_noticed", task_id, _TOLD)
 
     # --- questions ---
 
     def get(self, task_id: str) -> Entry | None:
-        """The task, if it is in hand."""
+        """The entry of a task; None if it is not in hand."""
         if entry := self._unwritten.get(task_id):
             return entry
         if task_id not in self._in_hand:
@@ -186,11 +185,11 @@ class Journal:
         return task_id in self._in_hand
 
     def was_settled(self, task_id: str) -> bool:
-        """Whether this journal settled the task, as far as it remembers (``SETTLED_KEPT``)."""
+        """Whether the task is among the last SETTLED_KEPT that this bridge closed."""
         return task_id in self._remembered
 
     def tasks(self, where: str = "TRUE") -> Iterator[Entry]:
-        """Every task in hand, the oldest first; ``where`` is a condition of this module's SQL."""
+        """Iterate over the tasks in hand that are in the file, oldest first; ``where`` is SQL."""
         last = 0
         while True:
             rows = self.read(
@@ -207,19 +206,19 @@ class Journal:
                 return
 
     def owed(self) -> Iterator[Entry]:
-        """The tasks of an earlier life that RabbitMQ has not confirmed."""
+        """The tasks recorded before this start that RabbitMQ has not confirmed."""
         return self.tasks(f"NOT published AND seq <= {self._inherited}")
 
     def cancels_owed(self) -> Iterator[Entry]:
-        """The tasks of whose cancel RabbitMQ has no notice yet, or has not said so."""
+        """The tasks whose notice of a cancel request RabbitMQ has not confirmed."""
         return self.tasks(f"cancel_noticed = {_OWED}")
 
     def handed_over(
         self, *, before: float, after: int = 0, label: TaskListId | None = None, limit: int
     ) -> list[tuple[int, Entry]]:
-        """Published tasks polled ``before`` a time, the oldest first, of one list or of all.
+        """Published tasks polled ``before`` a time, in order of record, of one list or of all.
 
-        Each comes with its place in the journal; ``after`` goes on behind such a place.
+        Each comes with its sequence number; pass the last one as ``after`` to get the next page.
         """
         domain, task_list = label or (None, None)
         rows = self.read(
@@ -238,7 +237,7 @@ class Journal:
         return [(task_id, *held[:2]) for task_id, held in list(self._in_hand.items())]
 
     def standing(self) -> dict[TaskListId, Standing]:
-        """How the tasks in hand stand, by task list; reads no bodies."""
+        """A summary of the tasks in hand for each task list; reads no bodies."""
         published = {each for (each,) in self.read("SELECT id FROM task WHERE published")}
         found: dict[TaskListId, Standing] = {}
         for task_id, (domain, name, polled_at) in list(self._in_hand.items()):
@@ -250,23 +249,23 @@ class Journal:
         return found
 
     def size(self) -> int:
-        """Bytes on disk, with the write-ahead log."""
+        """Bytes on disk, including the write-ahead log."""
         return self._file.size()
 
     # --- the disk ---
 
     def flush(self) -> bool:
-        """Write what waits; whether the disk took it. Call it about once a second."""
+        """Write all waiting changes; False if the disk fails. Call it about once a second."""
         if not self.commits.is_there():
             return False
         ids = [(each,) for each in list(self._confirmed)]
         self.commits.flush(self._lazy(ids))
-        for (each,) in ids:  # only now: until it is written, whoever asks is told from here
+        for (each,) in ids:  # not before: until they are written, readers need these ids
             self._confirmed.pop(each, None)
         return self.writable.is_set()
 
     def _lazy(self, confirmed: list[tuple[str]]) -> Iterator[Write]:
-        """What is written at a ``flush`` only."""
+        """The changes that only a ``flush`` writes: confirms, deadlines, forgotten ids."""
         if confirmed:
             yield Write("UPDATE task SET published = 1 WHERE id = ?", *confirmed)
         if write := self.deadlines.unwritten():
@@ -276,12 +275,12 @@ class Journal:
             yield Write(FORGET_SETTLED, ())
 
     def close(self) -> None:
-        """Write what waits and give the journal up."""
+        """Write all waiting changes and close the file."""
         self.flush()
         self.commits.close()
 
     def _is_written(self, write: Write) -> None:
-        """Under the lock of the commits."""
+        """Forget the unwritten entry. The commits call this under their lock."""
         self._unwritten.pop(write.task_id, None)
 
     def _mark(
@@ -292,10 +291,10 @@ class Journal:
                 marked: dict[str, Any] = {column: True}
                 self._unwritten[task_id] = replace(entry, **marked)
         write = Write(f"UPDATE task SET {column} = {value} WHERE id = ?", (task_id,))  # noqa: S608
-        self.commits.add(write, at_once=True)  # whoever asks next has to see it
+        self.commits.add(write, at_once=True)  # ``get`` reads the mark from the file
 
     def _as_confirmed(self, entry: Entry) -> Entry:
-        """With the confirm that is not written yet."""
+        """Mark the entry as published if its confirm is not in the file yet."""
         return replace(entry, published=True) if entry.task.id in self._confirmed else entry
 
     def _remember(self, task_id: str) -> None:
@@ -306,5 +305,5 @@ class Journal:
                 del self._remembered[next(iter(self._remembered))]
 
     def execute(self, statement: str, *values: object) -> None:
-        """Commit a statement of this room's; where the disk does not take it, at a ``flush``."""
+        """Commit an SQL statement; if the disk fails, a later ``flush`` does."""
         self.commits.add(Write(statement, values), at_once=True)

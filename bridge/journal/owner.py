@@ -1,4 +1,4 @@
-"""Whose the journal is: who made its file beforehand, or has another name for it, would read it."""
+"""Checks that no other user can read the journal through a file or link prepared beforehand."""
 
 import os
 import stat
@@ -9,9 +9,9 @@ from bridge.errors import ConfigError
 
 
 def check_owner(files: Iterable[Path]) -> None:
-    """See that the files that are there are this user's alone, and their folder this user's.
+    """Check that existing files belong to this user and the folder to this user or root.
 
-    The folder may be root's, too. Raises ConfigError for another owner, and for a link.
+    Raises ConfigError for another owner, and for a symbolic or hard link.
     """
     for file in files:
         if why := _foreign_folder(file.parent) or _foreign(file):
@@ -21,7 +21,7 @@ def check_owner(files: Iterable[Path]) -> None:
 def _foreign(file: Path) -> str:
     try:
         found = file.lstat()
-    except OSError:  # it is not there; what else it is, opening it will tell
+    except OSError:  # the file is missing, or opening it will raise the same error
         return ""
     if stat.S_ISLNK(found.st_mode):
         return f"{file} is a symbolic link"
@@ -32,7 +32,7 @@ def _foreign(file: Path) -> str:
 
 
 def _foreign_folder(folder: Path) -> str:
-    """With systemd's DynamicUser it stands behind a link that root has made."""
+    """Why the folder is refused. ``stat`` follows links: systemd's DynamicUser makes one."""
     try:
         owner = folder.stat().st_uid
     except OSError:

@@ -1,4 +1,4 @@
-"""The task lists that an operator has paused: no poll of them begins, over restarts too."""
+"""The task lists that an operator has paused: no new poll begins, also after a restart."""
 
 import logging
 import threading
@@ -23,11 +23,11 @@ class Pause:
     label: TaskListId
     since: float
     until: float | None
-    """None: until somebody resumes it."""
+    """None: until an operator resumes the list."""
     uid: int
     reason: str
     due: float
-    """Monotonic seconds at which it ends, whatever becomes of the clock on the wall."""
+    """Monotonic seconds at which the pause ends: setting the system's clock does not move it."""
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -40,17 +40,17 @@ class Pause:
 
     @property
     def seconds(self) -> float:
-        """How long it has lasted."""
+        """Seconds since the pause began."""
         return max(0.0, time.time() - self.since)
 
 
 class Pauses:
-    """The pauses that stand, in the journal too. Safe to use from any thread."""
+    """The current pauses, which the journal keeps too. Safe to use from any thread."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._changing = threading.Lock()
-        """Held over a change and its commit: both happen in one order."""
+        """Held during a change and its commit, so that commits keep the order of changes."""
         self._standing: dict[TaskListId, Pause] = {}
         for domain, name, since, until, uid, reason in journal.read(_PAUSES):
             pause = Pause((domain, name), since, until, uid, reason, _due(until))
@@ -61,20 +61,20 @@ class Pauses:
         return f"<Pauses {len(self._standing)}>"
 
     def of(self, label: TaskListId) -> Pause | None:
-        """The pause of the list, if it is paused."""
+        """The pause of the list; None if it is not paused."""
         return self._standing.get(label)
 
     def all(self) -> list[Pause]:
-        """Every pause, of lists that are among the settings no more too."""
+        """Every pause, also of lists that the settings do not name."""
         return list(self._standing.values())
 
     def pause(
         self, labels: Iterable[TaskListId], *, seconds: float | None, uid: int, reason: str
     ) -> list[Pause]:
-        """Let no new poll of these lists begin, for so many seconds or until they are resumed.
+        """Pause these lists for ``seconds``, or until they are resumed if that is None.
 
-        Returns the pauses that it made: what is paused already stays as it is. The reason is cut
-        to REASON_LIMIT.
+        Returns the new pauses. A list that is already paused keeps its pause. The reason is cut to
+        REASON_LIMIT.
         """
         now = time.time()
         until = None if seconds is None else now + seconds
@@ -91,13 +91,13 @@ class Pauses:
         return made
 
     def resume(self, labels: Iterable[TaskListId], *, uid: int) -> list[Pause]:
-        """Let these lists be polled again; the pauses that this has ended."""
+        """Let these lists be polled again; return the pauses that this call ended."""
         return [
             pause for label in labels if (pause := self.of(label)) and self._end(pause, uid=uid)
         ]
 
     def end_due(self) -> None:
-        """End what has lasted as long as it was to. Call it about once a second."""
+        """End the pauses whose time is over. Call it about once a second."""
         now = time.monotonic()
         for pause in self.all():
             if pause.due <= now:

@@ -1,4 +1,4 @@
-"""The tables of the journal, by version, and what is written to them. Pure."""
+"""The tables of the journal, and the statements that change them. Pure data."""
 
 APPLICATION_ID = 0x53574642  # "SWFB"
 VERSION = 1
@@ -19,7 +19,7 @@ CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT NOT NULL);
 CREATE TRIGGER settle AFTER INSERT ON settled BEGIN DELETE FROM task WHERE id = NEW.id; END;
 """
 LATER_COLUMNS = ("given_at", "close_by", "beat_by")
-"""Of a task: seconds since the epoch by SWF's clock."""
+"""Columns of ``task`` that older journals lack: seconds since the epoch by SWF's clock."""
 LATER_TABLES = """
 CREATE TABLE IF NOT EXISTS pause (
     domain TEXT NOT NULL,
@@ -37,16 +37,16 @@ CREATE TABLE IF NOT EXISTS overridden (
     PRIMARY KEY (domain, name, version)
 );
 """
-"""Added without a new VERSION, as the columns: versions that do not know them leave them alone."""
+"""Tables that older journals lack. Older bridges ignore these and LATER_COLUMNS: same VERSION."""
 SETTLED_KEPT = 20_000
-"""So many ids of settled tasks are remembered, to tell a reply that comes twice from a late one."""
+"""Number of settled tasks whose ids are kept, to tell a duplicate reply from a late one."""
 FORGET_SETTLED = f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settled) - {SETTLED_KEPT}"  # noqa: S608
 
 
 class Write:
-    """A statement that waits for its commit, and the rows for each of which it is executed.
+    """A statement to be committed; it is executed once for each of the ``rows``.
 
-    ``task_id`` where it records or settles a task.
+    ``task_id`` is set if the statement records or settles a task.
     """
 
     __slots__ = ("done", "rows", "statement", "task_id")

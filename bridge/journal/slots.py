@@ -1,7 +1,7 @@
-"""Slots: how many tasks of each task list may be out of SWF at once.
+"""Slots: they limit how many tasks of each task list are in flight at once.
 
-A poll takes a slot before it is sent, for SWF may answer it with a task. The slot then belongs to
-the task until it is settled, wherever its answer came in; an empty poll gives it back.
+A poll takes a slot before it is sent, because SWF may answer with a task. The slot then belongs to
+the task until it is settled, by whichever instance. A poll without a task gives its slot back.
 """
 
 import threading
@@ -12,7 +12,7 @@ from bridge.task import TaskListId
 
 
 class Slots:
-    """The slots of every task list. Safe to use from many threads; ``acquire`` alone blocks."""
+    """The slots of all task lists. Safe to use from any thread; only ``acquire`` blocks."""
 
     def __init__(self, limits: Mapping[TaskListId, int]) -> None:
         self._limits = dict(limits)
@@ -22,8 +22,8 @@ class Slots:
             label: [] for label in limits
         }
         self._polls: Counter[TaskListId] = Counter()
-        """By task list, as are ``_tasks``: changed under the lock. Whoever only tells the number
-        reads one entry without it, which is whole with or without the interpreter's lock."""
+        """Open polls of each task list. This and ``_tasks`` are changed under the lock. Reading one
+        count needs no lock: that is atomic, in a free-threaded Python too."""
         self._tasks: Counter[TaskListId] = Counter()
         self._held: dict[str, TaskListId] = {}
         self._closed = False
@@ -32,7 +32,7 @@ class Slots:
         return f"<Slots {len(self._held)} in flight, {self._polls.total()} polls>"
 
     def acquire(self, label: TaskListId, timeout: float) -> bool:
-        """Take a slot for a poll; False where none came free within ``timeout`` seconds."""
+        """Take a slot for a poll; False if none is free within ``timeout`` seconds, or closed."""
         with self._lock:
             self._freed[label].wait_for(lambda: self._closed or self._free(label) > 0, timeout)
             if self._closed or self._free(label) <= 0:
@@ -41,15 +41,15 @@ class Slots:
             return True
 
     def give_back(self, label: TaskListId) -> None:
-        """The poll brought no task: its slot is free."""
+        """Free the slot of a poll that brought no task."""
         with self._lock:
             self._polls[label] -= 1
             self._freed[label].notify()
 
     def fill(self, label: TaskListId, task_id: str) -> None:
-        """The poll brought this task: its slot is the task's until ``release``.
+        """Hand the slot of a poll to the task that it brought, until ``release``.
 
-        SWF may give the same task again after a time-out of its own; the slot is still one.
+        If the task holds a slot already, the poll's slot becomes free.
         """
         with self._lock:
             self._polls[label] -= 1
@@ -57,12 +57,12 @@ class Slots:
                 self._freed[label].notify()
 
     def hold(self, label: TaskListId, task_id: str) -> None:
-        """The journal brought this task over a restart; also of a list that is polled no more."""
+        """Give a slot to a task that the journal holds at the start, even if its list has none."""
         with self._lock:
             self._hold(label, task_id)
 
     def release(self, task_id: str) -> bool:
-        """The task is settled; False where it held no slot here."""
+        """Free the slot of a settled task; False if it held none."""
         with self._lock:
             label = self._held.pop(task_id, None)
             if label is None:
@@ -75,11 +75,11 @@ class Slots:
         return True
 
     def watch(self, label: TaskListId, freed: Callable[[], object]) -> None:
-        """Call ``freed``, which must not block, whenever a task has given its slot back."""
+        """Call ``freed``, which must not block, whenever a task of the list frees its slot."""
         self._watchers[label].append(freed)
 
     def close(self) -> None:
-        """Let no more poll begin, and wake all who wait for a slot."""
+        """Grant no more slots to polls, and wake all threads that wait for one."""
         with self._lock:
             self._closed = True
             for freed in self._freed.values():
@@ -95,22 +95,22 @@ class Slots:
         return list(self._limits)
 
     def polls(self, label: TaskListId) -> int:
-        """Polls of the list that are open, or about to begin."""
+        """Polls of the list that hold a slot: open, or about to be sent."""
         return self._polls[label]
 
     def limit(self, label: TaskListId) -> int:
-        """Slots of the list."""
+        """The number of slots of the list."""
         return self._limits[label]
 
     def full(self, label: TaskListId) -> bool:
-        """Whether tasks alone, without the polls in the air, leave no slot of the list free."""
+        """Whether tasks alone hold all slots of the list; open polls do not count."""
         return self._tasks[label] >= self._limits[label]
 
     def _free(self, label: TaskListId) -> int:
         return self._limits[label] - self._polls[label] - self._tasks[label]
 
     def _hold(self, label: TaskListId, task_id: str) -> bool:
-        """Whether the task held no slot before."""
+        """Give the task a slot; False if it holds one already. Hold the lock."""
         if task_id in self._held:
             return False
         self._held[task_id] = label

@@ -1,1 +1,1 @@
-"""RabbitMQ: connections, what is declared, publishing, consuming."""
+"""RabbitMQ: connections, declarations, publishing and consuming."""

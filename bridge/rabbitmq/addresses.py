@@ -1,4 +1,4 @@
-"""The addresses of RabbitMQ's nodes, each of which is tried once a round."""
+"""The addresses of RabbitMQ's nodes, tried in rounds: each address once per round."""
 
 import socket
 from collections import deque
@@ -18,22 +18,22 @@ class Address:
 
     url: str
     ip: str = ""
-    """The host's address; empty where it is not known."""
+    """One of several IP addresses of the host; empty if the host has one, or none is known."""
 
     @property
     def shown(self) -> str:
-        """The host and its port, and the address where the host has several; without a login."""
+        """Host and port, and the IP address if the host has several; without the login."""
         netloc = urlsplit(self.url).netloc.rpartition("@")[2]
         return f"{netloc} [{self.ip}]" if self.ip else netloc
 
 
 class Addresses:
-    """What to connect to next. Owned by one thread.
+    """Chooses the address to connect to next. Owned by one thread.
 
-    A host name with several addresses is as several URLs. A round tries each once. A name is
-    looked up when its turn comes, and anew in every round: one that is looked up in vain may take
-    many seconds, and the others must not wait for it. ``urls`` are iterated before each try:
-    others begin a round.
+    A host name with several IP addresses counts as several addresses. A name is looked up when its
+    turn comes, anew in every round: a failing lookup may take many seconds, and addresses before it
+    must not wait for that. ``urls`` are iterated before each try; if they have changed, a new round
+    begins.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class Addresses:
         self._look_up = look_up
         self._tried: list[Address] = []
         self._left: deque[Address | str] = deque()
-        """Addresses, and URLs whose names have not been looked up yet."""
+        """The rest of the round: addresses, and URLs whose names are not looked up yet."""
 
     @property
     def tried_all(self) -> bool:
-        """Whether no address of the round is left to be tried."""
+        """Whether every address of the round has been tried."""
         return not self._left
 
     def next(self) -> Address:
-        """The next address to try; begins a round where none is left of the one before."""
+        """Return the next address to try; begin a new round if none is left."""
         urls = tuple(self._source)
         if not self._left or urls != self._urls:
             for each in urls:
@@ -69,17 +69,17 @@ class Addresses:
         return address
 
     def settled(self) -> None:
-        """The last address serves well: once it is lost, each of the others is to be tried."""
+        """Note that the last address works. Once it is lost, the others are tried first."""
         self._left.extend(self._tried[:-1])
         self._tried = self._tried[-1:]
 
     def _resolved(self, url: str) -> list[Address]:
-        """The addresses behind a URL; the URL itself where the name has one, or none is known."""
+        """One address for each IP address of a URL's host; the URL alone if there are not two."""
         parts = urlsplit(url)
         try:
             port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
             found = self._look_up(parts.hostname, port, type=socket.SOCK_STREAM)
-        except (OSError, ValueError):  # it is tried all the same, and says what is wrong
+        except (OSError, ValueError):  # the attempt to connect will fail with the reason
             return [Address(url)]
         ips = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if len(ips) < 2:

@@ -1,4 +1,4 @@
-"""Between pika and plain values: addresses, properties, and what an error of pika means."""
+"""Translates between pika and plain values: connection parameters, properties, errors."""
 
 import os
 import socket
@@ -38,25 +38,25 @@ from bridge.message.tasks import expiration
 __all__ = ["Channel", "ChannelClosedByBroker", "ConnectionClosedByBroker", "IOLoop"]
 
 WRONG_STATE = (ChannelWrongStateError, ConnectionWrongStateError)
-"""What pika raises over what is asked of a channel or connection that is being closed."""
+"""What pika raises for a request on a channel or connection that is closed or closing."""
 
 HEARTBEAT = 8
-"""Seconds: RabbitMQ, which sends one every half of that, closes a connection that is silent for
-twice as long. What is silent here is noticed by SILENCE (connection.py)."""
+"""Seconds. RabbitMQ sends a heartbeat every half of that, and closes a connection on which nothing
+came from us for twice as long. We detect a silent RabbitMQ by SILENCE (silence.py)."""
 
 BODY_LIMIT = 16 * 1024 * 1024
-"""Bytes of a body that are kept of what is consumed, as much as RabbitMQ 4 lets a message have.
-RabbitMQ 3 lets it have eight times that."""
+"""Bytes that are kept of a consumed body. This is RabbitMQ 4's default limit for a message;
+RabbitMQ 3 allows eight times as many."""
 
 _JOINED = 3
-"""Frames of a message that are written as one: method, header, and a body of up to 128 KiB."""
+"""Frames of a message that are written at once: method, header, and a body up to 128 KiB."""
 
 _PROPERTIES = tuple(name for name in vars(BasicProperties()) if not name.startswith("_"))
 
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files for ``amqps``: whom to trust, and with which certificate to log in."""
+    """Files for ``amqps``: the trusted authorities, and our own certificate and key."""
 
     ca: Path | None = None
     cert: Path | None = None
@@ -64,15 +64,15 @@ class Tls:
 
 
 def parameters(url: str, tls: Tls, name: str, ip: str = "") -> pika.URLParameters:
-    """How to connect to ``url``, at one address of its host where ``ip`` is given.
+    """Build the parameters for a connection to ``url``, at the address ``ip`` if it is given.
 
-    ``name`` is what operators see of the connection.
+    RabbitMQ shows ``name`` to operators as a part of the connection's name.
     """
     found = pika.URLParameters(url)
     found.heartbeat = HEARTBEAT
     found.connection_attempts = 1
     found.socket_timeout = found.stack_timeout = 10
-    found.blocked_connection_timeout = None  # what is sent while blocked cannot be recalled
+    found.blocked_connection_timeout = None  # messages sent while blocked cannot be recalled
     found.tcp_options = {
         "TCP_USER_TIMEOUT": 20_000,
         "TCP_KEEPIDLE": 10,
@@ -89,14 +89,14 @@ def parameters(url: str, tls: Tls, name: str, ip: str = "") -> pika.URLParameter
         found.ssl_options = pika.SSLOptions(context, found.host)
         if tls.cert is not None and "@" not in url.split("/")[2]:
             found.credentials = ExternalCredentials()
-    found.host = ip or found.host  # the certificate is still held against the name
+    found.host = ip or found.host  # the certificate is still checked against the name
     return found
 
 
 class SelectConnection(pika.SelectConnection):
-    """pika's, but the frames of a message are written with one system call, not three.
+    """Like pika's, but a message of up to three frames is written with one system call.
 
-    Not where it has more: of what the socket does not take at once pika copies all that is left.
+    Larger messages are not joined: pika copies the whole rest after each partial write.
     """
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
@@ -106,7 +106,7 @@ class SelectConnection(pika.SelectConnection):
 
 
 class _Bodies(ContentFrameAssembler):
-    """pika's, but of a body over BODY_LIMIT only the beginning is kept, and CUT_HEADER tells."""
+    """Like pika's, but a body over BODY_LIMIT is cut, and CUT_HEADER gives its full size."""
 
     _seen_so_far: int
     _body_fragments: list[bytes]
@@ -128,14 +128,14 @@ class _Bodies(ContentFrameAssembler):
 
 
 def limit_bodies(channel: Any) -> None:
-    """Keep of each body that comes on the channel no more than BODY_LIMIT."""
+    """Cut each body that is delivered on the channel to BODY_LIMIT."""
     channel._content_assembler = _Bodies()
 
 
 def to_pika(message: Message, attempt: str, header: str) -> BasicProperties:
-    """The properties of ``message`` with one header more, which names this attempt.
+    """The properties of ``message`` for pika, with the header that names this ``attempt``.
 
-    They say how long it is to wait in a queue from now on, where its time is limited.
+    If the message has a time limit, ``expiration`` is set to what is left of it.
     """
     given = dict(message.properties)
     if message.until is not None:
@@ -145,13 +145,13 @@ def to_pika(message: Message, attempt: str, header: str) -> BasicProperties:
 
 
 def from_pika(properties: BasicProperties) -> dict[str, Any]:
-    """The properties that are set, by their names in AMQP; headers are always there."""
+    """The properties that are set, by their AMQP names. ``headers`` is always included."""
     given = {name: getattr(properties, name) for name in _PROPERTIES}
     return {**{k: v for k, v in given.items() if v is not None}, "headers": given["headers"] or {}}
 
 
 def cause(error: BaseException) -> str:
-    """What went wrong, from the bottom of the errors that pika wraps around it; one line."""
+    """The text of the innermost error that pika has wrapped, on one line."""
     *_, error = _layers(error)
     match error:
         case ConnectionClosed() | ChannelClosed():
@@ -172,7 +172,7 @@ _TURNED_AWAY = (403, 530)
 
 
 def turned_away(error: BaseException) -> bool:
-    """Whether the broker is there and a person must mend a login, a vhost, or a certificate."""
+    """Whether RabbitMQ was reached, but an operator must correct a login, vhost or certificate."""
     wrong = (
         AuthenticationError,
         ProbableAccessDeniedError,
@@ -187,9 +187,9 @@ def turned_away(error: BaseException) -> bool:
 
 
 def closed_over(error: BaseException | None) -> str:
-    """RabbitMQ's own words where it closed channel or connection over a message, else nothing.
+    """RabbitMQ's reason for closing a channel or connection over a message; else empty.
 
-    A worker can bring about both: a header frame too large, a malformed direct reply-to.
+    A worker can cause this by headers that do not fit in a frame or a malformed direct reply-to.
     """
     match error:
         case ChannelClosedByBroker() | ConnectionClosedByBroker() if error.reply_code != _FORCED:
@@ -207,9 +207,9 @@ _STRICT = (
 
 
 def certificates_lack(error: BaseException) -> str:
-    """What to do about certificates that Python from 3.13 on refuses; nothing for other errors.
+    """Advice for certificates that Python 3.13 and later refuse; empty for other errors.
 
-    It asks for what RFC 5280 demands (VERIFY_X509_STRICT), which authorities made by hand lack.
+    Python checks them against RFC 5280 (VERIFY_X509_STRICT); self-made authorities often fail.
     """
     for each in _layers(error):
         if isinstance(each, ssl.SSLCertVerificationError):
@@ -225,7 +225,7 @@ def certificates_lack(error: BaseException) -> str:
 
 
 def _layers(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and what pika has wrapped it around, down to the bottom."""
+    """The error, then each error that pika has wrapped in it, the innermost last."""
     while error is not None:
         yield error
         error = _wrapped(error)

@@ -1,8 +1,8 @@
-"""One connection to RabbitMQ, owned by one thread and made anew whenever it is lost.
+"""A connection to RabbitMQ that is owned by one thread and opened again whenever it is lost.
 
-Nothing but this thread touches the connection; other threads leave work where the owner finds it
-and call ``wake``. Every callback is guarded: in pika an exception in one looks like a network
-fault, or ends the thread while the connection still says that it is open.
+Only this thread uses the connection. Other threads put work into a queue of the subclass and call
+``wake``. Every callback is guarded: pika takes an exception in a callback for a network fault, or
+lets it end the thread while the connection is still reported as open.
 """
 
 import logging
@@ -36,24 +36,25 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 15.0
 CONNECT_TIMEOUT_OF_SEVERAL = 5.0
-"""Seconds to connect while another address is left to be tried: a node that is frozen accepts, and
-never answers."""
+"""Seconds to connect while another address of the round is left. A frozen node accepts TCP
+connections and never answers."""
 CLOSE_TIMEOUT = 3.0
 TICK = 1.0
 PATIENCE = 60.0
+"""Seconds without progress of the loop after which the daemon takes the part for stuck."""
 BACKOFF_FIRST = 0.2
 BACKOFF_CAP = 10.0
 SETTLED_AFTER = 5.0
-"""Seconds for which a connection must have been ready before the next loss counts as the first."""
+"""Seconds for which a connection must have been ready before the back-off starts at its minimum."""
 
 
 class Connection(ABC):
-    """A part: a thread that keeps one connection and its channel up until it is stopped.
+    """A part: a thread that keeps one connection and its channel open until it is stopped.
 
-    ``ready`` is set while the channel is set up and RabbitMQ does not block it. ``run`` returns
-    after ``stop``; ``stop`` never blocks. Every address is tried before any back-off, which is
-    capped and jittered. ``items`` must stand before the channel is set up; ``optional`` ones are
-    tried before it too (``declarations``).
+    ``ready`` is set while the channel is set up and RabbitMQ does not block the connection. ``run``
+    returns after ``stop``; ``stop`` never blocks. All addresses are tried before each back-off,
+    which is capped and jittered. Before the channel is set up, ``items`` are declared, and the
+    setup fails without them; ``optional`` items may be refused (see ``declarations``).
     """
 
     def __init__(
@@ -74,72 +75,72 @@ class Connection(ABC):
         self.moved = time.monotonic()
         self.outage = Outage(log, "broker.lost", "broker.connected", connection=name)
         self.node = ""
-        """The address that is used, and what RabbitMQ calls itself there; kept while away."""
+        """The current or last address, with the name of its cluster."""
         self.turned_away = False
-        """Whether RabbitMQ is there and does not let us in: a person must mend a login."""
+        """Whether RabbitMQ was reached and refused us: an operator must act."""
         self._addresses = Addresses(urls)
         self._tls = tls
         self._declarations = Declarations(name, items, optional, declare=declare)
         self._greeted = False
         self._stopping = threading.Event()
         self._woken = False
-        """Cleared before work is looked for; read after work was left, so none is overlooked."""
+        """Whether ``_work`` will be called. Cleared before that, and read after work was queued."""
         self._backoff = Backoff(BACKOFF_FIRST, BACKOFF_CAP)
         self._lives = 0
         self._loop: IOLoop | None = None
         self._connection: Any = None
         self._channel: Any = None
         self._stands = False
-        """Whether the channel is set up: what is sent before has no number to be confirmed by."""
+        """Whether the channel is set up. A message sent before that would get no confirm."""
         self._error: BaseException | None = None
         self._silence = Silence()
         self._over_a_message = False
-        """Whether the last life ended over a message of ours, and not for the want of a peer: one
-        such message costs two lives at most, so there is nothing to wait for."""
+        """Whether RabbitMQ ended the last life over a message of ours. Then there is no back-off:
+        RabbitMQ is there, and one message can end two lives at most."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'ready' if self.ready.is_set() else self.outage.error}>"
 
-    # --- what a publisher or a consumer adds; all on the connection's own thread ---
+    # --- implemented by subclasses; called on the connection's own thread ---
 
     @abstractmethod
     async def _setup(self) -> None:
-        """After the topology: what makes the channel ready."""
+        """Prepare the new channel. Called after the items were declared."""
 
     @abstractmethod
     def _work(self) -> None:
-        """Carry out what other threads left; called when woken, and when the channel is ready."""
+        """Do the work that other threads have queued. Called after ``wake`` and after a setup."""
 
     @abstractmethod
     def _tick(self) -> None:
-        """About once a second while the channel is ready."""
+        """Do periodic work. Called about once a second while ``ready``."""
 
     @abstractmethod
     def _lost(self, error: BaseException | None) -> None:
-        """The channel is gone; whatever was on its way has an unknown outcome."""
+        """Clean up after the channel is lost. Messages in transit have an unknown outcome."""
 
-    # --- for every thread ---
+    # --- for any thread ---
 
     @property
     def lacks(self) -> Mapping[Item, str]:
-        """The optional items that cannot be had, with RabbitMQ's reason."""
+        """The optional items that could not be declared, with RabbitMQ's reason."""
         return self._declarations.lacks
 
     def wake(self) -> None:
-        """Have ``_work`` called soon. One wake-up serves all that comes before it."""
+        """Have ``_work`` called soon. Several calls before that lead to one."""
         if not self._woken:
             self._woken = True
             if loop := self._loop:
                 loop.add_callback_threadsafe(self.guarded(self._on_wake))
 
     def stop(self) -> None:
-        """Have ``_work`` called once more, and the connection closed."""
+        """Have ``_work`` called once more, then close the connection."""
         self._stopping.set()
         self._woken = False
         self.wake()
 
     def run(self) -> None:
-        """Keep the connection up until asked to stop."""
+        """Keep the connection open until ``stop``."""
         while not self._stopping.is_set():
             address = self._addresses.next()
             self.moved = time.monotonic()
@@ -154,7 +155,7 @@ class Connection(ABC):
             self._lives += 1
 
     def live(self, address: Address) -> None:
-        """One life of the connection, from connecting to its loss, whatever the cause."""
+        """One life of the connection: connect; return once that fails or the connection ends."""
         pika_tables.install()
         self._error = self._channel = self._connection = None
         self._silence = Silence()
@@ -163,8 +164,8 @@ class Connection(ABC):
         self._woken = False
         loop: IOLoop | None = None
         try:
-            loop = self._loop = IOLoop()  # not even a descriptor may be left for it
-            # A host without an address, a bad certificate, … : not all are errors of AMQP.
+            loop = self._loop = IOLoop()  # fails if no file descriptor is left
+            # This raises errors that are not AMQP's, too: for an unknown host, a bad certificate.
             self._connection = SelectConnection(
                 parameters(address.url, self._tls, self.name, address.ip),
                 on_open_callback=self.guarded(partial(self._on_open, address)),
@@ -177,7 +178,7 @@ class Connection(ABC):
             self._call_later(seconds, self._on_connect_timeout)
             self._call_later(TICK, self._on_tick)
             loop.start()
-        except Exception as error:  # noqa: BLE001 - any of them means: no connection
+        except Exception as error:  # noqa: BLE001 - any error means: no connection
             self._error = error
         finally:
             self._loop = None
@@ -187,33 +188,33 @@ class Connection(ABC):
             self.blocked = False
             self._lost(self._error)
 
-    # --- for what runs on the connection's loop ---
+    # --- for callbacks and steps on the connection's loop ---
 
     def guarded(self, callback: Callable[..., object]) -> Callable[..., None]:
-        """The callback, whose exceptions end this life of the connection."""
+        """Wrap a callback so that an exception in it ends this life of the connection."""
 
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
                 callback(*args, **kwargs)
             except Exception as error:
                 if isinstance(error, WRONG_STATE) and self._connection.is_closing:
-                    return  # what was under way met the close that we asked for
+                    return  # we are closing the connection, and the callback used it
                 log.exception("broker.callback_failed", extra={"connection": self.name})
                 self.abort(error)
 
         return guarded
 
     def abort(self, error: BaseException) -> None:
-        """End this life at once: a closing handshake may never end."""
+        """End this life without a closing handshake, which RabbitMQ may never finish."""
         self._error = self._error or error
         self.ready.clear()
         try:
             if self._connection is not None and not self._connection.is_closed:
                 self._connection._terminate_stream(Exception(str(error)))
-        except Exception:  # noqa: BLE001 - pika's own state does not matter any more
+        except Exception:  # noqa: BLE001 - this connection is discarded in any case
             log.debug("broker.abort_failed", extra={"connection": self.name})
         if self._loop is not None:
-            # Not at once: pika closes the socket in a callback of its own, which comes before.
+            # pika closes the socket in a callback of its own. It must run before the loop stops.
             self._loop.add_callback_threadsafe(self._loop.stop)
 
     def _run(
@@ -222,7 +223,7 @@ class Connection(ABC):
         finished: Callable[[], object] = lambda: None,
         late: Callable[[], object] | None = None,
     ) -> None:
-        """Run steps beside whatever else the connection does."""
+        """Run steps concurrently with the connection's other work (see Run)."""
         if self._loop is None:
             steps.close()
         else:
@@ -302,7 +303,7 @@ class Connection(ABC):
         self._tick()
 
     def _close(self) -> None:
-        """Once: another call must not cut off what the first has still to write."""
+        """Close the connection, once: a second call could cut off data still to be written."""
         if self._connection is not None and self._connection.is_closing:
             return
         if self._connection is None or not self._connection.is_open or self._channel is None:
@@ -322,12 +323,12 @@ class Connection(ABC):
             self._loop.stop()
 
     def _on_channel_closed(self, _channel: Any, error: BaseException) -> None:
-        # Simpler than to mend the channel, and as quick: everything is set up anew.
+        # A new connection is simpler than a new channel here, and as quick.
         if self._connection.is_open:
             self.abort(error)
 
     def _renew_channel(self) -> None:
-        """Set up a new channel on the same connection, after the loss of the one before."""
+        """Set up a new channel on the same connection."""
         self._channel = None
         self._stands = False
         self._run(self._set_up_channel(), self._set_up)

@@ -1,18 +1,18 @@
-"""Consume what comes back: each delivery is handed on, and its outcome carried out here.
+"""Consumes a queue: hands each delivery to ``deliver`` and carries out its outcome.
 
-An outcome comes at any time from any thread. What it asks of RabbitMQ is done on this
-connection's own thread, and only while the delivery belongs to the present life of the channel:
-tags begin anew with each, and a stale one would acknowledge another message.
+An outcome may come at any time from any thread. It is carried out on the connection's own thread,
+and only if the delivery belongs to the current channel: each channel counts its delivery tags from
+1, so an old tag would acknowledge another message.
 
-What cannot be worked on now is held, set aside, or sent to the tail of its queue, so that neither
-memory nor the prefetch is filled by it and the others go on:
+A delivery that cannot be processed now must not fill the memory or the prefetch:
 
-- SWF does not take it now: held, with its body, up to HELD_LIMIT and HELD_FOR; then the tail.
-- Its body would be over the budget: set aside until there is room.
-- The dead-letter queue does not take it: set aside; one of them is tried again every
+- SWF cannot take the reply now: it is held with its body, up to HELD_LIMIT replies and for
+  HELD_FOR seconds; beyond that it is published to the tail of its queue.
+- The bodies in hand would exceed the budget: it is set aside until there is room.
+- The dead-letter queue refuses it: it is set aside; one such reply is tried again every
   UNPARKED_RETRY seconds.
 
-The prefetch grows with what is set aside.
+To set a delivery aside is to drop its body and keep its tag. The prefetch is raised accordingly.
 """
 
 import logging
@@ -41,40 +41,40 @@ log = logging.getLogger(__name__)
 
 PREFETCH = 256
 PREFETCH_MOST = 32_768
-"""With all that is lent for replies which are set aside."""
+"""Upper limit of the prefetch when it is raised for deliveries that are set aside."""
 HELD_LIMIT = PREFETCH // 2
-"""With more replies held than this, the one held longest goes to the tail of the queue."""
+"""If more replies are held, the one held longest is published to the tail of the queue."""
 HELD_FOR = 600.0
-"""Seconds after which a reply that SWF cannot take goes to the tail of the queue."""
+"""Seconds after which a reply that SWF cannot take is published to the tail of the queue."""
 TAIL_PACE = 100.0
-"""Replies a second that go to the tail at most: they come round again."""
+"""Replies a second published to the tail because too many are held: all of them come again."""
 TAIL_BYTES = 4 * 1024 * 1024
-"""Bytes a second of the same."""
+"""Bytes a second published to the tail because too many replies are held."""
 BUDGET = 64 * 1024 * 1024
-"""Bytes of bodies in hand at most; one alone may have more."""
+"""Maximum bytes of bodies in hand; a single body may be larger."""
 SPARE = 64
-"""With fewer left of the prefetch beside what is set aside, more are asked for."""
+"""If deliveries set aside leave less than this of the prefetch, it is raised."""
 TAIL_RETRY = 5.0
+"""Seconds to hold a reply whose copy for the tail was not confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Copied:
-    """A copy of the delivery was published, or not."""
+    """The receipt for a published copy of a delivery."""
 
     parked: Park | None
-    """Why the copy is a dead letter; else it is one for the tail."""
+    """Set if the copy was a dead letter; None if it was for the tail of the queue."""
     receipt: Receipt
 
 
 class Consumer(Connection):
-    """A part that owns a connection from which one queue is consumed.
+    """A part that owns a connection and consumes one queue.
 
-    ``deliver`` is called on its thread for each message and must not block. Dead letters and what
-    goes to the tail are published through ``publish``, and acknowledged once confirmed. No other
-    may consume the queue where this one is ``exclusive``. ``former`` is the queue of an earlier
-    version: what waits there is consumed too, and then the queue is deleted. ``depth`` is kept up.
-    Of bodies no more than ``budget`` bytes are in hand at a time. Without a dead-letter queue all
-    else goes on.
+    ``deliver`` is called on the part's thread for each message and must not block. Dead letters and
+    copies for the tail go out through ``publish``; the delivery is acknowledged after the confirm.
+    ``exclusive`` and ``former`` are explained in Subscription. ``depth`` is updated while the
+    connection lives. Bodies in hand have at most ``budget`` bytes. The dead-letter queue is
+    optional: without it, other deliveries are still processed.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class Consumer(Connection):
         self._subscription = Subscription(queue, exclusive=exclusive, former=former)
         self.parking = Parking(dead_letter_queue, parked)
         self.dead_letters = self.parking.outage
-        """Whether the dead-letter queue takes what is parked."""
+        """The outage of the dead-letter queue."""
         self._depth = depth
         self._deliver = deliver
         self._publish = publish
         self._outcomes: deque[tuple[Delivery, Outcome | _Copied]] = deque()
-        """Any thread appends; the connection's own alone takes, and all else here is its own: other
-        threads read the length of a collection at most."""
+        """Any thread may append; only the connection's thread takes. All other attributes belong to
+        that thread; other threads may only read the length of a collection."""
         self._life = 0
         self._unacked = Unacked(budget)
         self._no_room = Aside()
@@ -114,33 +114,34 @@ class Consumer(Connection):
         self._tails = Outage(log, "tail.failing", "tail.back", queue=queue)
         self._next_tail = 0.0
         self._lending = False
-        """Whether the prefetch is being raised."""
+        """Whether a request to raise the prefetch is under way."""
         self._cancelled = threading.Event()
         self._gone = ""
-        """A queue of ours that somebody deleted although it has no consumer to be told of it."""
+        """The queue, if a copy for its tail was unroutable: then it was deleted, and a new
+        connection declares it again."""
 
     @property
     def held(self) -> int:
-        """Replies kept until SWF can be asked again."""
+        """Replies that are held until SWF is asked again."""
         return len(self._held)
 
     @property
     def unsettled(self) -> int:
-        """Deliveries without an acknowledgement that neither are held nor wait otherwise."""
+        """Unacknowledged deliveries that are being processed: not held, not set aside."""
         return len(self._unacked) - len(self._held) - len(self._no_room) - self.unparked
 
     @property
     def unparked(self) -> int:
-        """Replies that can never be accepted and that the dead-letter queue does not take."""
+        """Bad replies that the dead-letter queue has refused so far."""
         return len(self.parking)
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
-        """Carry ``outcome`` out as soon as can be. Never blocks."""
+        """Have ``outcome`` carried out on the connection's thread. Never blocks."""
         self._outcomes.append((delivery, outcome))
         self.wake()
 
     def cancel(self) -> None:
-        """Have no more delivered; what was delivered may still be settled."""
+        """Stop consuming. Messages already delivered can still be settled."""
         self._cancelled.set()
         self.wake()
 
@@ -151,7 +152,7 @@ class Consumer(Connection):
         limit_bodies(channel)
         channel.add_on_cancel_callback(self.guarded(self._on_cancelled))
         if self._depth is not None:
-            # A queue that does not answer is not to end the connection.
+            # ``late`` keeps the connection open if the queue does not answer.
             self._run(self._depth.watch(self._open_channel, self._call_later), late=_nothing)
         self._life += 1
         self._gone = ""
@@ -185,7 +186,7 @@ class Consumer(Connection):
         )
 
     def _on_cancelled(self, _frame: Any) -> None:
-        # A queue was deleted, or moved to another node: the topology is made to stand anew.
+        # The queue was deleted or moved to another node: a new connection declares it again.
         self.abort(ConnectionResetError("RabbitMQ cancelled the consumer"))
 
     def _work(self) -> None:
@@ -218,7 +219,7 @@ class Consumer(Connection):
             case _Copied(Park() as parked, receipt):
                 self._sent_to_park(delivery, parked, receipt)
 
-    # --- kept for SWF ---
+    # --- replies that SWF cannot take now ---
 
     def _hold(self, delivery: Delivery, seconds: float, *, here: bool = False) -> None:
         now = time.monotonic()
@@ -245,11 +246,11 @@ class Consumer(Connection):
             return
         self._tails.begin(receipt.detail)
         self._next_tail = time.monotonic() + TAIL_RETRY
-        if receipt.fate is Fate.UNROUTABLE:  # made to stand anew, with all that we declare
+        if receipt.fate is Fate.UNROUTABLE:
             self._gone = delivery.queue
         self._hold(delivery, TAIL_RETRY, here=True)
 
-    # --- parked, or kept for the dead-letter queue ---
+    # --- bad replies, for the dead-letter queue ---
 
     def _park(self, delivery: Delivery, parked: Park) -> None:
         if self.parking.may_go(delivery):
@@ -259,7 +260,7 @@ class Consumer(Connection):
             self._wait_to_park(delivery)
 
     def _published(self, delivery: Delivery, parked: Park | None, receipt: Receipt) -> None:
-        """On the publisher's thread."""
+        """Queue the receipt of a copy. Runs on the publisher's thread."""
         if parked is not None and receipt.fate is Fate.CONFIRMED:
             self.parking.tell(delivery, parked)
         self._outcomes.append((delivery, _Copied(parked, receipt)))
@@ -290,10 +291,10 @@ class Consumer(Connection):
         parking.aside.put(delivery.tag, len(delivery.body))
         self._lend()
 
-    # --- all the same ---
+    # --- deliveries that are set aside ---
 
     def _lend(self) -> None:
-        """Have more delivered, where what is set aside leaves little of the prefetch."""
+        """Raise the prefetch if deliveries set aside leave less than SPARE of it."""
         parking, subscription = self.parking, self._subscription
         waiting = len(self._no_room) + len(parking.aside) + parking.under_way
         crowded = subscription.prefetch < min(waiting + SPARE, PREFETCH_MOST)
@@ -307,7 +308,7 @@ class Consumer(Connection):
         self._lending = False
 
     def _give_back(self) -> None:
-        """Have RabbitMQ deliver again what was set aside and can be worked on now."""
+        """Requeue deliveries that were set aside and can be processed now."""
         self._unacked.give_back(self._channel, self._no_room, PREFETCH)
         self._unacked.give_back(self._channel, self.parking.aside, self.parking.room)
 
@@ -320,7 +321,7 @@ class Consumer(Connection):
             self._subscription.lower_prefetch(self._channel, PREFETCH)
 
     def _refresh(self) -> None:
-        """Have delivered again what would be without an acknowledgement for too long."""
+        """Requeue deliveries that RabbitMQ would soon time out (REFRESH)."""
         for aside in (self._no_room, self.parking.aside):
             while aside.is_old:
                 self._unacked.requeue(self._channel, aside.take())
@@ -328,13 +329,13 @@ class Consumer(Connection):
             self._unacked.requeue(self._channel, probe.tag)
 
     def _hand_on(self, delivery: Delivery) -> None:
-        """Its time has come, if it is held still: it may be on its way to the tail, or settled."""
+        """Deliver a held reply again, unless it has left for the tail or the channel is lost."""
         if self._held.get(delivery.tag) is delivery:
             del self._held[delivery.tag]
             self._deliver(delivery)
 
     def _lost(self, error: BaseException | None) -> None:
-        """RabbitMQ delivers again what was not acknowledged."""
+        """Forget all deliveries: RabbitMQ delivers them again."""
         self._unacked.clear()
         self._held.clear()
         self._no_room.clear()
@@ -344,4 +345,4 @@ class Consumer(Connection):
 
 
 def _nothing() -> None:
-    """What is to be done about an answer that is late."""
+    """Ignore a late answer."""

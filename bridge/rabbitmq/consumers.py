@@ -1,4 +1,4 @@
-"""The consumers of what comes back: replies, rejected tasks, notices from other instances."""
+"""Builds the three consumers: of replies, of undeliverable tasks, of other instances' notices."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +16,7 @@ from bridge.settings.settings import Settings
 
 
 class Consumers(NamedTuple):
-    """Those of one daemon, each with a connection of its own."""
+    """The consumers of one daemon, each with its own connection."""
 
     replies: Consumer
     undeliverable: Consumer
@@ -35,7 +35,7 @@ class Consumers(NamedTuple):
         parked: Callable[[str], object],
         depth: Depth,
     ) -> Self:
-        """Build them; the arguments are those of Consumer and NoticeConsumer."""
+        """Build the consumers. See Consumer and NoticeConsumer for the arguments."""
         budget = settings.reply_memory * 1024 * 1024
         consumer = partial(
             Consumer,
@@ -73,5 +73,5 @@ class Consumers(NamedTuple):
 
     @property
     def beside(self) -> tuple[Consumer, Consumer]:
-        """Those without which replies are answered all the same."""
+        """The consumers whose failure does not stop the processing of replies."""
         return self.undeliverable, self.notices

@@ -1,7 +1,7 @@
-"""Copies of messages that came back: a dead letter, and a copy for the tail of the queue. Pure.
+"""Builds copies of delivered messages: dead letters, and copies for the tail of the queue. Pure.
 
-The body stays byte for byte. Properties and headers stay as far as they can be sent again and do
-no harm there (contract §3).
+The body is copied byte for byte. Properties and headers are copied unless they cannot be sent again
+or would do harm (contract §3).
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ from bridge.task import cut
 
 DETAIL_LIMIT = 1024
 HEADERS_LIMIT = 64 * 1024
-"""Bytes of the headers of a copy: a frame over 128 KiB ends the connection."""
+"""Maximum bytes of a copy's headers. RabbitMQ ends the connection over a frame above 128 KiB."""
 
 
 def dead_letter(
     queue: str, body: bytes, properties: Mapping[str, Any], code: str, detail: str
 ) -> Message:
-    """A reply that can never be accepted, as it came, with the reason in two headers."""
+    """A copy of a bad reply for the dead-letter ``queue``, with the reason in two headers."""
     kept, left_out = _within_limit(_own_headers(properties))
     if UNDECODABLE_HEADERS in properties.get("headers", ()):
         left_out = ["all, as they cannot be decoded"]
@@ -43,9 +43,9 @@ def dead_letter(
 
 
 def to_the_tail(queue: str, body: bytes, properties: Mapping[str, Any]) -> Message:
-    """A reply that SWF cannot take now, to be published behind those that wait in the queue.
+    """A copy of a reply that SWF cannot take now, to be published to the tail of ``queue``.
 
-    Or a task message that was dead-lettered: then it goes on saying why.
+    The copy of a dead-lettered task message keeps RabbitMQ's reason in DEATH_HEADER.
     """
     kept, _ = _within_limit(_own_headers(properties))
     headers = properties.get("headers") or {}
@@ -57,15 +57,15 @@ def to_the_tail(queue: str, body: bytes, properties: Mapping[str, Any]) -> Messa
 def _again(
     queue: str, body: bytes, properties: Mapping[str, Any], headers: Mapping[str, Any]
 ) -> Message:
-    # A user_id must be the publisher's own, and an expiration would let the reply vanish.
+    # RabbitMQ refuses a user_id that is not ours, and would drop the copy after its expiration.
     kept = {k: v for k, v in properties.items() if k not in ("user_id", "expiration", "headers")}
     return Message("", queue, body, {**kept, "headers": dict(headers), "delivery_mode": PERSISTENT})
 
 
 def _own_headers(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The headers that the worker set and that may be sent again.
+    """The worker's headers that may be sent again.
 
-    CC and BCC would send copies elsewhere; RabbitMQ before 4.0 drops what bears its own x-death.
+    CC and BCC would route copies elsewhere; RabbitMQ before 4.0 may drop messages with x-death.
     """
     headers = properties.get("headers") or {}
     return {
@@ -80,7 +80,7 @@ def _is_death(name: str) -> bool:
 
 
 def _within_limit(headers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """``headers`` without the largest, as many as it takes; and the names of these."""
+    """The headers without the largest, within HEADERS_LIMIT; and the names left out."""
     sizes = {name: _size(name) + _size(value) for name, value in headers.items()}
     total = sum(sizes.values())
     left_out = []
@@ -93,12 +93,12 @@ def _within_limit(headers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _readable(name: str | bytes) -> str:
-    """A header's name; pika leaves one that is not UTF-8 in bytes."""
+    """A header's name as text. pika returns bytes for a name that is not UTF-8."""
     return name if isinstance(name, str) else name.decode("utf-8", "replace")
 
 
 def _size(value: object) -> int:
-    """About the bytes that a header's value takes on the wire."""
+    """The approximate bytes of a header's value in a frame."""
     if isinstance(value, str):
         return 5 + len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, bytes):

@@ -1,7 +1,7 @@
-"""See that what a connection needs stands in RabbitMQ, or note what cannot be had, and why.
+"""Declares the exchanges, queues and bindings of a connection, and records the refused ones.
 
-RabbitMQ refuses a declaration by closing the channel on which it is asked for: each refusal costs
-one, and none of them is the channel that tasks or replies go over.
+RabbitMQ refuses a declaration by closing the channel. So declarations use channels of their own,
+never the channel of tasks or replies.
 """
 
 import logging
@@ -16,9 +16,9 @@ from bridge.rabbitmq.topology import Binding, Exchange, Item
 log = logging.getLogger(__name__)
 
 OPTIONAL_TIMEOUT = 2.0
-"""Seconds to wait for the declaration of what tasks and replies can do without."""
+"""Seconds to wait for the declaration of an optional item."""
 OPTIONAL_RETRY = 30.0
-"""Seconds between two tries of what could not be had."""
+"""Seconds between two tries of the optional items while one is lacking."""
 
 _FORBIDDEN, _NOT_FOUND, _DIFFERS = 403, 404, 406
 _ABSENT = ("NOT_FOUND - no queue", "NOT_FOUND - no exchange")
@@ -27,18 +27,18 @@ OpenChannel = Callable[[], Awaitable[Any]]
 
 
 class Declarations:
-    """What one connection wants to stand: items that it needs, and optional ones.
+    """The items that one connection needs, and optional ones.
 
-    Items are declared, or only looked for where declaring is not ours. Owned by the connection's
-    thread, but for ``lacks``.
+    Without ``declare``, items are checked passively. Owned by the connection's thread; other
+    threads may read ``lacks``.
     """
 
     def __init__(
         self, connection: str, needed: Iterable[Item], optional: Iterable[Item], *, declare: bool
     ) -> None:
         self.lacks: Mapping[Item, str] = {}
-        """The optional items that cannot be had, with RabbitMQ's reason. Replaced and never
-        changed, so that other threads may read it."""
+        """The optional items that could not be declared, with RabbitMQ's reason. The mapping is
+        replaced, never changed, so other threads may read it."""
         self._connection = connection
         self._needed = tuple(needed)
         self._optional = tuple(optional)
@@ -47,23 +47,23 @@ class Declarations:
         self._retry_at = 0.0
 
     def need(self, items: Iterable[Item]) -> None:
-        """From the next ``stand`` on need these instead."""
+        """Replace the needed items. They are declared by the next ``stand``."""
         self._needed = tuple(items)
 
     def have_exchange(self, name: str) -> bool:
-        """Whether an exchange of this name is declared here."""
+        """Whether an exchange of this name is among the items."""
         wanted = (*self._needed, *self._optional)
         return any(isinstance(each, Exchange) and each.name == name for each in wanted)
 
     def why_lacking(self, exchange: str) -> str:
-        """Why an optional exchange cannot be had; nothing where it can."""
+        """RabbitMQ's reason why an optional exchange is lacking; empty if it is not."""
         for item, why in self.lacks.items():
             if isinstance(item, Exchange) and item.name == exchange:
                 return why
         return ""
 
     def is_retry_due(self) -> bool:
-        """Whether it is time to try again what is lacking; true once a time."""
+        """Whether lacking items should be tried now; true once in OPTIONAL_RETRY seconds."""
         now = time.monotonic()
         if not self.lacks or now < self._retry_at:
             return False
@@ -71,11 +71,11 @@ class Declarations:
         return True
 
     async def stand(self, open_channel: OpenChannel) -> None:
-        """See that every needed item stands. Raises Missing where one cannot be had."""
+        """Declare the needed items. Raises as ``stand_all`` does, without TimeoutError."""
         await self.stand_all(open_channel, self._needed)
 
     async def try_optional(self, open_channel: OpenChannel) -> None:
-        """Have what can be had of the optional items, and note what cannot, and why."""
+        """Declare the optional items, and record the refused ones in ``lacks``."""
         lacks: dict[Item, str] = {}
         for item in self._optional:
             try:
@@ -96,10 +96,10 @@ class Declarations:
     async def stand_all(
         self, open_channel: OpenChannel, items: Iterable[Item], patience: float | None = None
     ) -> None:
-        """See that these items stand.
+        """Declare these items; check an item passively if we may not declare it or it differs.
 
-        Raises Missing where one cannot be had, TimeoutError where RabbitMQ does not answer within
-        ``patience`` seconds, and ChannelClosedByBroker where it refuses for another reason.
+        Raises Missing if an item is missing or we may not use it, TimeoutError without an answer
+        within ``patience`` seconds, and ChannelClosedByBroker for any other refusal.
         """
         channel = None
         try:
@@ -117,10 +117,10 @@ class Declarations:
                 channel.close()
 
     def _refused(self, item: Item, error: ChannelClosedByBroker, *, passive: bool) -> None:
-        """RabbitMQ closed the channel over ``item``: what that means, and whether to go on."""
+        """Handle a refusal of ``item``: raise if it is final, return to go on passively."""
         code, text = error.reply_code, error.reply_text
         if code == _NOT_FOUND:
-            absent = text.startswith(_ABSENT)  # else its node is down, or it has no leader
+            absent = text.startswith(_ABSENT)  # another 404: its node is down, or it has no leader
             raise Missing(f"{item} {'is missing' if absent else 'cannot be had'}: {text}", absent)
         if code not in (_FORBIDDEN, _DIFFERS) or (passive and code == _DIFFERS):
             raise error
@@ -130,5 +130,5 @@ class Declarations:
             self._warned.add(item)
             if code == _DIFFERS:
                 log.warning("topology.differs", extra={"item": str(item), "reason": text})
-            else:  # as it should be where an operator declares
+            else:  # expected if an operator declares the items
                 log.info("topology.not_permitted", extra={"item": str(item), "reason": text})

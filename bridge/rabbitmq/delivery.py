@@ -1,4 +1,4 @@
-"""What comes back: a delivery, and the outcomes that it may have."""
+"""A delivery from RabbitMQ, and its possible outcomes."""
 
 import logging
 import random
@@ -14,31 +14,32 @@ log = logging.getLogger(__name__)
 RETRY_FIRST = 0.5
 RETRY_REFUSED = 5.0
 RETRY_CAP = 60.0
+"""Seconds before a retry: the first, the first after a refusal by SWF, and the maximum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """SWF has answered, or nothing is left to answer: the message is done with."""
+    """Acknowledge the message: SWF has answered, or there is nothing to tell it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Keep the message and hand it on again after so many seconds."""
+    """Hold the message and deliver it again after ``seconds``."""
 
     seconds: float
     reason: str = ""
     here: bool = False
-    """However long it was kept: the tail of the queue would not have it just now."""
+    """Hold it even after HELD_FOR, because it could not be published to the tail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """It can never be accepted: to the dead-letter queue, then acknowledge it."""
+    """Publish the message to the dead-letter queue, then acknowledge it."""
 
     code: str
     detail: str
     about: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """The task that it means, as far as that is known, for the log."""
+    """Fields that name its task in the log, as far as the task is known."""
 
 
 Outcome = Ack | Later | Park
@@ -46,10 +47,10 @@ Outcome = Ack | Later | Park
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """A message that was delivered and awaits its outcome."""
+    """A delivered message that awaits its outcome."""
 
     carry_out: Callable[["Delivery", Outcome], object] = field(repr=False)
-    """Of the consumer that it came from."""
+    """The ``settle`` of the consumer that received it."""
     queue: str
     body: bytes
     properties: Mapping[str, Any]
@@ -57,28 +58,28 @@ class Delivery:
     life: int = field(repr=False)
     tag: int = field(repr=False)
     since: float = field(repr=False)
-    """Monotonic seconds when it came."""
+    """Monotonic seconds at which it was received."""
 
     def __repr__(self) -> str:
         return f"<Delivery {self.tag} of {self.queue}, {len(self.body)} bytes>"
 
     def settle(self, outcome: Outcome) -> None:
-        """Have the consumer that it came from carry the outcome out. Never blocks."""
+        """Have the consumer that received it carry the outcome out. Never blocks."""
         self.carry_out(self, outcome)
 
 
 Settled = list[tuple[Delivery, Outcome]]
-"""Deliveries with their outcomes, for their consumers to carry out."""
+"""Deliveries with their outcomes, to be carried out."""
 
 
 def settle_all(settled: Settled) -> None:
-    """Have each outcome carried out by the consumer that the delivery came from."""
+    """Settle each delivery with its outcome. Never blocks."""
     for delivery, outcome in settled:
         delivery.settle(outcome)
 
 
 def put_off(delivery: Delivery, error: Unavailable) -> Later:
-    """Wait about as long as the delivery has waited already: capped, exponential, jittered."""
+    """Hold a delivery about as long as it has waited so far: at most RETRY_CAP, jittered."""
     waited = time.monotonic() - delivery.since
     first = RETRY_REFUSED if isinstance(error, Refused) else RETRY_FIRST
     seconds = min(RETRY_CAP, max(first, waited)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter

@@ -1,4 +1,4 @@
-"""Whether workers want the tasks of a queue that a task list follows."""
+"""The demand for tasks in a worker queue: a list that follows it is polled only while it lasts."""
 
 import logging
 import threading
@@ -8,42 +8,42 @@ log = logging.getLogger(__name__)
 
 
 class DemandState(StrEnum):
-    """Whether workers want the tasks of a queue, and why not; texts for people stand beside it."""
+    """Whether workers want tasks in a queue, or why not."""
 
     UNSEEN = "unseen"
     """The queue has not been looked at yet."""
     WANTED = "wanted"
     NO_CONSUMER = "no consumer"
     ENOUGH = "enough"
-    """It holds enough messages already."""
+    """The queue holds enough ready messages."""
     REFUSED = "refused"
-    """RabbitMQ does not let us look: the queue does not exist, or we are not permitted."""
+    """The queue does not exist, or we may not look at it."""
     SILENT = "silent"
-    """RabbitMQ does not answer about this queue."""
+    """RabbitMQ does not answer for this queue."""
     AWAY = "away"
-    """RabbitMQ is."""
+    """RabbitMQ cannot be reached."""
 
 
 class Demand:
-    """The demand for the tasks of one queue, in which ``enough`` ready messages are enough."""
+    """The demand for tasks in one queue: consumers, and fewer than ``enough`` ready messages."""
 
     def __init__(self, queue: str, enough: int) -> None:
         self.queue = queue
         self.enough = enough
         self.state = DemandState.UNSEEN
         self.why = f"queue {queue} is not seen yet"
-        """Why its task list is not polled, in a sentence for an operator; empty while it is."""
+        """Why the task list is not polled, as a sentence for operators; empty while it is."""
         self._wanted = threading.Event()
 
     def __repr__(self) -> str:
         return f"<Demand of {self.queue}: {self.state}>"
 
     def wait(self, timeout: float) -> bool:
-        """Whether tasks are wanted, after waiting so many seconds for it."""
+        """Wait up to ``timeout`` seconds for demand; return whether there is any."""
         return self._wanted.wait(timeout)
 
     def set(self, state: DemandState, why: str = "") -> None:
-        """Note how it stands, and unless tasks are wanted why not."""
+        """Store the state, and log a change; ``why`` says why no tasks are wanted."""
         wanted = state is DemandState.WANTED
         if wanted != self._wanted.is_set() or self.state is DemandState.UNSEEN:
             event = "demand.seen" if wanted else "demand.none"
@@ -55,7 +55,7 @@ class Demand:
             self._wanted.clear()
 
     def count(self, consumers: int, ready: int) -> None:
-        """Note how many consumers the queue has, and how many messages wait for them."""
+        """Set the state from the queue's number of consumers and of ready messages."""
         if not consumers:
             self.set(DemandState.NO_CONSUMER, f"queue {self.queue} has no consumer")
         elif ready >= self.enough:

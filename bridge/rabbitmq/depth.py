@@ -1,7 +1,7 @@
-"""How many messages stand in a queue, as RabbitMQ says when it is asked now and then.
+"""The number of ready messages in a queue, read from RabbitMQ every INTERVAL seconds.
 
-It is asked on a connection that is there anyway, by a passive declaration on a channel of its own:
-RabbitMQ closes the channel where the queue is missing.
+It is read by a passive declaration on an existing connection, on a channel of its own: RabbitMQ
+closes that channel if the queue is missing.
 """
 
 import time
@@ -12,14 +12,14 @@ from bridge.rabbitmq.amqp import ChannelClosedByBroker
 from bridge.rabbitmq.setup import Step
 
 INTERVAL = 5.0
-"""Seconds between two looks."""
+"""Seconds between two reads."""
 _NOT_FOUND = 404
 
 
 class Depth:
-    """The messages of one queue that are ready; None until RabbitMQ has told for the first time.
+    """The ready messages of one queue: None until the first answer, 0 if the queue is missing.
 
-    What was known is kept while RabbitMQ is away: ``at`` says of when it is. Any thread may read.
+    The last number is kept while RabbitMQ is away; ``at`` is its time. Any thread may read.
     """
 
     def __init__(self, queue: str) -> None:
@@ -36,7 +36,7 @@ class Depth:
         open_channel: Callable[[], Awaitable[Any]],
         call_later: Callable[[float, Callable[[], object]], object],
     ) -> None:
-        """Look again and again, for as long as the connection lives."""
+        """Read the number every INTERVAL seconds, for as long as the connection lives."""
         channel = None
         while True:
             if channel is None or not channel.is_open:
@@ -56,7 +56,7 @@ class Depth:
 
 
 def look_at(channel: Any, queue: str) -> Step:
-    """Ask for the queue's messages and consumers; raises where it is not there."""
+    """The request for a queue's counts. Raises ChannelClosedByBroker if the queue is missing."""
     return Step(
         f"look at queue {queue}",
         lambda done: channel.queue_declare(queue, passive=True, callback=done),

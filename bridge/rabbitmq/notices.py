@@ -1,9 +1,10 @@
-"""Consume the notices of other instances, and notice an instance that has the same id.
+"""Consumes the notices of other instances, and detects an instance with the same id.
 
-A state directory that was copied, with an image or from a backup, makes two instances of one: each
-would get half of the notices that are meant for both, for RabbitMQ lets several consume a quorum
-queue even where each asks to be the only one. So each holds a queue that is exclusive to its
-connection, by the name of its id: it is gone with the connection, and no other can have it.
+A state directory that was copied, in an image or from a backup, gives two instances one id. They
+would share a notice queue and each receive half of its notices: on a quorum queue RabbitMQ accepts
+several consumers even if each asks to be exclusive. So each instance also declares an exclusive
+queue whose name holds its id. RabbitMQ refuses it to a second connection, and deletes it with the
+first.
 """
 
 import logging
@@ -20,17 +21,17 @@ from bridge.rabbitmq.topology import Topology
 log = logging.getLogger(__name__)
 
 PATIENCE = 20.0
-"""Seconds for which the id may be another's: a connection of our own that broke is so long known to
-RabbitMQ, which waits for two heartbeats."""
+"""Seconds for which the id may be taken before we change ours. RabbitMQ takes up to two heartbeat
+periods (16 s) to notice that an earlier connection of ours broke."""
 
 _LOCKED = 405
 
 
 class NoticeConsumer(Consumer):
-    """The consumer of this instance's queue of notices, whose name holds the instance's id.
+    """The consumer of this instance's notice queue, whose name holds the instance's id.
 
-    Where another instance has the same for longer than PATIENCE, it takes another: by
-    ``take_new_id``, which returns it. What the journal has in hand stays there.
+    If another instance holds the id for longer than PATIENCE, ``take_new_id`` is called for a new
+    one. The journal keeps its tasks.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class NoticeConsumer(Consumer):
         await super()._setup()
 
     async def _claim(self) -> None:
-        """Hold the id. Raises ChannelClosedByBroker where another has it."""
+        """Declare the exclusive queue of the id. Raises ChannelClosedByBroker if it is taken."""
         name = self._topology.notice_lock
         channel = await self._open_channel()
         try:
@@ -77,12 +78,12 @@ class NoticeConsumer(Consumer):
         except TimeoutError:
             return
         except ChannelClosedByBroker as error:
-            if error.reply_code != _LOCKED:  # not permitted: it goes without
+            if error.reply_code != _LOCKED:  # not permitted: go on without the check
                 return
             self._be_another()
             raise
         self._locked_since = None
-        if channel.is_open:  # not where the bridge is asked to stop meanwhile
+        if channel.is_open:  # it is closed if the bridge was asked to stop
             channel.close()
 
     def _be_another(self) -> None:

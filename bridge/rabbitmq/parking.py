@@ -1,7 +1,7 @@
-"""Bad replies on their way to the dead-letter queue, and those that it does not take now.
+"""Bad replies that are being published to the dead-letter queue, or are refused by it.
 
-While it takes none, one of them, the probe, is tried again every UNPARKED_RETRY seconds; the others
-are set aside.
+While the queue refuses them, one reply, the probe, is tried again every UNPARKED_RETRY seconds. The
+other replies are set aside.
 """
 
 import logging
@@ -19,44 +19,44 @@ from bridge.telemetry.repeated import Repeated
 log = logging.getLogger(__name__)
 
 PARKING = 224
-"""Dead letters on their way to a confirm at most."""
+"""Maximum number of dead letters that are published and not yet confirmed."""
 UNPARKED_RETRY = 5.0
 
 
 class Parking:
-    """The bad replies of one consumer. For the connection's own thread, but for ``tell``.
+    """The bad replies of one consumer. Only ``tell`` runs on another thread than the connection's.
 
-    ``parked`` is called with the code of each that the dead-letter queue has taken.
+    ``parked`` is called with the error code of each dead letter that RabbitMQ has confirmed.
     """
 
     def __init__(self, queue: str, parked: Callable[[str], object]) -> None:
         self.outage = Outage(log, "dead_letters.failing", "dead_letters.back", queue=queue)
-        """Whether the dead-letter queue takes what is parked."""
+        """The outage of the dead-letter queue."""
         self.aside = Aside()
         self.under_way = 0
-        """Those that are published and have no confirm yet."""
+        """Number of dead letters that are published and not yet confirmed."""
         self._queue = queue
         self._parked = parked
         self._probe: Delivery | None = None
         self._told = Repeated(log, "reply.dead_lettered")
 
     def __len__(self) -> int:
-        """Replies that the dead-letter queue does not take."""
+        """Number of replies that wait for the dead-letter queue, with the probe."""
         return len(self.aside) + (self._probe is not None)
 
     @property
     def room(self) -> int:
-        """How many more may be published now."""
+        """How many more dead letters may be published now."""
         return 0 if self.outage.error else PARKING - self.under_way
 
     def may_go(self, delivery: Delivery) -> bool:
-        """Whether it may be published now, and not be set aside."""
+        """Whether the reply may be published now; else it must be set aside."""
         if delivery is self._probe:
             return True
         return self.under_way < PARKING and not (self.outage.error and self._probe)
 
     def letter(self, delivery: Delivery, parked: Park) -> Message:
-        """The dead letter, which counts as under way from now on."""
+        """Build the dead letter and count it as under way; during an outage it is the probe."""
         if self.outage.error:
             self._probe = delivery
         self.under_way += 1
@@ -65,31 +65,31 @@ class Parking:
         return letter.with_headers({ERROR_AT_HEADER: int(time.time())})
 
     def tell(self, delivery: Delivery, parked: Park) -> None:
-        """RabbitMQ has confirmed it. On the publisher's thread."""
+        """Log and report a confirmed dead letter. Runs on the publisher's thread."""
         kind = (parked.code, *name(delivery.properties).values())
         of = {**sender(delivery.properties), **parked.about}
         self._told.tell(kind, code=parked.code, reason=parked.detail, **of)
         self._parked(parked.code)
 
     def taken(self, delivery: Delivery) -> None:
-        """The dead-letter queue has it."""
+        """Note a confirm. That of the probe ends the outage."""
         if delivery is self._probe:
             self._probe = None
             self.outage.end(waiting=len(self.aside))
 
     def refused(self, delivery: Delivery, why: str) -> bool:
-        """The dead-letter queue has not taken it: whether it is the probe from now on."""
+        """Note a refusal, which begins an outage. Return whether the reply is the probe now."""
         self.outage.begin(why)
         if self._probe is None:
             self._probe = delivery
         return self._probe is delivery
 
     def is_probe(self, delivery: Delivery) -> bool:
-        """Whether it is the one that is tried again."""
+        """Whether the reply is the probe."""
         return delivery is self._probe
 
     def take_old_probe(self) -> Delivery | None:
-        """The probe, which is none any more, where it has waited for too long."""
+        """Remove and return a probe over REFRESH seconds old, unless a letter is under way."""
         probe = self._probe
         if probe is None or self.under_way or time.monotonic() - probe.since <= REFRESH:
             return None
@@ -97,7 +97,7 @@ class Parking:
         return probe
 
     def lost(self) -> None:
-        """The channel is gone: RabbitMQ delivers all of them again."""
+        """Forget all replies after the loss of the channel: RabbitMQ delivers them again."""
         self.aside.clear()
         self.under_way = 0
         self._probe = None

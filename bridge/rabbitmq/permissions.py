@@ -1,8 +1,8 @@
-"""Whether RabbitMQ permits what the bridge does, proven by requests that change nothing.
+"""Checks the bridge's permissions in RabbitMQ by requests that change nothing.
 
-RabbitMQ looks at the permissions before anything else of a request. So each of these is refused for
-the want of one, or comes to nothing: a binding or a queue is removed that nobody has, or a consumer
-is wanted whose argument is none.
+RabbitMQ checks permissions first. So each request is refused for a missing permission, or passes
+that check and has no effect: it removes a binding or queue that does not exist, or asks for a
+consumer with an invalid argument.
 """
 
 import secrets
@@ -19,27 +19,27 @@ _NO_NUMBER = {"x-priority": "none"}
 
 
 class Probe(NamedTuple):
-    """One permission, and the request that tells whether we have it."""
+    """A permission, and the request that checks it."""
 
     text: str
     names: tuple[str, ...]
-    """One of them stands in RabbitMQ's refusal where it is for the want of the permission."""
+    """RabbitMQ's refusal contains one of these if this permission is missing."""
     ask: Callable[[Any, Callable[..., None]], object]
-    """Given a channel, and whom to call where RabbitMQ carried the request out."""
+    """Sends the request on a channel; the callback is called if RabbitMQ carries it out."""
     needed: bool = True
-    """Whether the daemon cannot do without."""
+    """Whether the daemon needs the permission."""
 
     def granted(self, code: int, text: str) -> bool | None:
-        """What it means that RabbitMQ closed the channel so; None where it tells nothing."""
+        """Whether the permission is granted, by RabbitMQ's reason for closing; None: unknown."""
         if code == _DENIED and any(name in text for name in self.names):
             return False
         return True if code in _REFUSALS else None
 
 
 def probes(topology: Topology, *, declare: bool) -> Iterator[Probe]:
-    """What the daemon needs, and what its operator's commands do.
+    """The permissions that the daemon and the operator's commands need.
 
-    Not among them: to declare what stands already, and permissions by routing key.
+    Not checked: declaring queues or exchanges that exist, and topic permissions.
     """
     nobodys = f"{NOTICE_QUEUES}{secrets.token_hex(8)}"
     if declare:
@@ -75,24 +75,24 @@ def _publish_to(exchange: str) -> Callable[[Any, Callable[..., None]], object]:
 
 
 def _remove(queue: str, channel: Any, done: Callable[..., None]) -> None:
-    """Needs ``configure``."""
+    """Delete a queue. Needs ``configure``."""
     channel.queue_delete(queue, if_unused=True, if_empty=True, callback=done)
 
 
 def _unbind_exchange(exchange: str, channel: Any, done: Callable[..., None]) -> None:
-    """Needs ``write``, then ``read`` of the other: a refusal of that names that."""
+    """Unbind. Needs ``write`` of the exchange; a refusal for ``read`` names ``amq.topic``."""
     channel.exchange_unbind(exchange, "amq.topic", _NOBODYS, callback=done)
 
 
 def _unbind(queue: str, exchange: str, channel: Any, done: Callable[..., None]) -> None:
-    """Needs ``write`` of the queue and ``read`` of the exchange."""
+    """Unbind. Needs ``write`` of the queue and ``read`` of the exchange."""
     channel.queue_unbind(queue, exchange, _NOBODYS, callback=done)
 
 
 def _consume(queue: str, channel: Any, done: Callable[..., None]) -> None:
-    """Needs ``read``."""
+    """Consume with an invalid argument. Needs ``read``."""
     channel.basic_consume(queue, _take_nothing, arguments=_NO_NUMBER, callback=done)
 
 
 def _take_nothing(*_: Any) -> None:
-    """Never called: there is no consumer."""
+    """Receive messages. Never called: RabbitMQ refuses the consumer."""

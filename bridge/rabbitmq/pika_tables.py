@@ -1,9 +1,9 @@
-"""pika's tables, made to bear what workers send: ``install`` replaces pika's coding of tables.
+"""Replaces pika's coding of AMQP tables, so that no header of a worker can break the connection.
 
-pika raises inside its own decoder over years past 9999 (a worker that sends milliseconds), over
-deep nesting and over types that it does not know. It then takes the connection for broken,
-connects again and receives the same message for ever (pika #1698). Here a table that cannot be
-decoded is skipped as a whole, and UNDECODABLE_HEADERS stands in its place.
+pika's decoder raises for years past 9999 (a timestamp in milliseconds), for deep nesting and for
+unknown types. pika then takes the connection for broken; after a reconnect the same message comes
+again, without end (pika #1698). Here a table that cannot be decoded is skipped as a whole and
+replaced by the header UNDECODABLE_HEADERS.
 """
 
 import struct
@@ -17,15 +17,15 @@ import pika.data
 from bridge.message.message import UNDECODABLE_HEADERS
 
 DEPTH = 50
-"""Tables and arrays within each other: RabbitMQ may refuse what is deeper when it is sent again."""
+"""Maximum nesting of tables and arrays: RabbitMQ may refuse a copy with deeper ones."""
 
 VALUES = 1000
-"""Values in a table, those of inner tables counted: each costs some microseconds to decode, and
-a header frame of 128 KiB holds 60,000 that are empty."""
+"""Maximum values in a table, with inner tables. Each takes some microseconds to decode, and a
+header frame of 128 KiB holds up to 60,000 empty values."""
 
 
 def install() -> None:
-    """Have pika, in this process, code tables as this module does. May be called many times."""
+    """Replace pika's functions in this process by those of this module. Idempotent."""
     pika.data.decode_table = _decode_table
     pika.data.decode_value = _decode_value
     pika.data.encode_value = _encode_value
@@ -33,7 +33,7 @@ def install() -> None:
 
 
 class _Decoding(threading.local):
-    """How far the decoding of the outermost table has come, on this thread."""
+    """The nesting and number of values reached in this thread's outermost table."""
 
     depth = 0
     values = 0
@@ -43,11 +43,11 @@ _decoding = _Decoding()
 
 
 class _OverBound(ValueError):
-    """A table is deeper, or holds more values, than it may."""
+    """A table exceeds DEPTH or VALUES."""
 
 
 def _decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
-    """As pika's, but an outermost table that cannot be decoded is skipped as a whole."""
+    """Decode like pika, but skip an outermost table that cannot be decoded."""
     if _decoding.depth:
         return _deeper(_decode_names, encoded, offset)
     (size,) = struct.unpack_from(">I", encoded, offset)
@@ -55,13 +55,13 @@ def _decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
     _decoding.values = 0
     try:
         table, reached = _deeper(_decode_names, encoded, offset)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the message must pass
+    except Exception as error:  # noqa: BLE001 - no error may stop the message
         return {UNDECODABLE_HEADERS: type(error).__name__}, end
     return (table if reached == end else {UNDECODABLE_HEADERS: "longer than it says"}), end
 
 
 def _decode_names(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
-    """As pika's, but a name that is not UTF-8, which pika hands on as bytes, raises."""
+    """Decode like pika, but raise UnicodeError for a name that is not UTF-8."""
     table, end = _pika_decode_table(encoded, offset)
     if not all(isinstance(name, str) for name in table):
         raise UnicodeError
@@ -69,7 +69,7 @@ def _decode_names(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
 
 
 def _decode_value(encoded: bytes, offset: int) -> tuple[Any, int]:
-    """As pika's, but fractions stay fractions, and the values are counted."""
+    """Decode like pika, but keep the fraction of floats, and limit the number of values."""
     _decoding.values += 1
     if _decoding.values > VALUES:
         raise _OverBound(f"more than {VALUES} values")
@@ -96,7 +96,7 @@ def _deeper(
 
 
 def _encode_value(pieces: list[bytes], value: Any) -> int:
-    """As pika's, and fractions, which pika refuses."""
+    """Encode like pika, and also floats, which pika refuses."""
     if isinstance(value, float):
         pieces.append(struct.pack(">cd", b"d", value))
         return 9
@@ -104,7 +104,7 @@ def _encode_value(pieces: list[bytes], value: Any) -> int:
 
 
 def _encode_table(pieces: list[bytes], table: Any) -> int:
-    """As pika's, but a table of text alone, as each task has one, is encoded in one go."""
+    """Encode like pika, but faster for a table that holds only text."""
     if not table or not all(type(value) is str for value in table.values()):
         return _pika_encode_table(pieces, table)
     texts = [(_text_name(name), value.encode()) for name, value in table.items()]
@@ -115,7 +115,7 @@ def _encode_table(pieces: list[bytes], table: Any) -> int:
 
 @lru_cache(256)
 def _text_name(name: str) -> bytes:
-    """A field's name and the type of text, as they stand before the value."""
+    """The encoded name of a text field, with the type byte that precedes its value."""
     pieces: list[bytes] = []
     pika.data.encode_short_string(pieces, name)
     return b"".join([*pieces, b"S"])

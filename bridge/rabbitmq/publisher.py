@@ -1,7 +1,7 @@
-"""Publish with pipelined confirms: what is handed over is confirmed, or comes back with a reason.
+"""Publishes with pipelined confirms: each message gets one receipt, a confirm or a reason.
 
-An outcome that a lost connection leaves unknown is no outcome: the message is published again,
-first in line and in order, under the same ``message_id`` and a new ``swf-bridge-attempt``.
+If a connection is lost before the confirm, the message is published again, before waiting messages
+and in order, with the same ``message_id`` and a new ``swf-bridge-attempt``.
 """
 
 import itertools
@@ -24,43 +24,42 @@ from bridge.rabbitmq.topology import Item
 log = logging.getLogger(__name__)
 
 WINDOW = 256
-"""Messages on their way to a confirm at once: more gains nothing (measured in the research)."""
+"""Maximum number of unconfirmed messages. A larger window was not faster when measured."""
 
 WINDOW_BYTES = 8 * 1024 * 1024
-"""Bytes of bodies on their way at once; one alone may have more."""
+"""Nothing more is sent while unconfirmed bodies have this many bytes."""
 
 CONFIRM_TIMEOUT = 20.0
-"""Seconds after which a confirm is not waited for any more. RabbitMQ before 3.12 may never send it
-(a quorum queue deleted under traffic), so the connection is made anew and the message sent again.
-"""
+"""Seconds to wait for a confirm. RabbitMQ before 3.12 may never send it (a quorum queue deleted
+under traffic). Then the connection is closed and the message published again on a new one."""
 
 RENEW_FIRST = 2.0
-"""Seconds after a nack after which the channel is made anew. RabbitMQ 3.10 nacks all that a channel
-sends to a quorum queue whose leader died as the channel first published to it, until the dead node
-is back; on a new channel it takes them."""
+"""Seconds from a nack to the opening of a new channel. If the leader of a quorum queue dies while a
+channel publishes to it for the first time, RabbitMQ 3.10 nacks all messages of that channel to the
+queue until the node is back, and accepts them on a new channel."""
 RENEW_CAP = 60.0
-"""The same, doubled each time, while nacks go on: a full queue nacks on a new channel too."""
+"""Maximum of that delay, which doubles while nacks go on: a full queue nacks on any channel."""
 
 _NOT_FOUND = 404
 
 
 class Fate(Enum):
-    """What became of a publish."""
+    """The result of a publish."""
 
     CONFIRMED = "confirmed"
     UNROUTABLE = "unroutable"
-    """No queue is bound for it."""
+    """No queue is bound for the routing key."""
     REFUSED = "refused"
-    """RabbitMQ closes the channel or the connection over it, or it cannot be encoded."""
+    """RabbitMQ closes the channel or connection over the message, or it cannot be encoded."""
     NACKED = "nacked"
-    """A queue would not take it now: it is full, or failing."""
+    """Not accepted now: a queue is full or failing, an exchange missing, or too much waits here."""
     EXPIRED = "expired"
-    """Its time was up before it could be sent."""
+    """The message's time limit was reached before it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a publish, and why."""
+    """The result of a publish, the reason, seconds since the last send, and number of sends."""
 
     fate: Fate
     detail: str = ""
@@ -69,11 +68,11 @@ class Receipt:
 
 
 Done = Callable[[Receipt], object]
-"""Called once, on the publisher's thread, or at once where too much waits: it must not block."""
+"""Called once, on the publisher's thread or within ``publish``. Must not block."""
 
 
 class _Item:
-    """A message on its way, through as many attempts as it takes."""
+    """A message that has no receipt yet, over all its attempts."""
 
     __slots__ = ("alone", "attempt", "attempts", "done", "message", "returned", "sent_at")
 
@@ -90,8 +89,8 @@ class _Item:
 class Publisher(Connection):
     """A part that owns a connection on which messages are published.
 
-    A message for an exchange that is known to be lacking is nacked: it may be had later. So is one
-    that comes while ``most_waiting`` wait already, where there is that bound.
+    The publisher itself nacks a message for an optional exchange that is lacking, and a message
+    that is handed over while ``most_waiting`` messages wait.
     """
 
     def __init__(
@@ -107,11 +106,11 @@ class Publisher(Connection):
     ) -> None:
         super().__init__(name, urls, tls, items, declare=declare, optional=optional)
         self._outbox: deque[_Item] = deque()
-        """Any thread appends; the connection's own alone looks and takes. ``most_waiting`` may be
-        passed by as many as append at once."""
+        """Any thread may append; only the connection's thread takes. Threads that append at the
+        same time may exceed ``most_waiting``."""
         self._most_waiting = most_waiting
         self._bytes = 0
-        """Bytes of bodies on their way."""
+        """Bytes of unconfirmed bodies."""
         self._on_the_way: OrderedDict[int, _Item] = OrderedDict()
         self._attempts: dict[str, _Item] = {}
         self._number = 0
@@ -120,18 +119,18 @@ class Publisher(Connection):
         self._renew_at = math.inf
         self._renew_after = RENEW_FIRST
         self._renewing = False
-        """Nothing is sent until what is on its way has an outcome: then the channel is renewed."""
+        """Nothing is sent until all sent messages have an outcome; then a new channel is opened."""
 
     @property
     def outstanding(self) -> int:
-        """Messages handed over that have no receipt yet."""
+        """Number of messages without a receipt."""
         return len(self._outbox) + len(self._on_the_way)
 
     def publish(self, message: Message, done: Done, *, alone: bool = False) -> None:
-        """Publish ``message`` as soon as it can be; ``done`` is told what became of it.
+        """Publish ``message`` as soon as possible, then call ``done`` with the receipt.
 
-        Never blocks; what is handed over while RabbitMQ is away waits, in order. A message that
-        was refused before goes ``alone``, so that no other shares its channel.
+        Never blocks. While RabbitMQ is away, messages wait in order. A message sent ``alone`` is
+        the only unconfirmed one: if RabbitMQ closes over it, no other message is a suspect.
         """
         if len(self._outbox) >= self._most_waiting:
             done(Receipt(Fate.NACKED, "too much waits for RabbitMQ"))
@@ -193,7 +192,7 @@ class Publisher(Connection):
             if not self._channel.is_open:
                 self._outbox.appendleft(item)
                 raise
-            # pika encodes before it writes: the channel is as it was, and the number is not used.
+            # pika encodes before it writes, so nothing was sent and the number is still free.
             self._resolve(item, Fate.REFUSED, f"cannot be encoded: {type(error).__name__}")
             return
         self._number = number
@@ -205,7 +204,7 @@ class Publisher(Connection):
         self._attempts[item.attempt] = item
 
     def _on_return(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
-        # A return comes before its confirm, but not right before it, and bears no number.
+        # A return comes some time before its confirm, and without a delivery tag.
         attempt = (properties.headers or {}).get(ATTEMPT_HEADER)
         if item := self._attempts.get(str(attempt)):
             item.returned = f"{method.reply_code} {method.reply_text}"
@@ -263,12 +262,12 @@ class Publisher(Connection):
         super()._on_unblocked(connection, frame)
 
     def _on_channel_closed(self, channel: Any, error: BaseException) -> None:
-        """What one message may not do must not cost the others a connection.
+        """Open a new channel if RabbitMQ refused a message, so that the connection survives.
 
-        A missing exchange (404) is declared with the next connection.
+        A missing exchange (404) ends the connection: the next one declares the exchange again.
         """
         if channel is not self._channel:
-            return  # one that was renewed
+            return  # an earlier channel, which was replaced
         forbidden = isinstance(error, ChannelClosedByBroker) and error.reply_code != _NOT_FOUND
         if forbidden and self._connection.is_open:
             self._lost(error)
@@ -277,14 +276,14 @@ class Publisher(Connection):
             super()._on_channel_closed(channel, error)
 
     def _lost(self, error: BaseException | None) -> None:
-        """Publish again what has no outcome: one by one, where RabbitMQ closed over one of them."""
+        """Queue unconfirmed messages again; one by one if RabbitMQ closed over one of them."""
         suspects = list(self._on_the_way.values())
         self._on_the_way.clear()
         self._bytes = 0
         self._attempts.clear()
         closed = closed_over(error)
         self._over_a_message = bool(closed and suspects)
-        # A connection also ends for reasons of RabbitMQ's own: who is to blame shows alone.
+        # A connection may also end for another reason: only a message sent alone is proven guilty.
         proven = isinstance(error, ChannelClosedByBroker) or all(item.alone for item in suspects)
         if closed and proven and len(suspects) == 1 and not self._is_mended(error, suspects[0]):
             self._resolve(suspects[0], Fate.REFUSED, closed)
@@ -294,6 +293,6 @@ class Publisher(Connection):
         self._outbox.extendleft(reversed(suspects))
 
     def _is_mended(self, error: BaseException | None, item: _Item) -> bool:
-        """Whether the message's exchange was deleted, which the next setup declares again."""
+        """Whether the message's exchange is missing and the next connection declares it."""
         missing = isinstance(error, ChannelClosedByBroker) and error.reply_code == _NOT_FOUND
         return missing and self._declarations.have_exchange(item.message.exchange)

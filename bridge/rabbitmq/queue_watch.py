@@ -1,7 +1,7 @@
-"""Demand: a task list that names a queue is polled only while workers consume from it.
+"""Watches the queues that task lists name: such a list is polled only while its queue has demand.
 
-Otherwise SWF keeps the tasks, under its own schedule-to-start time-out. A connection of its own
-asks RabbitMQ once a second for the consumers and the ready messages of each such queue.
+Otherwise SWF keeps the tasks, under its schedule-to-start time-out. The consumers and ready
+messages of each queue are read once a second, on a connection for this purpose.
 """
 
 import logging
@@ -20,7 +20,7 @@ INTERVAL = 1.0
 
 
 class QueueWatch(Connection):
-    """A part: looks at the queues of the task lists that name one."""
+    """A part that reads the counts of each queue and updates its Demand."""
 
     def __init__(
         self, urls: Iterable[str], tls: Tls, demands: Iterable[Demand], *, declare: bool
@@ -30,7 +30,7 @@ class QueueWatch(Connection):
         self._looking = False
 
     async def _setup(self) -> None:
-        """Nothing: each queue is looked at on a channel of its own."""
+        """Do nothing: each queue is read on a channel of its own."""
 
     def _work(self) -> None:
         if not self._looking:
@@ -41,7 +41,7 @@ class QueueWatch(Connection):
                 self._run(self._look(demand), late=late)
 
     def _tick(self) -> None:
-        """Nothing: the steps have a clock of their own."""
+        """Do nothing: ``_look`` schedules its own reads."""
 
     def _lost(self, error: BaseException | None) -> None:
         self._looking = False
@@ -49,9 +49,9 @@ class QueueWatch(Connection):
             demand.set(DemandState.AWAY, "RabbitMQ is away")
 
     async def _look(self, demand: Demand) -> None:
-        """Look at the queue once a second, for as long as the connection lives.
+        """Read the queue's counts once a second, for as long as the connection lives.
 
-        On a channel of its own: a queue that does not answer is not to stop the other lists.
+        It uses its own channel, so that a queue without an answer does not stop the other lists.
         """
         channel = None
         while True:

@@ -1,8 +1,8 @@
-"""Direct reply-to addresses, `amq.rabbitmq.reply-to.…`, which workers name for answers.
+"""Parses direct reply-to addresses, `amq.rabbitmq.reply-to.…`, to which workers want answers.
 
-RabbitMQ closes the connection (541) of who publishes to one that it cannot decode, or whose node it
-does not know. Such an address is an Erlang process id in base64, a dot, and a key (rabbit_channel,
-``decode_fast_reply_to``): the process id tells the node.
+RabbitMQ closes a connection (541) that publishes to an address that it cannot decode, or whose node
+it does not know. An address is an Erlang process id in base64, a dot, and a key (rabbit_channel,
+``decode_fast_reply_to``). The process id contains the node's name.
 """
 
 import re
@@ -17,12 +17,12 @@ _PID = re.compile(
       | X (?: w (?P<length3>.) | v (?P<length4>..) ) (?P<node2>.+) .{12} )   # NEW_PID_EXT
     """
 )
-"""A process id in Erlang's external term format: a node's name with its length before it, then
+"""A process id in Erlang's external term format: the length of the node's name, the name, and
 numbers of fixed width."""
 
 
 def node_of(address: str) -> bytes:
-    """The name of the node that a direct reply-to address is of; empty where it is malformed."""
+    """The node's name in a direct reply-to address; empty if the address is malformed."""
     match = _DIRECT.fullmatch(address)
     if match is None:
         return b""

@@ -1,22 +1,22 @@
-"""What a message tells of who sent it, for a log line: RabbitMQ itself tells a consumer nothing."""
+"""Names the sender of a message for the log, from its properties: RabbitMQ adds no such data."""
 
 from collections.abc import Mapping
 from typing import Any
 
 NAMED = ("app_id", "user_id")
-"""The worker's own name for itself, and its login, which RabbitMQ checks."""
+"""The worker's name, as it chose it, and its login, which RabbitMQ verifies."""
 OF_THE_MESSAGE = ("message_id", "correlation_id")
 SHOWN = 64
-"""Characters of each that are shown."""
+"""Maximum characters of a value."""
 
 
 def name(properties: Mapping[str, Any]) -> dict[str, str]:
-    """The properties by which a worker can be told from others; empty where it sets none."""
+    """The properties that identify the worker; empty if it sets none of them."""
     return _shown(properties, NAMED)
 
 
 def sender(properties: Mapping[str, Any]) -> dict[str, str]:
-    """The same, and the ids of the message."""
+    """The properties that identify the worker and the message."""
     return _shown(properties, (*NAMED, *OF_THE_MESSAGE))
 
 

@@ -1,7 +1,7 @@
-"""What makes a channel ready: requests to RabbitMQ that a conversation awaits, one at a time.
+"""Runs coroutines that await requests to RabbitMQ, one at a time, on a connection's loop.
 
-RabbitMQ refuses a request by closing its channel. That is raised where the request is awaited, so
-that a setup reads from top to bottom.
+RabbitMQ refuses a request by closing its channel. The coroutine gets that as an exception where it
+awaits the request.
 """
 
 import logging
@@ -17,40 +17,40 @@ from bridge.scheduling.conversation import Ended, advance
 log = logging.getLogger(__name__)
 
 STEP_TIMEOUT = 10.0
-"""Seconds: RabbitMQ may never answer for a quorum queue that has no leader."""
+"""Seconds to wait for an answer. For a quorum queue without a leader it may never come."""
 
 Steps = Coroutine["Step", Any, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One request: ``start`` sends it and is given what to call with the answer."""
+    """A request. ``start`` sends it, and gets the callback for the answer."""
 
     what: str
     start: Callable[[Callable[..., None]], object]
     patience: float | None = None
-    """Seconds after which TimeoutError is raised where the answer is awaited; without them an
-    answer that does not come within STEP_TIMEOUT ends the connection."""
+    """Seconds after which the coroutine gets TimeoutError. None: after STEP_TIMEOUT without an
+    answer the connection ends, unless the Run has ``late``."""
 
     def __await__(self) -> Any:
         return (yield self)
 
 
 class Missing(Exception):
-    """Something that must stand in RabbitMQ cannot be had; the text gives RabbitMQ's reason."""
+    """A needed item is missing or cannot be used; the text gives RabbitMQ's reason."""
 
     def __init__(self, text: str, absent: bool) -> None:
         super().__init__(text)
         self.absent = absent
-        """Whether it does not exist; else it is out of reach, or not permitted."""
+        """Whether the item does not exist; else it is unavailable or not permitted."""
 
 
 class Run:
-    """Runs steps one after the other on the connection's loop, then calls ``finished``.
+    """Runs the steps of a coroutine on the connection's loop, then calls ``finished``.
 
-    A step that is not answered in time ends the connection's life by ``abort``, unless it has a
-    patience of its own, or ``late`` is there to be called: then its answer is awaited further.
-    Every callback of pika's is ``guarded`` first.
+    If a step without a ``patience`` gets no answer within STEP_TIMEOUT, ``late`` is called and the
+    wait goes on; without ``late``, ``abort`` ends the connection. ``abort`` is also called with the
+    coroutine's exception. Callbacks are wrapped by ``guarded``.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Run:
         self._turn = 0
 
     def go(self) -> None:
-        """Begin."""
+        """Send the first request."""
         self._advance(None)
 
     def _advance(self, answer: Any) -> None:
@@ -90,7 +90,7 @@ class Run:
             self._abort(error)
             return
         if isinstance(step, Ended):
-            self._channel = None  # from now on its close is no answer to a step
+            self._channel = None  # a later close of the channel is no answer to a step
             self._finished()
             return
         turn, guarded = self._turn, self._guarded
@@ -113,7 +113,7 @@ class Run:
 
     def _answered(self, turn: int, answer: Any = None, *rest: Any) -> None:
         if turn != self._turn:
-            return  # it came after its step was given up
+            return  # the answer came after the step had timed out
         if isinstance(answer, Channel) and not rest:
             answer.add_on_close_callback(self._guarded(self._channel_closed))
             self._channel = answer
@@ -125,7 +125,7 @@ class Run:
 
 
 def declare(channel: Any, item: Item, *, passive: bool, patience: float | None = None) -> Step:
-    """The request that declares an item, or looks for it where it is ``passive``."""
+    """The request that declares an item; if ``passive``, it only checks that the item exists."""
     what = f"{'look for' if passive else 'declare'} {item}"
     return Step(what, partial(_declare, channel, item, passive), patience)
 
@@ -139,7 +139,7 @@ def _declare(channel: Any, item: Item, passive: bool, done: Callable[..., None])
             channel.queue_declare(
                 name, passive=passive, durable=True, arguments=given, callback=done
             )
-        case Binding(_, _) if passive:  # AMQP cannot ask for a binding
+        case Binding(_, _) if passive:  # AMQP cannot check a binding
             done()
         case Binding(queue, exchange):
             channel.queue_bind(queue, exchange, "", callback=done)

@@ -1,21 +1,19 @@
-"""Whether RabbitMQ still speaks: a node that is frozen keeps its connections open."""
+"""Detects a silent RabbitMQ: a frozen node keeps its connections open."""
 
 SILENCE = 10
-"""Ticks without a byte of RabbitMQ after which the connection is made anew, at another node. Its
-heartbeats come every four seconds. Seconds would not do: they pass for a process that is paused,
-too.
-"""
+"""Ticks (one a second) without a byte from RabbitMQ after which the connection is given up; its
+heartbeats come every four seconds. Ticks, because a paused process loses seconds but no ticks."""
 
 
 class Silence:
-    """Ticks without a byte, in one life of a connection."""
+    """Counts the ticks without a byte in one life of a connection."""
 
     def __init__(self) -> None:
         self._received = 0
         self._ticks = 0
 
     def tick(self, received: int) -> TimeoutError | None:
-        """Why the connection is to be given up, if it is, with so many bytes received by now."""
+        """Count a tick, given the total bytes received; the error once RabbitMQ is too silent."""
         self._ticks = self._ticks + 1 if received == self._received else 0
         self._received = received
         if self._ticks <= SILENCE:

@@ -1,4 +1,4 @@
-"""What RabbitMQ is asked to deliver: the consumers of a queue, and the prefetch of the channel."""
+"""The consumers of a queue on one channel, and their prefetch."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,17 +12,17 @@ from bridge.rabbitmq.setup import Step
 log = logging.getLogger(__name__)
 
 FORMER_EMPTIES = 5.0
-"""Seconds in which what waits in a former queue is consumed; the rest stays for the next start."""
+"""Seconds for which a former queue is consumed. If it is not empty then, the next start goes on."""
 
 OnMessage = Callable[..., None]
-"""pika's: of channel, method, properties and body."""
+"""pika's callback, with channel, method, properties and body."""
 
 
 class Subscription:
-    """The consumers of one queue on the present channel. For the connection's own thread.
+    """The consumers of one queue on the current channel. Owned by the connection's thread.
 
-    No other may consume the queue where this one is ``exclusive``. ``former`` is the queue of an
-    earlier version: what waits there is consumed too, and then the queue is deleted.
+    If ``exclusive``, no other consumer of the queue is allowed. ``former`` names the queue of an
+    earlier version: its messages are consumed too, and then it is deleted.
     """
 
     def __init__(self, queue: str, *, exclusive: bool, former: str) -> None:
@@ -30,17 +30,17 @@ class Subscription:
         self.exclusive = exclusive
         self.former = former
         self.prefetch = 0
-        """Messages that RabbitMQ delivers before one of them is acknowledged."""
+        """Maximum number of unacknowledged deliveries, summed over the consumers."""
         self._tags: list[str] = []
-        """Of the consumers in RabbitMQ: one, and those by which the prefetch was raised."""
+        """Consumer tags: the first consumer's, then those of consumers that raise the prefetch."""
 
     @property
     def is_raised(self) -> bool:
-        """Whether the prefetch was raised."""
+        """Whether there is more than the first consumer."""
         return len(self._tags) > 1
 
     async def raise_prefetch(self, channel: Any, on_message: OnMessage, count: int) -> None:
-        """Have RabbitMQ deliver so many more before one is acknowledged."""
+        """Add a consumer with a prefetch of ``count``."""
         await Step(
             "limit the prefetch",
             lambda done: channel.basic_qos(prefetch_count=count, callback=done),
@@ -53,16 +53,16 @@ class Subscription:
         self.prefetch += count
 
     def lower_prefetch(self, channel: Any, count: int) -> None:
-        """Be content with the first consumer, which has a prefetch of ``count``."""
+        """Cancel all consumers but the first, whose prefetch is ``count``."""
         self._cancel(channel, self._tags[1:])
         self.prefetch = count
 
     def cancel(self, channel: Any) -> None:
-        """Have no more delivered."""
+        """Cancel all consumers."""
         self._cancel(channel, self._tags)
 
     def lost(self) -> None:
-        """The channel is gone, and its consumers with it."""
+        """Forget the consumers after the loss of the channel."""
         self._tags.clear()
         self.prefetch = 0
 
@@ -73,7 +73,7 @@ class Subscription:
         open_channel: Callable[[], Awaitable[Any]],
         call_later: Callable[[float, Callable[[], object]], object],
     ) -> None:
-        """Consume what waits in the former queue, if it stands, and delete it once it is empty."""
+        """Consume the former queue for FORMER_EMPTIES seconds; delete it if empty and unused."""
         former = self.former
         another = await open_channel()
         try:

@@ -1,4 +1,4 @@
-"""What the bridge declares in RabbitMQ (contract §4). Pure data; queues of workers are not ours."""
+"""The exchanges, queues and bindings that the bridge declares (contract §4). Pure data."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from bridge.settings.settings import Settings
 
 DELIVERY_LIMIT = 1_000_000
-"""RabbitMQ 4 drops after 20 deliveries unless told otherwise; -1 drops at the first on 3.10."""
+"""RabbitMQ drops a message after this many deliveries. 4.x defaults to 20; 3.10 takes -1 for 0."""
 
 NOTICES_EXPIRE = 24 * 60 * 60 * 1000
-"""Milliseconds after which the notice queue of an instance that is gone is deleted."""
+"""Milliseconds after which RabbitMQ deletes an unused notice queue: a day."""
 
 QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": DELIVERY_LIMIT}
 
@@ -43,7 +43,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """All that comes to an exchange goes to a queue."""
+    """Routes every message of a fanout exchange to a queue."""
 
     queue: str
     exchange: str
@@ -57,7 +57,7 @@ Item = Exchange | Queue | Binding
 
 @dataclass(slots=True)
 class Topology:
-    """The names that an instance uses, and what it declares under them."""
+    """The names that an instance uses, and the items that it declares."""
 
     exchange: str
     cancel_exchange: str
@@ -65,12 +65,12 @@ class Topology:
     dead_letter_queue: str
     undeliverable: str
     instance: str
-    """The journal's id: each instance has a notice queue of its own. It changes where another
-    instance turns out to have the same."""
+    """The journal's id, a part of the notice queue's name. It changes if another instance has the
+    same id (see ``notices``)."""
 
     @classmethod
     def of(cls, settings: "Settings", instance: str = "none") -> Self:
-        """What the settings name, for one instance."""
+        """Build the topology of one instance from the settings."""
         return cls(
             exchange=settings.exchange,
             cancel_exchange=settings.cancel_exchange,
@@ -82,34 +82,34 @@ class Topology:
 
     @property
     def notice_exchange(self) -> str:
-        """Fans notices out to the instances that share the reply queue, and to no others."""
+        """The exchange for notices between the instances that share the reply queue."""
         return f"{self.reply_queue}{NOTICES}"
 
     @property
     def notice_queue(self) -> str:
-        """Where this instance hears of its tasks from the others, also while it was away."""
+        """The durable queue of the notices that other instances send to this one."""
         return f"{NOTICE_QUEUES}quorum.{self.instance}"
 
     @property
     def notice_lock(self) -> str:
-        """A queue that is exclusive to this instance's connection: no other has the same id."""
+        """The exclusive queue that keeps other instances from using the same id."""
         return f"{NOTICE_QUEUES}lock.{self.instance}"
 
     @property
     def old_notice_queue(self) -> str:
-        """The same up to version 0.1: a classic queue, which is gone while its node is down."""
+        """The notice queue of version 0.1: a classic queue, unavailable while its node is down."""
         return f"{NOTICE_QUEUES}{self.instance}"
 
     def for_tasks(self) -> tuple[Item, ...]:
-        """What must stand before a task goes out."""
+        """The items needed before a task is published."""
         return Exchange(self.exchange, "topic"), Queue(self.reply_queue, QUORUM)
 
     def for_replies(self) -> tuple[Item, ...]:
-        """What must stand before replies are consumed."""
+        """The items needed before replies are consumed."""
         return (Queue(self.reply_queue, QUORUM),)
 
     def for_undeliverable(self) -> tuple[Item, ...]:
-        """What a task finds that a worker rejects, or that expires."""
+        """The items that catch rejected and expired tasks."""
         return (
             Exchange(self.undeliverable, "fanout"),
             Queue(self.undeliverable, QUORUM),
@@ -117,7 +117,7 @@ class Topology:
         )
 
     def for_notices(self) -> tuple[Item, ...]:
-        """What the notices of other instances find: replicated, as the reply queue is."""
+        """The items for notices to this instance. The queue is replicated like the reply queue."""
         return (
             Exchange(self.notice_exchange, "fanout"),
             Queue(self.notice_queue, {**QUORUM, "x-expires": NOTICES_EXPIRE}),
@@ -125,11 +125,11 @@ class Topology:
         )
 
     def for_answers(self) -> tuple[Item, ...]:
-        """What is published for workers and other instances beside the tasks."""
+        """The exchanges for cancel requests to workers and notices to other instances."""
         return Exchange(self.cancel_exchange, "topic"), Exchange(self.notice_exchange, "fanout")
 
     def shared(self) -> tuple[Item, ...]:
-        """All that every instance uses: everything but this one's notice queue."""
+        """The items that all instances share: everything but the notice queues."""
         notices = Exchange(self.notice_exchange, "fanout")
         cancellations = Exchange(self.cancel_exchange, "topic")
         dead_letters = Queue(self.dead_letter_queue, QUORUM)
@@ -137,7 +137,7 @@ class Topology:
         return (*self.for_tasks(), dead_letters, *beside)
 
     def is_ours(self, queue: str) -> bool:
-        """Whether a bridge declares the queue: nothing that a worker names may go there."""
+        """Whether a bridge declares the queue: answers to workers must not be sent there."""
         ours = (self.reply_queue, self.dead_letter_queue, self.undeliverable)
         return queue in ours or queue.startswith(NOTICE_QUEUES)
 
@@ -148,11 +148,10 @@ class Topology:
 def definitions(
     topology: Topology, *, vhost: str, user: str, workers: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, Any]:
-    """What the bridge needs, as RabbitMQ's definitions file: import it, or apply it with a policy.
+    """The shared items and the users' permissions, in the format of RabbitMQ's definitions file.
 
-    With the permissions of ``user``, who can do no more than the bridge does: it declares nothing
-    but the notice queue of each instance, whose name nobody knows before. ``workers`` are users
-    with the binding keys of their tasks.
+    ``user`` gets only the permissions that the bridge needs, and may declare only notice queues,
+    whose names are unknown beforehand. ``workers`` maps users to the binding keys of their tasks.
     """
     shared = topology.shared()
     bindings = workers or {}
@@ -196,10 +195,10 @@ def definitions(
 
 
 def permissions(topology: Topology) -> dict[str, str]:
-    """The regular expressions of a user that can do no more than the bridge does."""
+    """The permissions, as regular expressions, that the bridge's user needs and no more."""
     notices = re.escape(NOTICE_QUEUES) + ".*"
     exchanges = [topology.exchange, topology.cancel_exchange, topology.notice_exchange]
-    # Dead letters, replies put off and heartbeat answers go through the default exchange.
+    # Dead letters, copies for the tail and heartbeat answers go through the default exchange.
     written = [*map(re.escape, [*exchanges, "amq.default"]), notices]
     queues = [
         topology.reply_queue,
@@ -216,7 +215,7 @@ def permissions(topology: Topology) -> dict[str, str]:
 
 
 def worker_permissions(topology: Topology, user: str) -> dict[str, str]:
-    """Those of a worker whose queue is called as its user."""
+    """The permissions of a worker whose queue has the name of its user."""
     queue = re.escape(user)
     read = "|".join(map(re.escape, (topology.exchange, topology.cancel_exchange)))
     return {
@@ -227,7 +226,7 @@ def worker_permissions(topology: Topology, user: str) -> dict[str, str]:
 
 
 def topic_permissions(keys: Sequence[str]) -> dict[str, str]:
-    """Let a worker bind these keys alone; without them it may bind ``#`` and read every task."""
+    """Topic permissions for these binding keys only. Without them a worker could bind ``#``."""
     return {"write": "^$", "read": f"^({'|'.join(map(re.escape, keys))})$"}
 
 

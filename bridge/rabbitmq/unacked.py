@@ -1,7 +1,7 @@
-"""What a consumer has in hand: tags without an acknowledgement, and the bytes of their bodies.
+"""The unacknowledged deliveries of a consumer: their tags and the bytes of their bodies.
 
-What cannot be worked on now is set aside: its body is let go, and it costs no more than its tag.
-Once it can, it is given back to its queue (``basic.nack``), which delivers it again, before those
+A delivery that cannot be processed now is set aside: its body is dropped and only the tag is kept.
+Later the delivery is requeued (``basic.nack``), and RabbitMQ delivers it again, before messages
 that came later.
 """
 
@@ -12,27 +12,27 @@ from collections import OrderedDict
 from typing import Any
 
 SMALL = 4096
-"""Bytes of a body for which an eighth of the budget is kept free from larger ones."""
+"""Maximum bytes of a small body. An eighth of the budget is reserved for small bodies."""
 REFRESH = 1200.0
-"""Seconds after which one that is set aside is given back in any case: RabbitMQ closes a channel
-that leaves a delivery without an answer for 30 minutes."""
+"""Seconds after which a delivery that is set aside is requeued in any case. RabbitMQ closes a
+channel that does not acknowledge a delivery for 30 minutes."""
 
 
 class Unacked:
-    """The deliveries of one life of a channel. For the connection's own thread.
+    """The unacknowledged deliveries of the current channel. Owned by the connection's thread.
 
-    Their bodies have at most ``budget`` bytes together; one alone may have more.
+    The bodies in hand have at most ``budget`` bytes in total; a single body may be larger.
     """
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._open: OrderedDict[int, int] = OrderedDict()
-        """Tags without an acknowledgement on the wire, in order, with the bytes in hand of each."""
+        """Tags not yet acknowledged, in order, with the bytes in hand of each delivery."""
         self._ready: set[int] = set()
-        """Those of them that are to get it."""
+        """The tags to be acknowledged by the next ``acknowledge``."""
         self._bytes = 0
         self._returning = (0, 0)
-        """How many were given back and are to come again, and their bytes."""
+        """Number and bytes of requeued deliveries that are expected to come again."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -46,7 +46,7 @@ class Unacked:
         return self._bytes > self._budget // 2
 
     def add(self, tag: int, size: int, *, again: bool) -> bool:
-        """Note a delivery, and whether there is room for its body; ``again``: it came before."""
+        """Add a delivery (``again``: redelivered); return whether its body fits the budget."""
         count, returning = self._returning
         if again and count:
             self._returning = (count - 1, max(0, returning - size))
@@ -56,24 +56,24 @@ class Unacked:
         return fits
 
     def room(self, size: int = SMALL + 1) -> float:
-        """The bytes that may still come with bodies of this size."""
+        """The bytes that are free for a body of this size."""
         if not self._bytes and not self._returning[1]:
             return math.inf
         budget = self._budget if size <= SMALL else self._budget - self._budget // 8
         return budget - self._bytes - self._returning[1]
 
     def let_go(self, tag: int) -> None:
-        """The body of the delivery is not needed any more."""
+        """Count the delivery's body as dropped."""
         self._bytes -= self._open[tag]
         self._open[tag] = 0
 
     def done(self, tag: int) -> None:
-        """The delivery is to be acknowledged."""
+        """Have the next ``acknowledge`` include the delivery."""
         self.let_go(tag)
         self._ready.add(tag)
 
     def acknowledge(self, channel: Any) -> None:
-        """Acknowledge what is ready: from the oldest on with one frame, behind a gap one by one."""
+        """Acknowledge the ready tags: with one frame up to the first gap, one by one behind it."""
         oldest = list(itertools.takewhile(self._ready.__contains__, self._open))
         if oldest:
             channel.basic_ack(oldest[-1], multiple=True)
@@ -84,24 +84,24 @@ class Unacked:
         self._ready.clear()
 
     def give_back(self, channel: Any, aside: "Aside", most: int) -> None:
-        """Have so many of the oldest delivered again, as far as there is room for their bodies."""
+        """Requeue the oldest while their bodies fit and fewer than ``most`` are still to come."""
         while aside and self._returning[0] < most and aside.oldest <= self.room(aside.oldest):
             size, tag = aside.oldest, aside.take()
             self._returning = (self._returning[0] + 1, self._returning[1] + size)
             self.requeue(channel, tag)
 
     def requeue(self, channel: Any, tag: int) -> None:
-        """Have the delivery delivered again."""
+        """Requeue a delivery: RabbitMQ delivers it again."""
         self.let_go(tag)
         del self._open[tag]
         channel.basic_nack(tag, requeue=True)
 
     def expect_no_more(self) -> None:
-        """What was given back and has not come again has gone to another consumer."""
+        """Expect no more redeliveries: another consumer has got the missing ones."""
         self._returning = (0, 0)
 
     def clear(self) -> None:
-        """The channel is gone."""
+        """Forget all deliveries after the loss of the channel."""
         self._open.clear()
         self._ready.clear()
         self._bytes = 0
@@ -109,7 +109,7 @@ class Unacked:
 
 
 class Aside:
-    """Deliveries that are set aside, the oldest first, each with the bytes of its body."""
+    """Deliveries that are set aside, the oldest first, with the sizes of their bodies."""
 
     def __init__(self) -> None:
         self._tags: OrderedDict[int, tuple[int, float]] = OrderedDict()
@@ -120,12 +120,12 @@ class Aside:
 
     @property
     def oldest(self) -> int:
-        """The bytes of the one that came first."""
+        """The bytes of the oldest delivery's body."""
         return next(iter(self._tags.values()))[0]
 
     @property
     def is_old(self) -> bool:
-        """Whether it has been here for too long."""
+        """Whether the oldest delivery was set aside more than REFRESH seconds ago."""
         until = time.monotonic() - REFRESH
         return bool(self._tags) and next(iter(self._tags.values()))[1] < until
 
@@ -134,5 +134,5 @@ class Aside:
         self._tags[tag] = (size, time.monotonic())
 
     def take(self) -> int:
-        """The tag that came first, which is not here any more."""
+        """Remove the oldest delivery; return its tag."""
         return self._tags.popitem(last=False)[0]
