@@ -25,7 +25,7 @@ TIMEOUT = 60.0
 """Seconds to wait for the daemon's next line. It reports long work every second."""
 PLAIN_PROGRESS = 5.0
 """Seconds between two lines of progress when standard error is no terminal."""
-UNIT_TIMEOUT = 3.0
+UNIT_TIMEOUT = 3.0  # seconds for ``systemctl show``
 INTERRUPTED = 130
 EXIT_CODES = {
     "usage": os.EX_USAGE,

@@ -39,7 +39,7 @@ SUMMARY: tuple[Column, ...] = (
 
 
 def print_task(task: Task) -> None:
-    """Print all fields of a task, one on each line, in the order in which they come about."""
+    """Print all fields of a task, one on each line, in order of time."""
     timeouts = [f"{k.removesuffix('Timeout')} {v}" for k, v in task["timeouts"].items()]
     lines: list[tuple[str, object]] = [
         ("task", task["id"]),

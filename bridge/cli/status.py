@@ -27,12 +27,12 @@ from bridge.cli.text import (
 from bridge.status.diagnosis import by_trouble, findings
 from bridge.status.documents import more_about
 
-WATCH = 2.0
+WATCH = 2.0  # seconds
 MINUTES = 60
 BESIDE = 18
 """Columns of text at the left of the blocks."""
 ERRORS_SHOWN = 8
-DAY = 86_400
+DAY = 86_400  # seconds
 _HOME, _REST, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 """Terminal escapes: move to the first line, clear the rest of a line, clear all lines below."""
 _COLOURS = {"✗": "\x1b[1;31m", "!": "\x1b[1;33m", "✓": "\x1b[1;32m"}

@@ -160,7 +160,7 @@ def shortened(names: Iterable[str], width: int) -> dict[str, str]:
 
 
 def _told_apart(names: list[str], width: int) -> dict[str, str]:
-    """Cut names in the middle; cut those that then look alike where they differ instead."""
+    """Cut names in the middle. Names that then look alike are cut around their differences."""
     shown = {name: _cut(name, width) for name in names}
     groups = [(group, [_parting(group)]) for group in _alike(shown)]
     while groups:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from bridge.local.keeper import Keeper
 from bridge.local.rabbitmq import free_ports
 
-READY_TIMEOUT = 30.0
+READY_TIMEOUT = 30.0  # seconds
 
 
 class DaemonError(Exception):

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-REMOVAL_TIMEOUT = 5.0
+REMOVAL_TIMEOUT = 5.0  # seconds
 
 # The script makes the folder and leads the process group of all spawned processes. Its standard
 # input is a pipe from the owner. When the pipe closes, a process outside the group kills the group

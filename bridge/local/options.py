@@ -27,7 +27,7 @@ class Options:
     max_polls: int = 1000
     """Polls of a task list held at once; further polls get LimitExceededFault."""
     keep: int = 1_000_000
-    """Closed tasks to keep. Older tasks are deleted, an execution with its last task."""
+    """Closed tasks to keep. An execution is deleted with the last of its tasks."""
     canceled_fault: str = "UnknownResourceFault"
     """The error of RespondActivityTaskCanceled if no cancel was requested. The API reference
     names none; of the two faults that the action declares, this fits better."""

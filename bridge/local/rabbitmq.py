@@ -29,8 +29,8 @@ the user rabbitmq and to the system's folders."""
 AHEAD = "BROKER_AHEAD"
 """The environment variable that sets the default of RabbitNode's `ahead`."""
 
-BOOT_TIMEOUT = 90.0
-CTL_TIMEOUT = 60.0
+BOOT_TIMEOUT = 90.0  # seconds
+CTL_TIMEOUT = 60.0  # seconds
 
 _claims: list[socket.socket] = []
 """A socket for each port that free_ports returned; it claims the port until process exit."""

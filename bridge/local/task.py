@@ -1,7 +1,7 @@
 """Workflow executions and their activity tasks, with their whole history.
 
 An execution has what an activity worker can see of it. There are no decision tasks, so
-`decisionTaskCompletedEventId` is 0 in every event. It stays open until it is terminated.
+`decisionTaskCompletedEventId` is 0 in every event. Executions stay open until terminated.
 """
 
 import hashlib

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-MAX_HEAD = 65_536
-MAX_BODY = 64 * 1024 * 1024
+MAX_HEAD = 65_536  # bytes
+MAX_BODY = 64 * 1024 * 1024  # bytes
 JSON_1_0 = "application/x-amz-json-1.0"
 
 
