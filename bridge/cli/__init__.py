@@ -1,5 +1,5 @@
-"""The commands, one module each.
+"""The commands of ``swf-bridge``, one module each, and the modules that they share.
 
-A module offers ``add_parser(subparsers)`` and imports what is slow to load (pydantic, boto3, pika)
-only when its command runs: ``--help`` answers at once.
+A command's module has ``add_parser(subparsers)``. It imports slow libraries (pydantic, boto3, pika)
+inside the functions that need them, so that ``--help`` answers at once.
 """

@@ -1,4 +1,4 @@
-"""Numbers as a line of blocks, for terminals."""
+"""Draw a series of numbers as one line of block characters for a terminal."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ NONE = "·"
 
 
 def blocks(values: Sequence[float], width: int) -> str:
-    """The last ``width`` values, the newest at the right; the highest is a whole block.
+    """The last ``width`` values as blocks, newest at the right; the highest value fills its block.
 
-    A dot is 0, so that a little is told from nothing; what there are no values for stays blank.
+    A value of 0 is a dot, so that it differs from a small one. Missing values are blank.
     """
     shown = list(values)[-width:]
     top = max([0, *shown])

@@ -1,4 +1,4 @@
-"""``swf-bridge check``: whether the settings are such that the daemon can start."""
+"""``swf-bridge check``: check whether the daemon can start with these settings."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bridge.settings.settings import Settings
 
 FOLDER = Path("/etc/swf-bridge")
-"""Where the units' settings stand."""
+"""The folder with the environment files of the systemd units."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,13 +37,13 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each thing checked; wrong settings raise ``ConfigError``."""
+    """Print a line for each check. Raises ConfigError for wrong settings."""
     from bridge.settings.settings import Settings  # noqa: PLC0415 — slow to load
     from bridge.swf.aws import Aws  # noqa: PLC0415
 
     if unit.asked_for(args):
         code = unit.run_as(args, "check", *(["--connect"] if args.connect else []))
-        for line in _exposures():  # the unit's user does not see the folder
+        for line in _exposures():  # the unit's user cannot read the folder
             say(f"! {line}")
         return code
     settings = Settings.load()
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _connect(settings: "Settings") -> int:
-    """Print what the peers say; the exit code."""
+    """Check AWS and RabbitMQ, print a line for each check and return the worst exit code."""
     from bridge.control.preflight import look  # noqa: PLC0415 — slow to load
 
     worst = 0
@@ -71,7 +71,7 @@ def _connect(settings: "Settings") -> int:
 
 
 def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
-    """Yield marks and lines: ✓ holds, ✗ wrong, ! to be noted."""
+    """Yield a mark and a line for each check: ✓ correct, ✗ wrong, ! a warning."""
     from bridge.settings.concerns import concerns  # noqa: PLC0415 — slow to load
 
     sources, shown = settings.sources(), settings.shown()
@@ -108,7 +108,7 @@ def _descriptors(settings: "Settings") -> tuple[str, str]:
 
 
 def _may_be_written(path: Path) -> bool:
-    """Whether the file, or one in its folder, can be made and written, SQLite's beside it too."""
+    """Whether this user can write the file, and can create it and SQLite's files beside it."""
     return os.access(path.parent, os.W_OK | os.X_OK) and (
         not path.exists() or os.access(path, os.W_OK)
     )
@@ -120,7 +120,7 @@ def _exposures() -> Iterator[str]:
 
 
 def _check_authorities(environ: Mapping[str, str]) -> None:
-    """The file by which AWS is verified; without it no call succeeds. Raises ConfigError."""
+    """Raise ConfigError if the CA bundle for AWS is unreadable: every call would fail."""
     from bridge.errors import ConfigError  # noqa: PLC0415 — as its neighbour
     from bridge.settings import files  # noqa: PLC0415 — slow to load
 
@@ -134,11 +134,11 @@ def _check_authorities(environ: Mapping[str, str]) -> None:
 
 
 def exposed(folder: Path) -> list[Path]:
-    """The files with settings and credentials that others than their owner can read."""
+    """The files in ``folder`` that group or others can read; they may hold credentials."""
     try:
         if not folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH):
             return []
         found = sorted(each for each in folder.iterdir() if each.suffix != ".example")
         return [each for each in found if each.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)]
-    except OSError:  # it is not there, or not for this user
+    except OSError:  # no such folder, or no permission to list it
         return []

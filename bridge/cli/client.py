@@ -1,6 +1,6 @@
-"""The commands' side of the control socket (``bridge/control/server.py`` has the protocol).
+"""The client of the daemon's control socket (protocol: ``bridge/control/server.py``).
 
-It needs no settings: a command works from an operator's shell that has none of the daemon's.
+It needs no settings, so that commands work in a shell without the daemon's environment.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from bridge.cli.text import complain, note, rewrite
 RUN = Path("/run/swf-bridge")
 PEERS = Path("/run/swf-bridge-peer")
 TIMEOUT = 60.0
-"""Seconds within which the daemon says something; under long work it does each second."""
+"""Seconds to wait for the daemon's next line. It reports long work every second."""
 PLAIN_PROGRESS = 5.0
-"""Seconds between two lines of progress where there is no terminal."""
-UNIT_TIMEOUT = 3.0
+"""Seconds between two lines of progress when standard error is no terminal."""
+UNIT_TIMEOUT = 3.0  # seconds for ``systemctl show``
 INTERRUPTED = 130
 EXIT_CODES = {
     "usage": os.EX_USAGE,
@@ -33,13 +33,13 @@ EXIT_CODES = {
     "busy": os.EX_UNAVAILABLE,
     "stopping": os.EX_UNAVAILABLE,
 }
-"""By the daemon's error code; any other is 70."""
+"""Exit code by the daemon's error code; 70 for any other error code."""
 
 Json = dict[str, Any]
 
 
 class Failed(Exception):
-    """The command cannot be carried out: print the sentence and exit with ``code``."""
+    """The command failed: print the message and exit with ``code``."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -47,11 +47,11 @@ class Failed(Exception):
 
 
 class Gone(Failed):
-    """The daemon ended, or cut the connection, before its answer did."""
+    """The daemon closed the connection before its answer was complete."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options by which a daemon is found."""
+    """Add the options that select a daemon."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--instance", metavar="NAME", type=instance,
@@ -69,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Make a command of ``run``: what cannot be done is told in a sentence, without a traceback."""
+    """Wrap ``run``: print Failed as one line without a traceback, and return its exit code."""
 
     def guarded(args: argparse.Namespace) -> int:
         try:
@@ -84,7 +84,7 @@ def command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
 
 
 def socket_path(args: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the daemon that is meant listens, by the same rules as its settings."""
+    """The control socket of the selected daemon, by the rules of the daemon's own settings."""
     if args.control:
         return Path(args.control)
     if name := args.instance or args.peer:
@@ -100,9 +100,9 @@ def socket_path(args: argparse.Namespace, environ: Mapping[str, str] = os.enviro
 
 
 def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]:
-    """Have the daemon carry out the command; yield its rows, then ``{"result": …}``.
+    """Send a command to the daemon; yield its rows, then ``{"result": …}``.
 
-    It ends when the daemon has closed the connection; after ``drain`` that is its own end.
+    Returns when the daemon closes the connection; after ``drain``, when the daemon has ended.
     Progress goes to standard error. Raises Failed.
     """
     path = socket_path(args)
@@ -111,7 +111,7 @@ def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]
     answered = False
     try:
         with _connect(path, args) as connection, connection.makefile("rb") as answers:
-            with contextlib.suppress(BrokenPipeError):  # turned away; the answer tells why
+            with contextlib.suppress(BrokenPipeError):  # refused unread; the answer says why
                 connection.sendall(json.dumps(request).encode() + b"\n")
             for line in answers:
                 answer = decode_json(line, size=len(line))
@@ -135,14 +135,14 @@ def ask(args: argparse.Namespace, name: str, **fields: object) -> Iterator[Json]
 
 
 def unit(args: argparse.Namespace) -> str:
-    """The name of the unit that is meant."""
+    """The name of the selected systemd unit."""
     if args.instance:
         return f"swf-bridge@{args.instance}.service"
     return f"swf-bridge-peer@{args.peer}.service" if args.peer else "swf-bridge.service"
 
 
 def unit_state(args: argparse.Namespace) -> str:
-    """How systemd says that the daemon's unit stands; empty where that is not known."""
+    """The state of the daemon's unit in a phrase; empty if systemd does not know the unit."""
     if args.control or not (systemctl := shutil.which("systemctl")):
         return ""
     unit_name = unit(args)
@@ -164,16 +164,16 @@ def unit_state(args: argparse.Namespace) -> str:
 
 
 def result(args: argparse.Namespace, name: str, **fields: object) -> Json:
-    """Have the daemon carry out a command that has no rows."""
+    """Send a command that has no rows and return its result. Raises Failed."""
     answers = list(ask(args, name, **fields))
     found: Json = answers[-1]["result"]
     return found
 
 
 class Progress:
-    """How far the daemon is: one line rewritten on a terminal, a plain one now and then elsewhere.
+    """Shows the daemon's progress on standard error.
 
-    It goes to standard error.
+    A terminal has one line that is rewritten; elsewhere a line is printed every PLAIN_PROGRESS s.
     """
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ class Progress:
         self._next = time.monotonic() + PLAIN_PROGRESS
 
     def show(self, progress: Json) -> None:
-        """Show it, if it is time to."""
+        """Show the progress; without a terminal, only if PLAIN_PROGRESS seconds have passed."""
         text = progress.get("text") or f"{progress['done']} of {progress['total']}"
         if self._rewrites:
             rewrite(text)
@@ -192,7 +192,7 @@ class Progress:
             self._next = time.monotonic() + PLAIN_PROGRESS
 
     def clear(self) -> None:
-        """Leave the line free for what comes next."""
+        """Clear the progress line, so that other output can be printed."""
         if self._shown:
             rewrite()
             self._shown = False
@@ -216,7 +216,7 @@ def _connect(path: Path, args: argparse.Namespace) -> socket.socket:
 
 
 def _may_be_there(path: Path) -> bool:
-    """Whether the file stands, or stands where this user may not look."""
+    """Whether the file exists, or is in a folder that this user cannot read."""
     try:
         path.stat()
     except PermissionError:
@@ -227,7 +227,7 @@ def _may_be_there(path: Path) -> bool:
 
 
 def instance(text: str) -> str:
-    """Take the NAME of a unit swf-bridge@NAME."""
+    """Check the NAME of a unit ``swf-bridge@NAME``, as argparse's ``type``."""
     if not text or "/" in text or text in (".", ".."):
         raise argparse.ArgumentTypeError(f"{text!r} is no instance of a unit")
     return text

@@ -1,4 +1,4 @@
-"""``swf-bridge config``: the settings as they are in effect, and where each comes from."""
+"""``swf-bridge config``: print the effective settings and the source of each."""
 
 import argparse
 from pathlib import Path
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the settings; wrong ones raise ``ConfigError``."""
+    """Print the settings. Raises ConfigError for wrong settings."""
     if args.example:
         for line in EXAMPLE.read_text().splitlines():
             say(line)

@@ -1,4 +1,4 @@
-"""``swf-bridge conformance``: whether a worker keeps the contract."""
+"""``swf-bridge conformance``: check a worker against the contract."""
 
 import argparse
 import os
@@ -60,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Try the worker; 69 where there is no broker."""
+    """Check the worker; return 70 if a check fails, 69 if no broker can be reached or started."""
     from bridge.conformance import report  # noqa: PLC0415 — slow to load
     from bridge.conformance import run as trial  # noqa: PLC0415
     from bridge.conformance.amqp import BrokerAway  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""``swf-bridge dead``: the dead letters, replies that could never be accepted."""
+"""``swf-bridge dead``: list, show, replay and drop dead letters (replies never accepted)."""
 
 import argparse
 import os
@@ -36,7 +36,7 @@ SUMMARY: tuple[Column, ...] = (
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command and its own commands."""
+    """Add the command and its subcommands."""
     parser = subparsers.add_parser(
         "dead",
         help="the dead letters: list, show, replay, drop",
@@ -155,14 +155,14 @@ def replay(args: argparse.Namespace) -> int:
 
 
 def drop(args: argparse.Namespace) -> int:
-    """Delete dead letters; of 0 there is nothing to ask."""
+    """Delete dead letters; ask first on a terminal, unless none matches."""
     request = _changed(args)
     told = client.result(args, "dead drop", **(request | {"dry_run": True}))
     if not args.dry_run and (count := told["matched"]):
         question = f"Delete {count} of {told['letters']} dead letters for good?"
         if not (args.yes or confirmed(question)):
             return os.EX_SOFTWARE
-        # No more than the question said, though others may have come since.
+        # Drop no more than the question named: more dead letters may have arrived since.
         told = client.result(args, "dead drop", **(request | {"limit": count}))
     if args.json:
         say_json(told)
@@ -173,7 +173,7 @@ def drop(args: argparse.Namespace) -> int:
 
 
 def _exit_code(told: Row) -> int:
-    """70, and a sentence for each id that no dead letter has."""
+    """Print a line for each id that no dead letter has; return 70 if there is one, else 0."""
     for each in told["missing"]:
         complain(f"no dead letter {each}")
     return os.EX_SOFTWARE if told["missing"] else 0

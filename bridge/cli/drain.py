@@ -1,4 +1,4 @@
-"""``swf-bridge drain``: stop the daemon, and wait until it has handed everything on."""
+"""``swf-bridge drain``: stop the daemon and wait until its process has ended."""
 
 import argparse
 import os
@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Drain the daemon."""
+    """Drain the daemon; return 70 if it failed, cut polls or leaves tasks in the journal."""
     try:
         told = client.result(args, "drain", seconds=args.timeout)
     except client.Gone:

@@ -1,7 +1,7 @@
-"""What stands below the options of each command's ``--help``: two examples, and its exit codes.
+"""The examples and exit codes that each command's ``--help`` prints below the options.
 
-A command is found by how it is called, without the program's name. ``tests/unit/test_cli_help.py``
-holds each of them to stand here, and each example to be a command line that is accepted.
+The key is the command line without the program's name. ``tests/unit/test_cli_help.py`` checks that
+every command is listed here, and that the parser accepts every example.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ LOCAL = DONE | LINE | {69: "no local SWF answers", 70: "it refused"}
 
 
 class Usage(NamedTuple):
-    """Examples as pairs of what they are for and the command, and what each exit code means."""
+    """Examples as pairs of purpose and command line, and the meaning of each exit code."""
 
     examples: tuple[tuple[str, str], ...]
     codes: dict[int, str]
@@ -257,4 +257,4 @@ USAGES: dict[str, Usage] = {
         | {69: "no RabbitMQ can be reached or started", 70: "a check failed"},
     ),
 }  # fmt: skip
-"""By command."""
+"""By command, such as ``tasks list``; the empty string is the program itself."""

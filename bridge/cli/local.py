@@ -1,4 +1,4 @@
-"""``swf-bridge local``: an SWF of its own for worker authors, and what can be asked of it."""
+"""``swf-bridge local``: run an SWF for worker authors on this machine, and control it."""
 
 import argparse
 import time
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command and its own commands."""
+    """Add the command and its subcommands."""
     parser = subparsers.add_parser(
         "local",
         help="an SWF of its own for worker authors",
@@ -128,13 +128,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def cancel(swf: "LocalClient", args: argparse.Namespace) -> int:
-    """Request a cancellation."""
+    """Request the cancellation of a task."""
     swf.cancel(args.id)
     return 0
 
 
 def terminate(swf: "LocalClient", args: argparse.Namespace) -> int:
-    """Terminate an execution."""
+    """Terminate the workflow execution of a task."""
     swf.terminate(args.id)
     return 0
 

@@ -1,4 +1,4 @@
-"""The local SWF in the foreground."""
+"""``swf-bridge local run``: serve the local SWF in the foreground."""
 
 import os
 import queue
@@ -27,7 +27,7 @@ def serve(
     with_bridge: bool = False,
     **options: Any,
 ) -> int:
-    """Serve until SIGTERM or SIGINT; 69 where an address, a broker or the bridge cannot be had."""
+    """Serve until SIGTERM or SIGINT; return 69 if the SWF, broker or bridge cannot start."""
     asked: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, _: asked.put(signum))

@@ -1,4 +1,4 @@
-"""``swf-bridge local submit``, and how the commands beside it reach the local SWF."""
+"""``swf-bridge local submit``, and how all ``local`` commands connect to the local SWF."""
 
 import argparse
 import os
@@ -71,7 +71,7 @@ def add_endpoint(parser: argparse.ArgumentParser) -> None:
 def reaching(
     ask: "Callable[[LocalClient, argparse.Namespace], int]",
 ) -> Callable[[argparse.Namespace], int]:
-    """Return a command that exits 69 where no local SWF answers, and 70 where it says no."""
+    """Wrap ``ask``: return 69 if no local SWF answers, and 70 if it refuses the request."""
 
     def command(args: argparse.Namespace) -> int:
         from bridge.local import ControlError, LocalClient  # noqa: PLC0415 — slow to load
@@ -91,7 +91,7 @@ def reaching(
 
 
 def submit(swf: "LocalClient", args: argparse.Namespace) -> int:
-    """Submit; with --wait, 70 where a task did not complete."""
+    """Submit tasks; with ``--wait``, return 70 unless every task completed."""
     if (args.type is None) == (args.file is None):
         args.usage_error("want either an activity type or --file")
     try:
@@ -120,7 +120,7 @@ def submit(swf: "LocalClient", args: argparse.Namespace) -> int:
 
 
 def _await_closed(swf: "LocalClient", ids: list[str], seconds: float) -> bool:
-    """Wait for the tasks; on a terminal tell every second how many are closed."""
+    """Wait for the tasks to close; on a terminal show every second how many are closed."""
     if not sys.stderr.isatty():
         return swf.wait_closed(ids, seconds)
     deadline = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""How a task of the local SWF looks on a terminal."""
+"""Format a task of the local SWF for a terminal."""
 
 import time
 
@@ -39,7 +39,7 @@ SUMMARY: tuple[Column, ...] = (
 
 
 def print_task(task: Task) -> None:
-    """Print all that is known of a task, one thing a line, in the order of its life."""
+    """Print all fields of a task, one on each line, in order of time."""
     timeouts = [f"{k.removesuffix('Timeout')} {v}" for k, v in task["timeouts"].items()]
     lines: list[tuple[str, object]] = [
         ("task", task["id"]),

@@ -1,4 +1,4 @@
-"""The command line: which commands there are, and how a wrong one is told."""
+"""The command-line parser: its commands, and how it reports a wrong command line."""
 
 import argparse
 import os
@@ -45,16 +45,16 @@ COMMANDS = (
 
 
 class Formatter(argparse.HelpFormatter):
-    """Breaks the lines of a text that has none of its own, and leaves others as they are."""
+    """Wraps a text of one line, and leaves a text that has line breaks unchanged."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 class Parser(argparse.ArgumentParser):
-    """Has examples and exit codes below its options; exits 64 where the command line is wrong.
+    """Prints examples and exit codes below the options; exits 64 for a wrong command line.
 
-    Those of a command's own commands are of this kind too.
+    argparse uses the same class for subcommands.
     """
 
     def __init__(self, *, prog: str, epilog: str = "", **given: Any) -> None:
@@ -68,13 +68,13 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and exit."""
+        """Print the usage and the error, and exit 64."""
         self.print_usage(sys.stderr)
         self.exit(os.EX_USAGE, f"{self.prog}: {printable(message)}\n")
 
 
 def build() -> Parser:
-    """Make the parser of every command; each sets ``run`` to what carries it out."""
+    """Build the parser of all commands. The parsed ``run`` is the function to call."""
     parser = Parser(
         prog=NAME,
         description="Hands Amazon SWF activity tasks to RabbitMQ workers in any language and takes"

@@ -1,4 +1,4 @@
-"""``swf-bridge pause``: take task lists out of service, and leave the rest as it is."""
+"""``swf-bridge pause``: stop polling some task lists; everything else goes on."""
 
 import argparse
 import os
@@ -36,7 +36,7 @@ def add_lists(parser: argparse.ArgumentParser) -> None:
 
 
 def named(args: argparse.Namespace) -> dict[str, object]:
-    """The request's fields; the command ends with its usage where it is not said which lists."""
+    """The request's fields. Exit with the usage unless the options say which lists."""
     if bool(args.lists) == args.all:
         args.usage_error("name task lists, or say --all")
     return {"lists": args.lists, "all": args.all}
@@ -56,12 +56,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def name(row: Row) -> str:
-    """A list with its domain."""
+    """The task list as ``DOMAIN/LIST``."""
     return f"{row['domain']}/{row['taskList']}"
 
 
 def exit_code(told: Row) -> int:
-    """70 where something was not carried out, with a sentence where the journal has it not."""
+    """Return 70 if a list was unchanged or the journal has not stored it; report the latter."""
     if not told["kept"]:
         complain("the journal cannot be written: this does not hold over a restart yet")
     return 0 if told["kept"] and not told["unchanged"] else os.EX_SOFTWARE

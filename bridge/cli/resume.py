@@ -1,4 +1,4 @@
-"""``swf-bridge resume``: have task lists polled again that were paused."""
+"""``swf-bridge resume``: poll paused task lists again."""
 
 import argparse
 from typing import Any

@@ -1,4 +1,4 @@
-"""``swf-bridge run``: the daemon."""
+"""``swf-bridge run``: run the daemon."""
 
 import argparse
 from typing import Any
@@ -16,10 +16,10 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the daemon; its exit code is that of the process."""
+    """Run the daemon and return its exit code."""
     from bridge.settings.settings import Settings  # noqa: PLC0415 — slow to load
 
     settings = Settings.load()
-    from bridge import daemon  # noqa: PLC0415 — slower still: wrong settings need not wait for it
+    from bridge import daemon  # noqa: PLC0415 — slowest, so settings are checked first
 
     return daemon.run(settings)

@@ -1,4 +1,4 @@
-"""The options that ``tasks`` and ``dead`` share: what to list, and what to change."""
+"""The options that ``tasks`` and ``dead`` share, for listing and for changing."""
 
 import argparse
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ def add_listing(parser: argparse.ArgumentParser) -> None:
 
 
 def add_changing(parser: argparse.ArgumentParser, *, every: str, first: str) -> None:
-    """Add the options of a command that changes what is named by ID, filters or --all."""
+    """Add the options of a command that changes items selected by ID, filters or --all."""
     parser.add_argument("ids", metavar="ID", nargs="*")
     parser.add_argument("--all", action="store_true", help=every)
     parser.add_argument("--limit", metavar="N", type=count, help=first)
@@ -24,7 +24,7 @@ def add_changing(parser: argparse.ArgumentParser, *, every: str, first: str) -> 
 def changed(
     args: argparse.Namespace, filters: Mapping[str, object], things: str
 ) -> dict[str, object]:
-    """The request's fields; the command ends with its usage where nothing is named."""
+    """The request's fields. Exit with the usage if no ID, filter or --all is given."""
     given = [value for name, value in filters.items() if name != "limit" and value is not None]
     if not (args.ids or given or args.all):
         args.usage_error(f"name {things} by ID or by filters, or say --all")

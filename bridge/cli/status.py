@@ -1,4 +1,4 @@
-"""``swf-bridge status``: how a running daemon stands."""
+"""``swf-bridge status``: print the state of a running daemon."""
 
 import argparse
 import os
@@ -27,14 +27,14 @@ from bridge.cli.text import (
 from bridge.status.diagnosis import by_trouble, findings
 from bridge.status.documents import more_about
 
-WATCH = 2.0
+WATCH = 2.0  # seconds
 MINUTES = 60
 BESIDE = 18
-"""Columns beside the blocks."""
+"""Columns of text at the left of the blocks."""
 ERRORS_SHOWN = 8
-DAY = 86_400
+DAY = 86_400  # seconds
 _HOME, _REST, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
-"""To the first line; clear what is right of the end of a line, and what is below the last."""
+"""Terminal escapes: move to the first line, clear the rest of a line, clear all lines below."""
 _COLOURS = {"✗": "\x1b[1;31m", "!": "\x1b[1;33m", "✓": "\x1b[1;32m"}
 
 
@@ -57,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the status once, or until interrupted."""
+    """Print the status once, or with ``--watch`` again and again until interrupted."""
     screen = Screen(watched=args.watch is not None)
     if args.watch is None:
         now = client.result(args, "status")
@@ -89,9 +89,9 @@ def _print(args: argparse.Namespace, screen: "Screen", now: Row, before: Row | N
 
 
 class Screen:
-    """Where the lines go: a terminal, whose width they keep to, or a pipe, where they are whole.
+    """Writes to standard output: lines are wrapped to a terminal's width, and whole in a pipe.
 
-    What is watched on a terminal stays in place, and is cut at the lower edge.
+    With ``--watch`` on a terminal, each status overwrites the last and is cut at the lower edge.
     """
 
     def __init__(self, *, watched: bool) -> None:
@@ -103,7 +103,7 @@ class Screen:
         self._measure()
 
     def show(self, lines: Iterable[str]) -> None:
-        """Show what the daemon told; whatever a terminal would obey is made visible."""
+        """Write the lines, with control characters escaped."""
         self._measure()
         shown = [cut for line in lines for cut in self._fitted(printable(line))]
         if self._in_place:
@@ -118,7 +118,7 @@ class Screen:
             self.width, self._height = shutil.get_terminal_size()
 
     def _fitted(self, line: str) -> list[str]:
-        """The line in as many as it takes; what follows stands below its words."""
+        """Wrap the line to the terminal's width, with the further lines indented."""
         indent = " " * (len(line) - len(line.lstrip(" ")) + 2)
         lines = [line]
         if self.width is not None and len(line) > self.width:
@@ -132,9 +132,7 @@ class Screen:
 def _head(status: Row) -> Iterator[str]:
     up = since(status["now"], status["startedAt"])
     where = f" on {status['host']}" if "host" in status else ""
-    version = status["version"].partition("+")[
-        0
-    ]  # a revision would take a line on a small terminal
+    version = status["version"].partition("+")[0]  # a revision would wrap on a small terminal
     yield f"swf-bridge {version}{where}, {status['state']}, up {up}, pid {status['pid']}"
     found = findings(status)
     if not any(finding.grave for finding in found):
@@ -162,10 +160,10 @@ def _head(status: Row) -> Iterator[str]:
 
 
 def _dead(status: Row) -> str:
-    """What stands in the dead-letter queue, and what came there since the daemon started."""
+    """Dead letters in the queue, and those published since the daemon started."""
     dead = status["deadLetters"]
     codes = ", ".join(f"{code} {n}" for code, n in dead["codes"].items() if n) or "none"
-    if (standing := dead.get("standing")) is None:  # not asked yet, or of an older daemon
+    if (standing := dead.get("standing")) is None:  # not counted yet, or an older daemon
         return f"? in the queue; since start: {codes}"
     age = since(status["now"], dead["asOf"])
     return f"{standing} in {dead['queue']} ({age} ago); since start: {codes}"
@@ -180,7 +178,7 @@ def _lists(status: Row, before: Row | None, width: int | None) -> Iterator[str]:
 
 
 def _hours(status: Row, width: int | None) -> Iterator[str]:
-    """The last hour of each list as lines of blocks, as many minutes as there is room for."""
+    """The last hour of each list as lines of blocks; fewer minutes on a narrow terminal."""
     room = MINUTES if width is None else max(10, min(MINUTES, width - BESIDE))
     rows = [each for each in status["lists"] if each.get("lastHour")]
     if not rows:
@@ -223,7 +221,7 @@ def _columns(status: Row, before: Row | None) -> tuple[Column, ...]:
 
 
 def _time_left(status: Row) -> tuple[Column, ...]:
-    """Until SWF gives up the next task of the list; where a list has deadlines."""
+    """The column with the time until the next task times out in SWF, if any list has it."""
     if all(row.get("timeLeft") is None for row in status["lists"]):
         return ()
     return (("TIME LEFT", lambda row: span(row["timeLeft"] and max(0.0, row["timeLeft"]))),)

@@ -1,4 +1,4 @@
-"""``swf-bridge tasks``: the tasks in hand of a running daemon."""
+"""``swf-bridge tasks``: list, show, republish and fail the unanswered tasks of a daemon."""
 
 import argparse
 import os
@@ -33,7 +33,7 @@ SUMMARY: tuple[Column, ...] = (
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command and its own commands."""
+    """Add the command and its subcommands."""
     parser = subparsers.add_parser(
         "tasks",
         help="the tasks in hand: list, show, publish again, fail",
@@ -150,7 +150,7 @@ def show(args: argparse.Namespace) -> int:
 
 
 def republish(args: argparse.Namespace) -> int:
-    """Publish tasks again."""
+    """Publish tasks again; return 70 if RabbitMQ did not take all of them."""
     *rows, last = client.ask(args, "tasks republish", **_changed(args))
     told = last["result"]
     if args.dry_run:
@@ -176,7 +176,7 @@ def republish(args: argparse.Namespace) -> int:
 
 
 def fail(args: argparse.Namespace) -> int:
-    """Fail tasks in SWF."""
+    """Fail tasks in SWF; return 69 if SWF was unavailable, 70 if a task is still open."""
     told: Row = {}
     rows: list[Row] = []
     request = {**_changed(args), "reason": args.reason}
@@ -186,7 +186,7 @@ def fail(args: argparse.Namespace) -> int:
         count = last["result"]["matched"]
         if count and not confirmed(f"Fail {count} {'task' if count == 1 else 'tasks'} in SWF?"):
             return os.EX_SOFTWARE
-        # Not those that were polled after the question.
+        # Leave out tasks polled after the count in the question was taken.
         request["older_than"] = (args.older_than or 0.0) + time.monotonic() - asked_at
     for answer in client.ask(args, "tasks fail", **request):
         if "result" in answer:

@@ -1,7 +1,7 @@
-"""The one printer of all commands, ages, sizes and tables, and spans of time as arguments.
+"""Output of all commands (lines, JSON, tables, ages, sizes), and parsers of their arguments.
 
-Every line that a command prints goes through ``say``, ``complain`` or ``say_json``: names, reasons
-and errors come from SWF, workers and endpoints, and may hold what a terminal would obey.
+Every line that a command prints goes through ``printable`` or is ASCII JSON: names, reasons and
+errors come from SWF, workers and endpoints, and may hold control characters for a terminal.
 """
 
 import argparse
@@ -20,9 +20,9 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def printable(text: object) -> str:
-    """``text`` on one line, without anything that a terminal would obey.
+    """``text`` on one line, safe for a terminal.
 
-    Control characters, line ends, marks of direction and lone surrogates become Python's escapes.
+    Control characters, line ends, direction marks and lone surrogates become Python's escapes.
     """
     shown = str(text)
     if shown.isprintable():
@@ -36,27 +36,27 @@ def say(text: object = "", *, end: str = "\n") -> None:
 
 
 def complain(text: object) -> None:
-    """Print one line about what went wrong, to standard error."""
+    """Print an error as one line to standard error."""
     print(f"swf-bridge: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def note(text: object, *, end: str = "\n") -> None:
-    """Print one line beside the output proper, to standard error."""
+    """Print a remark as one line to standard error."""
     print(printable(text), end=end, file=sys.stderr, flush=True)
 
 
 def rewrite(text: object = "") -> None:
-    """Replace the last line of standard error, which must be a terminal; without text, clear it."""
+    """Replace the last line of standard error, which must be a terminal. Empty text clears it."""
     print(f"\r\x1b[K{printable(text)}", end="", file=sys.stderr, flush=True)
 
 
 def say_json(value: object, *, indent: int | None = None) -> None:
-    """Print a value as JSON in ASCII; DEL, which JSON leaves as it is, is escaped too."""
+    """Print a value as ASCII JSON. DEL is escaped too, which ``json.dumps`` does not do."""
     print(json.dumps(value, indent=indent).replace("\x7f", "\\u007f"), flush=True)
 
 
 def confirmed(question: str) -> bool:
-    """Ask on a terminal; where there is none, nobody can be asked, and it is so."""
+    """Ask a yes-or-no question on the terminal; True if there is no terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     note(f"{question} [y/N] ", end="")
@@ -64,7 +64,7 @@ def confirmed(question: str) -> bool:
 
 
 def span(seconds: float | None) -> str:
-    """A span of time in its largest unit: ``45s``, ``12m``, ``3.5h``, ``9d``."""
+    """A time span in its largest unit: ``45s``, ``12m``, ``3.5h``, ``9d``; ``-`` for None."""
     if seconds is None:
         return "-"
     for unit, size, most in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172_800)):
@@ -75,17 +75,17 @@ def span(seconds: float | None) -> str:
 
 
 def since(now: float, then: float | None) -> str:
-    """How long ago, or ``-`` where it never was."""
+    """The span from ``then`` to ``now`` (Unix seconds), or ``-`` if ``then`` is None."""
     return "-" if then is None else span(max(0.0, now - then))
 
 
 def moment(at: float | None) -> str | None:
-    """A time in seconds since the epoch as this machine's clock shows it."""
+    """A Unix time in seconds as local date and time with its zone."""
     return None if at is None else time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(at))
 
 
 def size(count: float) -> str:
-    """Bytes in a unit that leaves few digits."""
+    """A number of bytes in B, kB, MB or GB (powers of 1000)."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"
@@ -94,7 +94,7 @@ def size(count: float) -> str:
 
 
 def seconds(text: str) -> float:
-    """Take ``90``, ``90s``, ``10m``, ``2h`` or ``1d`` as seconds."""
+    """Parse ``90``, ``90s``, ``10m``, ``2h`` or ``1d`` to seconds, as argparse's ``type``."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
     try:
         value = float(number) * _UNITS[unit]
@@ -106,7 +106,7 @@ def seconds(text: str) -> float:
 
 
 def interval(text: str) -> float:
-    """Take a span of time as ``seconds`` does; one of nearly nothing would be a busy loop."""
+    """Parse a span as ``seconds`` does; at least SHORTEST_INTERVAL, to avoid a busy loop."""
     value = seconds(text)
     if value < SHORTEST_INTERVAL:
         raise argparse.ArgumentTypeError(f"{text!r} is under {SHORTEST_INTERVAL} s")
@@ -114,17 +114,17 @@ def interval(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """Take a whole number from 1 up."""
+    """Parse a whole number of at least 1, as argparse's ``type``."""
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 1e9):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
     return int(text)
 
 
 def table(rows: Iterable[Row], columns: tuple[Column, ...], width: int | None = None) -> list[str]:
-    """One line a row under a head, aligned; the last column is as long as it is.
+    """A head line and one line for each row, with aligned columns.
 
-    Where they would be wider than ``width``, the names in the first column are cut, but never so
-    far that two of them look alike, nor below the width of its head.
+    If lines would be wider than ``width``, the texts in the first column are shortened, but never
+    so far that two different ones look alike, nor below the width of the head.
     """
     lines = [[name for name, _ in columns]]
     lines += [[printable(text(row)) for _, text in columns] for row in rows]
@@ -141,15 +141,15 @@ def table(rows: Iterable[Row], columns: tuple[Column, ...], width: int | None = 
 
 
 def print_table(rows: Iterable[Row], columns: tuple[Column, ...]) -> None:
-    """Print a table in its full width."""
+    """Print a table without shortening anything."""
     for line in table(rows, columns):
         say(line)
 
 
 def shortened(names: Iterable[str], width: int) -> dict[str, str]:
-    """Each name in ``width`` characters, an ellipsis for what is left out.
+    """Each name shortened to ``width`` characters, with an ellipsis for each omitted part.
 
-    Names that differ look different: where ``width`` is too little for that, they are longer.
+    Different names stay different; if ``width`` is too small for that, a larger width is used.
     """
     different = sorted(set(names))
     while True:
@@ -160,7 +160,7 @@ def shortened(names: Iterable[str], width: int) -> dict[str, str]:
 
 
 def _told_apart(names: list[str], width: int) -> dict[str, str]:
-    """Names cut in their middle; those that look alike then, around the places where they part."""
+    """Cut names in the middle. Names that then look alike are cut around their differences."""
     shown = {name: _cut(name, width) for name in names}
     groups = [(group, [_parting(group)]) for group in _alike(shown)]
     while groups:
@@ -173,13 +173,13 @@ def _told_apart(names: list[str], width: int) -> dict[str, str]:
 
 
 def _parting(names: list[str]) -> int:
-    """How many characters all of them begin with."""
+    """The length of the common prefix of the names."""
     pairs = zip(min(names), max(names), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _alike(shown: Mapping[str, str]) -> list[list[str]]:
-    """The groups of names that are shown as one and the same."""
+    """The groups of names that have the same shortened form."""
     groups: dict[str, list[str]] = {}
     for name, cut in shown.items():
         groups.setdefault(cut, []).append(name)
@@ -194,7 +194,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _cut_around(text: str, width: int, places: list[int]) -> str:
-    """Its beginning, what stands around these places, and its end."""
+    """Keep the beginning, the end and the text around each place; omit the rest."""
     gaps = len(places) + 1
     side = max(1, (width - gaps) // (2 * gaps))
     middle = max(1, (width - gaps - 2 * side) // len(places))
@@ -207,7 +207,7 @@ def _cut_around(text: str, width: int, places: list[int]) -> str:
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """Print a name and its value on each line; leave out values that are None."""
+    """Print a name and its value on each line; skip values that are None."""
     known = [(name, value) for name, value in fields if value is not None]
     width = max(len(printable(name)) for name, _ in known)
     for name, value in known:

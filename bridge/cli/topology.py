@@ -1,4 +1,4 @@
-"""``swf-bridge topology``: what the bridge needs in RabbitMQ, printed or declared."""
+"""``swf-bridge topology``: print or declare the exchanges and queues the bridge needs."""
 
 import argparse
 from typing import Any
@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print or declare; 69 where RabbitMQ cannot be reached."""
+    """Print the definitions, or declare them; return 69 if RabbitMQ cannot be reached."""
     from bridge.control import preflight  # noqa: PLC0415 — slow to load
     from bridge.rabbitmq.topology import Topology, definitions  # noqa: PLC0415
     from bridge.settings.settings import Settings  # noqa: PLC0415

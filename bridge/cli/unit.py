@@ -1,8 +1,8 @@
-"""Run a command as a unit of systemd's would run the daemon: with its settings, user and rights.
+"""Run a command as a systemd unit runs the daemon: with its settings, user and sandbox.
 
-systemd itself reads the unit's files of settings, decrypts credentials and builds the sandbox, for
-a unit of a moment that is the daemon's in all but what it executes. So nothing is guessed, and what
-keeps the daemon from starting keeps this from starting.
+A temporary unit copies the daemon's and replaces the command. systemd itself reads the environment
+files, decrypts credentials and builds the sandbox, so nothing is guessed: an error in the unit that
+stops the daemon from starting stops this command too.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from bridge.cli.client import Failed
 from bridge.cli.text import complain, say
 
 RUNTIME = Path("/run/systemd/system")
-"""Where units stand that are gone with the next boot."""
+"""The folder of temporary units; systemd forgets them at the next boot."""
 TIMEOUT = 300
-"""Seconds for the command."""
+"""Seconds after which systemd ends the command (``TimeoutStartSec=``)."""
 ONLY_TO_RUN = """
 [Unit]
 StartLimitIntervalSec=0
@@ -43,9 +43,9 @@ StandardError=truncate:{errors}
 # The daemon that runs has its control socket there.
 RuntimeDirectoryPreserve=yes
 """
-"""What differs from the daemon's unit. The user is the same: two would fight over the journal."""
+"""The changes to the daemon's unit. Its user stays, because it owns the journal."""
 BEFORE_THE_PROGRAM = range(200, 244)
-"""Exit codes by which systemd tells that it could not even execute the program (systemd.exec)."""
+"""Exit codes of systemd if it could not execute the program (man systemd.exec)."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -73,9 +73,9 @@ def asked_for(args: argparse.Namespace) -> bool:
 
 
 def run_as(args: argparse.Namespace, *command: str) -> int:
-    """Run ``swf-bridge COMMAND`` as the unit would, print what it prints; its exit code.
+    """Run ``swf-bridge COMMAND`` as the unit would, print its output and return its exit code.
 
-    Raises Failed where there is no such unit, or no right to ask systemd.
+    Raises Failed if systemd does not know the unit, or if this user is not root.
     """
     unit = client.unit(args)
     ours = unit.replace("swf-bridge", f"swf-bridge-{command[0]}", 1)

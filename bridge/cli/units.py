@@ -1,4 +1,4 @@
-"""``swf-bridge units``: the systemd units of this installation, for who did not use a package."""
+"""``swf-bridge units``: write systemd units for an installation without a package."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ UNITS = ("swf-bridge.service", "swf-bridge-peer@.service", "swf-bridge@.service"
 SHARE = Path(__file__).parent / "share"
 PACKAGED = "/opt/swf-bridge/bin/swf-bridge"
 HIDDEN = ("/home", "/root", "/run/user")
-"""What ProtectHome= of the units hides from the service."""
+"""The folders that ``ProtectHome=`` in the units hides from the service."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the units; 70 where that cannot be, or would be of no use."""
+    """Write the units; return 70 if they cannot be written, or could not start the program."""
     program = Path(sys.prefix, "bin", "swf-bridge")
     if unseen := [each for each in (sys.prefix, sys.base_prefix) if _is_hidden(Path(each))]:
         complain(

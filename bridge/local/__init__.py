@@ -1,7 +1,7 @@
-"""An SWF of its own for worker authors and tests: the activity half of Amazon SWF over HTTP.
+"""A local SWF for worker authors and tests: the activity half of Amazon SWF over HTTP.
 
-Long polls, time-outs, cancellation, limits and errors are the service's; deciders, signatures
-and persistence it has not. It imports nothing of the bridge and the bridge imports nothing of it.
+Long polls, time-outs, cancellation, limits and errors are as in the service, without deciders,
+signatures and persistence. It imports only ``bridge.bounds``, and the daemon never imports it.
 """
 
 from bridge.local.client import LocalClient

@@ -1,8 +1,8 @@
-"""The interface of our own, JSON over HTTP under /local/: submit, cancel, look, wait, break.
+"""The admin interface of the local SWF, JSON over HTTP under /local/: submit, cancel, faults.
 
-`POST /local/VERB` takes a JSON object; the verbs that only read take GET with the same members
-in the query too. Errors are `{"error": "a sentence"}` with status 400 or 404, and with 403, 415 or
-421 for what a web page of another site may have sent.
+`POST /local/VERB` takes a JSON object. The verbs in READS also take GET, with the same members in
+the query. Errors are `{"error": "a sentence"}` with status 400, 404 or 405, and with 403, 415 or
+421 for a request that a web page of another site may have sent.
 """
 
 import json
@@ -36,7 +36,7 @@ _MEMBERS = frozenset(
 
 
 class Admin:
-    """Each verb by its name; runs on the event loop's thread."""
+    """Carries out the verbs. Call it on the event loop's thread only."""
 
     def __init__(self, swf: Swf, ledger: Ledger, faults: Faults) -> None:
         self._swf = swf
@@ -78,7 +78,7 @@ class Admin:
             answer(400, {"error": "the body is no JSON object"})
 
     def run(self, verb: str, body: Body, answer: Callable[[int, Any], None]) -> None:
-        """Carry out a verb; `answer(status, body)` is called once, now or later."""
+        """Carry out a verb. `answer(status, body)` is called once, for `wait` perhaps later."""
         try:
             if verb == "wait":
                 self._wait(body, lambda closed: answer(200, {"closed": closed}))

@@ -1,7 +1,7 @@
-"""What a web page of another site can make its reader's browser send, and must not get done here.
+"""Refuse requests that a web page of another site made its reader's browser send.
 
-A browser names the site in ``Origin`` or ``Sec-Fetch-Site``; a page that rebinds a name of its own
-to this address names that in ``Host``; and without being asked first it sends no JSON.
+A browser names that site in ``Origin`` or ``Sec-Fetch-Site``. In a DNS rebinding attack ``Host``
+is the attacker's name. A browser sends JSON to another site only after a CORS preflight.
 """
 
 import ipaddress
@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 JSON = "application/json"
 _LOCAL_ENDS = (".localhost", ".internal", ".local")
-"""Names that nobody can have in the public DNS, as one without a dot: containers use them."""
+"""Suffixes that public DNS does not have; like names without a dot, containers use them."""
 
 
 def refusal(headers: Mapping[str, str], *, wants_json: bool) -> tuple[int, str]:
-    """The HTTP status and the reason for a request that another site's page may have sent.
+    """HTTP status and reason to refuse a request that another site's page may have sent.
 
-    0 for any other. ``headers`` by their names in lower case; ``wants_json`` where the request is
-    to have a body of JSON.
+    The status is 0 for a request to accept. ``headers`` are keyed by lower-case name. With
+    ``wants_json`` the request must have a JSON body.
     """
     host = headers.get("host", "")
     if not _is_local(host):
@@ -56,7 +56,7 @@ def _is_local(host: str) -> bool:
 
 
 def _netloc(origin: str) -> str:
-    """Host and port; nothing where the origin has none."""
+    """Host and port of an origin; empty if it has none."""
     try:
         return urlsplit(origin).netloc
     except ValueError:

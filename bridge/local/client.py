@@ -1,4 +1,4 @@
-"""The admin interface of a local SWF in another process, over HTTP."""
+"""HTTP client of the admin interface of a local SWF in another process."""
 
 import http.client
 import json
@@ -14,9 +14,9 @@ _HEADERS = {"Content-Type": "application/json"}
 
 
 class LocalClient(Control):
-    """Talks to `endpoint`, `http://HOST:PORT`; a thread keeps one connection of its own.
+    """Sends verbs to `endpoint`, `http://HOST:PORT`. Each thread keeps its own connection.
 
-    Raises OSError where nothing answers and ControlError where what answers says no.
+    Methods raise ConnectionError if no local SWF answers, and ControlError if it refuses.
     """
 
     def __init__(self, endpoint: str) -> None:

@@ -1,21 +1,21 @@
-"""Time, as an asyncio event loop has it, and as a test can hold it."""
+"""Protocols for an asyncio event loop's clock, so that tests can pass one of their own."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
 
 class Timer(Protocol):
-    """A call that was arranged for later."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Call it off."""
+        """Cancel the call."""
 
 
 class Clock(Protocol):
-    """The part of an asyncio event loop that tells and awaits time."""
+    """The two methods of an asyncio event loop that the model needs."""
 
     def time(self) -> float:
-        """Seconds on a clock that only goes forward."""
+        """Seconds on a monotonic clock."""
 
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any) -> Timer:
         """Call `callback(*args)` in `delay` seconds."""

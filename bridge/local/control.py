@@ -1,4 +1,4 @@
-"""What a test, a demo or a command may ask of a local SWF, in this process or another."""
+"""The admin verbs as methods for tests, demo and commands, in this process or over HTTP."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -8,15 +8,15 @@ Json = dict[str, Any]
 
 
 class ControlError(Exception):
-    """The local SWF refused what it was asked; the message says why."""
+    """The local SWF refused a request; the message says why."""
 
 
 class Control(ABC):
-    """The verbs of the admin interface as methods; the same for LocalSwf and LocalClient."""
+    """The base class of LocalSwf and LocalClient: one method for each admin verb."""
 
     @abstractmethod
     def ask(self, verb: str, body: Mapping[str, Any], timeout: float = 30.0) -> Json:
-        """Carry out one verb and return its answer; raises ControlError, or OSError."""
+        """Carry out one verb within `timeout` seconds. Raises ControlError or OSError."""
 
     @property
     def faults(self) -> "FaultControl":
@@ -42,9 +42,9 @@ class Control(ABC):
         time_out_after: float | str | None = None,
         terminate_after: float | str | None = None,
     ) -> str:
-        """Schedule a task and return its id. Time-outs are in seconds; None means NONE,
-        or the default of the activity type where it is registered with one. The last three are as
-        those of submit_many.
+        """Schedule a task and return its id. Time-outs are in seconds; None means the default of
+        the registered activity type, else NONE. `cancel_after`, `time_out_after` and
+        `terminate_after` are as in submit_many.
         """  # noqa: D205
         task = {
             "name": name,
@@ -67,12 +67,12 @@ class Control(ABC):
         return ids[0]
 
     def submit_many(self, tasks: Iterable[Mapping[str, Any]]) -> list[str]:
-        """Schedule several tasks, or none where one is refused.
+        """Schedule several tasks; none of them if a member of one is invalid.
 
-        Members: name, version, input, control, domain, taskList, workflowId, activityId,
+        ControlError for an activity id that is already open leaves earlier tasks scheduled.
+        Members: name, version, input, control, domain, taskList, workflowId, activityId, count,
         scheduleToStartTimeout, scheduleToCloseTimeout, startToCloseTimeout, heartbeatTimeout,
-        taskPriority, count; cancelAfter, timeOutAfter and terminateAfter, each the seconds after a
-        worker was given the task, or `beats:N` for its Nth heartbeat.
+        taskPriority; cancelAfter, timeOutAfter, terminateAfter: seconds after a poll, or `beats:N`.
         """
         ids: list[str] = self.ask("submit", {"tasks": list(tasks)})["ids"]
         return ids
@@ -82,11 +82,11 @@ class Control(ABC):
         self.ask("cancel", {"id": task_id})
 
     def terminate(self, task_id: str) -> None:
-        """Terminate the execution of a task; every open task of it closes."""
+        """Terminate the execution of a task; all open tasks of the execution close."""
         self.ask("terminate", {"id": task_id})
 
     def task(self, task_id: str, *, payload: bool = False) -> Json:
-        """Return all that happened to a task; token and contents only with `payload`."""
+        """Return the state and times of a task; token and contents only with `payload`."""
         return self.ask("task", {"id": task_id, "payload": payload})
 
     def tasks(
@@ -100,10 +100,10 @@ class Control(ABC):
         limit: int | None = None,
         payload: bool = False,
     ) -> list[Json]:
-        """Return tasks, oldest first, the last `limit` of them.
+        """Return the newest `limit` tasks, oldest first.
 
         `state` is scheduled, started, completed, failed, canceled, timed-out, terminated, open
-        or closed; `since` is the Unix time of scheduling.
+        or closed; `since` is the earliest Unix time of scheduling.
         """
         found: list[Json] = self.ask(
             "tasks",
@@ -120,31 +120,31 @@ class Control(ABC):
         return found
 
     def history(self, task_id: str) -> list[Json]:
-        """Return the events of a task's execution, contents and all."""
+        """Return the history events of a task's execution, with inputs and results."""
         events: list[Json] = self.ask("history", {"id": task_id})["events"]
         return events
 
     def wait_closed(self, ids: str | Iterable[str] | None = None, timeout: float = 30.0) -> bool:
-        """Wait until these tasks, or all, are closed; False where `timeout` seconds passed."""
+        """Wait until these tasks, or all, are closed; False after `timeout` seconds."""
         wanted = [ids] if isinstance(ids, str) else None if ids is None else list(ids)
         answer = self.ask("wait", {"ids": wanted, "timeout": timeout}, timeout + 10.0)
         return bool(answer["closed"])
 
     def counts(self) -> Json:
-        """Return totals by state, `mostAtOnce`, polls held, calls by outcome, each task list."""
+        """Return totals by state and task list, `mostAtOnce`, held polls, calls by outcome."""
         return self.ask("counts", {})
 
     def clear(self) -> None:
-        """Forget tasks, executions and counts; domains, polls, faults and options stay."""
+        """Delete tasks, executions and counts; keep domains, polls, faults and options."""
         self.ask("clear", {})
 
     def options(self, **changes: Any) -> Json:
-        """Change options (bridge.local.options.Options) and return them all."""
+        """Change options (bridge.local.options.Options) and return all of them."""
         return self.ask("options", changes)
 
 
 class FaultControl:
-    """Faults on demand; the kinds are bridge.local.faults.KINDS."""
+    """Adds and removes faults; the kinds are bridge.local.faults.KINDS."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -152,21 +152,21 @@ class FaultControl:
     def add(self, kind: str, **rule: Any) -> str:
         """Put a fault in force and return its id.
 
-        `operation`, `domain`, `task_list`, `token` say which calls; `probability` (with `seed`)
-        and `count` how many; `delay` seconds before anything; `code`, `message`, `status` what
-        the kind `error` answers.
+        `operation`, `domain`, `task_list` and `token` select calls; `probability` (with `seed`) and
+        `count` limit how many fail; `delay` is the seconds to wait first; `code`, `message` and
+        `status` replace those of a refusal, such as the kind `error`.
         """
         return str(self._control.ask("add-fault", {"kind": kind, **rule})["id"])
 
     def remove(self, fault_id: str) -> None:
-        """End one fault."""
+        """Remove one fault."""
         self._control.ask("remove-fault", {"id": fault_id})
 
     def clear(self) -> None:
-        """End every fault."""
+        """Remove every fault."""
         self._control.ask("remove-fault", {})
 
     def list(self) -> list[Json]:
-        """Return the faults in force, each with how often it `struck`."""
+        """Return the faults in force; `struck` counts the calls that each has hit."""
         found: list[Json] = self._control.ask("faults", {})["faults"]
         return found

@@ -1,4 +1,4 @@
-"""The bridge itself as a process beside a local SWF."""
+"""Run the bridge as a child process against a local SWF."""
 
 import contextlib
 import os
@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from bridge.local.keeper import Keeper
 from bridge.local.rabbitmq import free_ports
 
-READY_TIMEOUT = 30.0
+READY_TIMEOUT = 30.0  # seconds
 
 
 class DaemonError(Exception):
-    """The daemon did not come up; the message holds what it printed last."""
+    """The daemon did not become ready; the message has the last lines of its output."""
 
 
 class Daemon:
-    """`swf-bridge run` in a keeper's group, one life after the other on one journal.
+    """`swf-bridge run` in a keeper's process group; every start uses the same journal.
 
-    `settings` are environment variables; nothing of the caller's own reaches it but PATH.
+    `settings` are environment variables. Of the caller, only PATH and `sys.path` are passed on.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Daemon:
         }
 
     def start(self) -> None:
-        """Start it and return once it is ready to take tasks. Raises DaemonError."""
+        """Start the process and return once `/readyz` answers 200. Raises DaemonError."""
         command = [sys.executable, "-m", "bridge", "run"]
         process = self._keeper.spawn(command, env=self._environment, output="daemon")
         self._process = process
@@ -61,13 +61,13 @@ class Daemon:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """SIGKILL; `start()` brings it back with its journal."""
+        """Send SIGKILL; `start()` starts a new process with the same journal."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def stop(self, seconds: float) -> int | None:
-        """SIGTERM; its exit code, None where it took longer than `seconds`."""
+        """Send SIGTERM; return the exit code, or None if it runs on after `seconds`."""
         assert self._process is not None
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -75,7 +75,7 @@ class Daemon:
         return None
 
     def last_words(self, lines: int = 5) -> str:
-        """The last lines that it printed."""
+        """The last lines of the process's output."""
         text = (self._keeper.folder / "daemon").read_text(errors="replace")
         return "\n".join(text.splitlines()[-lines:])
 

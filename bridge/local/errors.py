@@ -1,4 +1,4 @@
-"""The errors of Amazon SWF, as its HTTP interface writes them (API reference, "Common Errors")."""
+"""The errors of Amazon SWF in their HTTP form (API reference, "Common Errors")."""
 
 import json
 
@@ -24,11 +24,11 @@ TYPES = {
     "InvalidSignatureException": _CORAL + "service#",
     "RequestExpired": _CORAL + "service#",
 }
-"""The name of an error → the prefix under which the service writes it in `__type`."""
+"""The prefix of each error's name in the member `__type`, by name."""
 
 
 class SwfError(Exception):
-    """A call that is refused: `code` is the error's name, `status` its HTTP status."""
+    """A refusal of a call: `code` is the error's name, `status` its HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(f"{code}: {message}")
@@ -44,7 +44,7 @@ class SwfError(Exception):
 
 
 def unknown_resource(what: str) -> SwfError:
-    """Return the fault for a domain, type, execution or activity that is not there."""
+    """Return the fault for a domain, type, execution or activity that does not exist."""
     return SwfError("UnknownResourceFault", f"Unknown {what}")
 
 
@@ -63,7 +63,7 @@ def unknown_execution(workflow_id: str, run_id: str | None) -> SwfError:
 
 
 def invalid(problems: list[str]) -> SwfError:
-    """Return the error for members that break a constraint; it never repeats their values."""
+    """Return the error for members that break a constraint; it never contains their values."""
     noun = "error" if len(problems) == 1 else "errors"
     return SwfError(
         "ValidationException", f"{len(problems)} validation {noun} detected: {'; '.join(problems)}"

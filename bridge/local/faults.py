@@ -1,4 +1,4 @@
-"""Faults on demand: what a service, a network or an account does to a call now and then."""
+"""Injected faults: errors of the service, the network or the account, on demand."""
 
 import itertools
 import random
@@ -36,13 +36,13 @@ REFUSALS: dict[str, tuple[str, str, int]] = {
     "invalid-token": ("ValidationException", "Invalid token", 400),
     "error": ("InternalFailure", "As asked for", 400),
 }
-"""Kinds that are an answer of SWF's: error name, message, status. `error` takes its own."""
+"""Kinds that answer with an SWF error: its name, message and HTTP status."""
 
 BROKEN = ("html", "garbage", "cut-before", "empty")
-"""Kinds that answer otherwise, or not at all, and do not carry the call out."""
+"""Kinds that do not carry out the call: a wrong answer, an empty poll, or none."""
 
 SPOILS = ("cut-after", "half-body")
-"""Kinds that carry the call out; then its answer gets lost."""
+"""Kinds that carry out the call, but lose its answer."""
 
 SLOW = "slow"
 KINDS = (*REFUSALS, *BROKEN, *SPOILS, SLOW)
@@ -50,7 +50,7 @@ KINDS = (*REFUSALS, *BROKEN, *SPOILS, SLOW)
 
 @dataclass(eq=False)
 class Fault:
-    """One rule: which calls it strikes, how often, and how."""
+    """One rule: which calls fail, how often, and how."""
 
     kind: str
     operation: str | None = None
@@ -59,9 +59,9 @@ class Fault:
     token: str | None = None
     probability: float = 1.0
     count: int | None = None
-    """How many calls it strikes before it is spent; None: no end."""
+    """The number of calls that fail before the rule has no effect; None: no limit."""
     delay: float = 0.0
-    """Seconds that the call waits first, with any kind."""
+    """Seconds by which the call is delayed first, with any kind."""
     seed: int | None = None
     code: str | None = None
     message: str | None = None
@@ -83,11 +83,11 @@ class Fault:
 
     @property
     def acts(self) -> bool:
-        """Whether the call is carried out all the same."""
+        """Whether the call is carried out in spite of the fault."""
         return self.kind in SPOILS or self.kind == SLOW
 
     def strikes(self, call: "Call") -> bool:
-        """Decide whether this call is struck, and count it."""
+        """Decide whether the rule applies to this call; count the call if so."""
         if self.count is not None and self.struck >= self.count:
             return False
         if self.kind == "empty" and call.operation != "PollForActivityTask":
@@ -114,13 +114,13 @@ class Fault:
         )
 
     def view(self) -> dict[str, Any]:
-        """Return the rule for a reader."""
+        """Return the rule as JSON members."""
         return {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("_")}
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a fault may look at: of a respond, domain and task list are those of its task."""
+    """The parts of a call that rules match; a token's task gives domain and task list."""
 
     operation: str
     domain: str | None
@@ -129,7 +129,7 @@ class Call:
 
 
 class Faults:
-    """The rules in force, the first that strikes wins."""
+    """The rules in force; the first that matches a call applies."""
 
     def __init__(self) -> None:
         self._rules: dict[str, Fault] = {}
@@ -146,16 +146,16 @@ class Faults:
         return fault.id
 
     def remove(self, fault_id: str | None = None) -> None:
-        """Take one rule away, or all."""
+        """Remove one rule, or with None all of them."""
         if fault_id is None:
             self._rules.clear()
         else:
             self._rules.pop(fault_id, None)
 
     def pick(self, call: Call) -> Fault | None:
-        """Return the rule that strikes this call."""
+        """Return the first rule that applies to this call, or None."""
         return next((rule for rule in self._rules.values() if rule.strikes(call)), None)
 
     def view(self) -> list[dict[str, Any]]:
-        """Return the rules for a reader, with how often each struck."""
+        """Return the rules as JSON members; `struck` counts the calls that each has hit."""
         return [rule.view() for rule in self._rules.values()]

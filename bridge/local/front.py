@@ -1,4 +1,4 @@
-"""Between the wire and the operations: which call it is, what delays it, what befalls it."""
+"""Dispatch HTTP requests to SWF's operations or the admin verbs; apply latency and faults."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ _HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
 class Front:
-    """Serves each HTTP request: SWF's calls by X-Amz-Target, and ours under /local/."""
+    """Serves each request: SWF's operations by X-Amz-Target, the admin verbs under /local/."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, options: Options) -> None:
         self.swf = Swf(loop, options)
@@ -31,7 +31,7 @@ class Front:
         self._operations = Operations(self.swf)
 
     def serve(self, request: Request, reply: Reply) -> None:
-        """Answer a request, now or later."""
+        """Answer a request through `reply`, perhaps after this method has returned."""
         ours = request.path == "/local" or request.path.startswith("/local/")
         wants_json = ours and request.method == "POST"
         status, why = refusal(request.headers, wants_json=wants_json)
@@ -43,7 +43,7 @@ class Front:
             self._begin(request, reply)
 
     def _begin(self, request: Request, reply: Reply) -> None:
-        """A call of SWF's."""
+        """Carry out an operation of SWF, after the latency and the delay of a fault."""
         operation = request.target.rpartition(".")[2]
         try:
             members = decode_json(request.body or b"{}")

@@ -1,4 +1,4 @@
-"""Processes and a folder that do not outlive their owner, however it ends."""
+"""A process group and a temporary folder that end with their owner, even after SIGKILL."""
 
 import os
 import secrets
@@ -13,11 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-REMOVAL_TIMEOUT = 5.0
+REMOVAL_TIMEOUT = 5.0  # seconds
 
-# Makes the folder, then leads the process group of all that is spawned. Its standard input is a
-# pipe from the owner: when that closes, a process outside the group kills the group and takes the
-# folder away.
+# The script makes the folder and leads the process group of all spawned processes. Its standard
+# input is a pipe from the owner. When the pipe closes, a process outside the group kills the group
+# and removes the folder.
 _SCRIPT = """
 trap '' HUP INT TERM PIPE
 mkdir -m 700 -- "$1" || exit
@@ -30,12 +30,12 @@ exec setsid --fork sh -c '
 
 
 class Keeper:
-    """A new folder, and a process group for what works in it; `end()` ends both.
+    """A new folder, and a process group for the processes that use it; `end()` removes both.
 
-    They end as well when the owner is interrupted at any point, exits, or is killed by SIGKILL.
-    The group is in the background: a Ctrl-C on the terminal reaches the owner alone.
-    `with Keeper("name-") as keeper:` ends it at the end of the block. Raises OSError where no
-    folder can be made.
+    Both also end when the owner is interrupted at any point, exits, or is killed by SIGKILL.
+    The group is in the background: a Ctrl-C on the terminal reaches only the owner.
+    `with Keeper("name-") as keeper:` calls `end()` at the end of the block. Raises OSError if the
+    folder cannot be made.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -60,7 +60,7 @@ class Keeper:
         env: Mapping[str, str] | None = None,
         output: str = "output",
     ) -> subprocess.Popen[bytes]:
-        """Start a process of the group in the folder; what it prints goes to the file `output`."""
+        """Start a process of the group in the folder; its output goes to the file `output`."""
         with (self.folder / output).open("ab") as stream:
             process = subprocess.Popen(  # noqa: S603
                 command,
@@ -75,7 +75,7 @@ class Keeper:
         return process
 
     def end(self) -> None:
-        """SIGKILL for every process of the group, and the folder away. May be called twice."""
+        """Kill every process of the group and remove the folder. May be called twice."""
         if self._leader.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._leader.pid, signal.SIGKILL)
@@ -96,7 +96,7 @@ class Keeper:
         self.end()
 
     def _remove_folder(self) -> None:
-        """Those of the group that are not our children may still write while they die."""
+        """Remove the folder; retry, as dying grandchildren may still write files into it."""
         deadline = time.monotonic() + REMOVAL_TIMEOUT
         shutil.rmtree(self.folder, ignore_errors=True)
         while self.folder.exists() and time.monotonic() < deadline:

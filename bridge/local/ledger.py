@@ -1,4 +1,4 @@
-"""What the local SWF remembers for those who test against it: tasks, calls, who waits for what."""
+"""Queries over the tasks for tests, counts of calls, and waits for tasks to close."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from bridge.local.task import OPEN_STATES, Task
 
 @dataclass(eq=False)
 class _Watch:
-    """Somebody waits until these tasks are closed; None: until no task is open."""
+    """A wait until these tasks are closed, or with None until no task is open."""
 
     remaining: set[str] | None
     done: Callable[[bool], None]
@@ -20,7 +20,7 @@ class _Watch:
 
 
 class Ledger:
-    """Reads the model; changes nothing in it."""
+    """Reads the model, and sets its `on_close`; it changes no tasks."""
 
     def __init__(self, swf: Swf, clock: Clock) -> None:
         self._swf = swf
@@ -30,11 +30,11 @@ class Ledger:
         swf.on_close = self._closed
 
     def count(self, operation: str, outcome: str) -> None:
-        """Count a call by outcome: ok, task, empty, an error's name, or the fault in its way."""
+        """Count a call by outcome: ok, task, empty, an error's name, or the fault's kind."""
         self._calls[operation][outcome] += 1
 
     def clear(self) -> None:
-        """Forget the calls too; who waits for tasks that are gone need not wait longer."""
+        """Delete the counts of calls and end every wait as closed; the tasks are deleted."""
         self._calls.clear()
         for watch in list(self._watches):
             self._finish(watch, closed=True)
@@ -61,7 +61,7 @@ class Ledger:
         )
 
     def counts(self) -> dict[str, Any]:
-        """Return the totals; `mostAtOnce` is the peak of tasks started and not closed."""
+        """Return the totals; `mostAtOnce` is the highest number of started tasks at once."""
         lists = self._swf.lists
         closed = dict(self._swf.closed)
         scheduled = sum(tasks.scheduled for tasks in lists.values())

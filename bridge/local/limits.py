@@ -1,7 +1,7 @@
-"""What SWF accepts as the members of each call: API reference, "Length Constraints" of each action.
+"""The constraints on the members of each SWF request, from the API reference of each action.
 
-Lengths are counted in UTF-16 code units, as the service counts them. A message names the
-member and the constraint and leaves the value out, as the service does for sensitive members.
+Lengths are counted in UTF-16 code units, as in the service. An error names the member and the
+constraint, and never the value, as the service does for sensitive members.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ class Shape(Protocol):
     """The type and the constraints of one member."""
 
     def problems(self, path: str, value: Any) -> Iterator[str]:
-        """Yield one sentence for each broken constraint; a wrong type raises SwfError."""
+        """Yield one sentence for each broken constraint. Raises SwfError for a wrong type."""
 
 
 def length(text: str) -> int:
@@ -44,7 +44,7 @@ def _broken(path: str, constraint: str) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """A string of `least` to `most` code units; a `name` keeps to SWF's rule for names too."""
+    """A string of `least` to `most` code units; a `name` must also pass `is_name`."""
 
     most: int
     least: int = 0
@@ -80,7 +80,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Duration:
-    """Whole seconds as a string, or `NONE` where a time-out may be without end."""
+    """A whole number as a string of at most 8 digits, or if `optional`, `NONE`."""
 
     optional: bool = True
 
@@ -115,14 +115,14 @@ class Flag:
     """True or false."""
 
     def problems(self, path: str, value: Any) -> Iterator[str]:
-        """Refuse anything else."""
+        """Raise SwfError for a value that is no boolean."""
         if not isinstance(value, bool):
             raise _mistyped(path, "a Boolean")
         yield from ()
 
 
 class Members:
-    """A structure: members that must be there, and members that may be."""
+    """A structure with required and optional members."""
 
     def __init__(
         self, required: Mapping[str, Shape], optional: Mapping[str, Shape] | None = None
@@ -131,7 +131,7 @@ class Members:
         self._required = frozenset(required)
 
     def problems(self, path: str, value: Any) -> Iterator[str]:
-        """Yield what is wrong with the members; unknown ones are ignored, as SWF does."""
+        """Yield what is wrong with the members; unknown members are ignored, as in SWF."""
         if not isinstance(value, dict):
             raise _mistyped(path or "the request", "a Structure")
         prefix = f"{path}." if path else ""
@@ -153,7 +153,7 @@ class Members:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether SWF takes `text` as the name of a domain, task list or activity."""
+    """Whether SWF accepts `text` as the name of a domain, task list or activity."""
     return text == text.strip() and text != "arn" and _FORBIDDEN.isdisjoint(text)
 
 
@@ -223,4 +223,4 @@ REQUESTS: dict[str, Members] = {
         {"domain": NAME, "workflowId": WORKFLOW_ID}, {"runId": Text(MAX_VERSION)}
     ),
 }
-"""The operations that the local SWF has, each with the members of its request."""
+"""The constraints on the request of each operation that the local SWF has."""

@@ -1,7 +1,7 @@
-"""The state of the local SWF: domains, executions, task lists, tasks, and what may happen to them.
+"""The state of the local SWF (domains, executions, task lists, tasks) and its transitions.
 
-One thread owns it: the event loop's. Nothing here blocks, does I/O or knows HTTP. Time comes
-from the loop, so that a test can hold the clock. Nothing is kept on disk.
+Only the event loop's thread may use it. Nothing here blocks, does I/O or knows HTTP. Time-outs use
+the loop's clock, so that tests can control them. Nothing is stored on disk.
 """
 
 import itertools
@@ -29,11 +29,11 @@ class Swf:
         self.tasks: dict[str, Task] = {}
         self.lists: dict[tuple[str, str], TaskList] = {}
         self.closed: Counter[str] = Counter()
-        """How many tasks closed, by the state they ended in."""
+        """The number of closed tasks by final state."""
         self.submitted = 0
-        """How many tasks there ever were, the forgotten ones too."""
+        """The number of tasks ever scheduled, including forgotten ones."""
         self.started = 0
-        """How many tasks are with workers now, and at most were at once."""
+        """The number of started tasks; `most_started` is its maximum."""
         self.most_started = 0
         self.on_close: Callable[[Task], None] = lambda _: None
         self._clock = clock
@@ -45,14 +45,14 @@ class Swf:
     # Executions
 
     def terminate(self, execution: Execution, attributes: dict[str, Any]) -> None:
-        """Close an execution; its open tasks close with it, without events of their own."""
+        """Close an execution and its open tasks; the tasks get no events of their own."""
         execution.record("WorkflowExecutionTerminated", attributes)
         self.registry.end(execution)
         for task in list(execution.open.values()):
             self._close(task, "terminated")
 
     def request_cancel(self, execution: Execution) -> None:
-        """Record the request and cancel each open activity, as a decider that complies would."""
+        """Record the request and cancel each open activity, as a decider would."""
         execution.cancel_requested = True
         execution.record("WorkflowExecutionCancelRequested", {"externalInitiatedEventId": 0})
         for task in list(execution.open.values()):
@@ -77,7 +77,7 @@ class Swf:
     ) -> Task:
         """Schedule a task, in the open execution of `workflow_id` or a new one.
 
-        Raises ValueError for an activity id that is open in that execution already.
+        Raises ValueError if that execution has an open task with this activity id.
         """
         self.registry.add_domain(domain)
         number = str(next(self._ids))
@@ -112,9 +112,9 @@ class Swf:
         return task
 
     def poll(self, domain: str, task_list: str, poll: Poll) -> None:
-        """Answer a poll with a task, at once or as soon as there is one, or empty after the hold.
+        """Answer a poll with a task as soon as there is one, or empty after `options.hold`.
 
-        Raises LimitExceededFault for one poll too many.
+        Raises UnknownResourceFault for the domain, LimitExceededFault for too many polls.
         """
         self._polled_domain(domain)
         tasks = self.task_list(domain, task_list)
@@ -128,14 +128,14 @@ class Swf:
         poll.expiry = self._clock.call_later(self.options.hold, self._expire, tasks, poll)
 
     def abandon(self, domain: str, task_list: str, poll: Poll) -> None:
-        """Forget a poll whose client is gone, unless such clients are to be given tasks."""
+        """Remove a poll whose client has gone, unless `options.give_to_vanished` is set."""
         if poll.expiry is None or self.options.give_to_vanished:
             return
         poll.expiry.cancel()
         self.task_list(domain, task_list).polls.remove(poll)
 
     def by_token(self, token: str, operation: str) -> Task:
-        """Return the open task of a token, or raise the fault that SWF gives for it."""
+        """Return the open task of a token, or raise SWF's error for the token."""
         task = self._tokens.get(token)
         if task is None:
             event = scheduled_event_of(token)
@@ -151,7 +151,7 @@ class Swf:
         raise self.refuse(task, operation, refusal)
 
     def refuse(self, task: Task, operation: str, refusal: SwfError) -> SwfError:
-        """Write a refused answer into the ledger and return it."""
+        """Record a refused call in the task and return `refusal`."""
         task.refused.append((round(time.time(), 6), operation, refusal.code))
         return refusal
 
@@ -172,7 +172,7 @@ class Swf:
         self._close(task, "failed")
 
     def cancel(self, task: Task) -> None:
-        """Request the cancellation of a task; one that no worker holds is canceled at once."""
+        """Request the cancellation of a task; a task that is not started is canceled at once."""
         if not task.is_open or task.cancel_requested is not None:
             return
         task.cancel_requested = Moment(self._clock.time())
@@ -195,9 +195,9 @@ class Swf:
         self._close(task, "canceled")
 
     def heartbeat(self, task: Task, details: str | None) -> bool:
-        """Start the heartbeat clock anew and tell whether a cancel was requested.
+        """Restart the heartbeat time-out; return whether a cancellation was requested.
 
-        Raises SwfError where the task's script closes it with this heartbeat.
+        Raises SwfError if the task's script closes the task at this heartbeat.
         """
         now = Moment(self._clock.time())
         task.beaten = now.tick
@@ -214,14 +214,14 @@ class Swf:
         return True
 
     def task_list(self, domain: str, name: str) -> TaskList:
-        """Return a task list, which comes into being with its first use."""
+        """Return a task list; it is created at its first use."""
         found = self.lists.get((domain, name))
         if found is None:
             found = self.lists[domain, name] = TaskList()
         return found
 
     def clear(self) -> None:
-        """Forget every task and execution; polls go on. Their tokens are unknown from now on."""
+        """Delete every task, token and execution; held polls stay open."""
         for timer in self._timers.values():
             timer.cancel()
         self.tasks.clear()
@@ -275,7 +275,7 @@ class Swf:
                 self._clock.call_later(step.seconds, self._play, task, step)
 
     def _play(self, task: Task, step: Step) -> None:
-        """Do what the task's script says, unless the task is closed or forgotten."""
+        """Carry out a step of the task's script, unless the task is closed or forgotten."""
         if not task.is_open or self.tasks.get(task.id) is not task:
             return
         if step.action == "cancel":
@@ -291,7 +291,7 @@ class Swf:
         poll.answer(None)
 
     def _watch(self, task: Task) -> None:
-        """Arrange for the task's next time-out; a heartbeat is seen when the timer fires."""
+        """Schedule the next time-out. `_ring` reads later heartbeats when the timer fires."""
         timer = self._timers.pop(task.id, None)
         if timer is not None:
             timer.cancel()

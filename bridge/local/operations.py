@@ -1,8 +1,8 @@
-"""The calls of the Amazon SWF API that a local SWF answers: from the request to the model.
+"""The operations of the Amazon SWF API that the local SWF has.
 
-Each does what its page of the Amazon SWF API Reference says, API_PollForActivityTask and so on,
-version 2012-01-25. RequestCancelWorkflowExecution alone goes further: there is no decider that
-could comply, so it requests the cancellation of each open activity too.
+Each follows its page of the Amazon SWF API Reference, version 2012-01-25. Only
+RequestCancelWorkflowExecution differs: as there is no decider, it also requests the cancellation of
+each open activity.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ _OTHERS = {
 
 
 class Operations:
-    """Each operation by its name in the API reference."""
+    """Carries out operations by their names in the API reference."""
 
     def __init__(self, swf: Swf) -> None:
         self._swf = swf
@@ -57,16 +57,16 @@ class Operations:
         }
 
     def call(self, operation: str, request: Request) -> Answer:
-        """Carry out any operation but a poll; raises SwfError."""
+        """Carry out any operation except PollForActivityTask. Raises SwfError."""
         check(operation, request)
         return self._calls[operation](request)
 
     def poll(
         self, request: Request, caller: Caller, answer: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
-        """PollForActivityTask: `answer` is called once, now or later; raises SwfError.
+        """Carry out PollForActivityTask. `answer` is called once, perhaps later. Raises SwfError.
 
-        Returns what to call when the client goes away.
+        Returns the function to call when the client disconnects.
         """
         check("PollForActivityTask", request)
         domain, task_list = request["domain"], request["taskList"]["name"]
@@ -95,7 +95,7 @@ class Operations:
         self._swf.fail(task, request.get("reason"), request.get("details"))
 
     def _canceled(self, request: Request) -> None:
-        """RespondActivityTaskCanceled, which is refused where no cancel was requested."""
+        """Carry out RespondActivityTaskCanceled; refuse it if no cancel was requested."""
         operation = "RespondActivityTaskCanceled"
         task = self._swf.by_token(request["taskToken"], operation)
         if task.cancel_requested is None:
@@ -194,7 +194,7 @@ class Operations:
 
 
 def check(operation: str, request: Any) -> None:
-    """Raise SwfError for an operation that is not here or a request that breaks a constraint."""
+    """Raise SwfError for an operation that is missing or a request that breaks a constraint."""
     shape = REQUESTS.get(operation)
     if shape is not None:
         shape.check(request)

@@ -1,4 +1,4 @@
-"""What can be set on a local SWF, at its start and while it runs."""
+"""The options of the local SWF, for its start and for changes while it runs."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -10,30 +10,30 @@ from bridge.local.tokens import SHORTEST
 
 @dataclass
 class Options:
-    """How faithful, how slow and how strict the local SWF is."""
+    """Deviations of the local SWF from the service, and its limits."""
 
     hold: float = 60.0
-    """Seconds for which an empty poll is held; the service's 60."""
+    """Seconds for which an empty poll is held; 60 as in the service."""
     latency: float = 0.0
-    """Seconds added before every call is carried out."""
+    """Seconds by which every call is delayed."""
     token_length: int = 600
-    """Characters in a task token, a multiple of four, 100 to 1024."""
+    """Characters in a task token, 100 to 1024, rounded down to a multiple of four."""
     absent_token: bool = False
-    """Leave `taskToken` out of an empty poll's answer instead of writing "" (both are seen)."""
+    """Omit `taskToken` from an empty poll's answer instead of "" (clients see both forms)."""
     give_to_vanished: bool = False
-    """Give a task to a poll whose client is gone, as the service may."""
+    """Give a task to a poll whose client has gone, as the service may."""
     any_domain: bool = False
-    """Register an unknown domain where it is polled instead of refusing it."""
+    """Register an unknown domain at its first poll instead of refusing the poll."""
     max_polls: int = 1000
-    """Polls of a task list that may be held at once; one more is a LimitExceededFault."""
+    """Polls of a task list held at once; further polls get LimitExceededFault."""
     keep: int = 1_000_000
-    """Closed tasks that are remembered; an older one is forgotten, with an execution of its own."""
+    """Closed tasks to keep. An execution is deleted with the last of its tasks."""
     canceled_fault: str = "UnknownResourceFault"
-    """The refusal of RespondActivityTaskCanceled where no cancel was requested. The API
-    reference names none; of the two faults that the action declares this is the one that fits."""
+    """The error of RespondActivityTaskCanceled if no cancel was requested. The API reference
+    names none; of the two faults that the action declares, this fits better."""
 
     def update(self, changes: dict[str, Any]) -> None:
-        """Take new values, all or none; raises ValueError for a name or value that cannot be."""
+        """Set new values, all or none. Raises ValueError for an unknown name or wrong value."""
         kinds: dict[str, type] = {f.name: type(f.default) for f in fields(self)}
         checked = {name: _checked(kinds, name, value) for name, value in changes.items()}
         if not SHORTEST <= checked.get("token_length", SHORTEST) <= MAX_TOKEN:

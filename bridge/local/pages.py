@@ -1,4 +1,4 @@
-"""Long answers in pages, by nextPageToken, maximumPageSize and reverseOrder."""
+"""Split lists into pages by nextPageToken, maximumPageSize and reverseOrder."""
 
 import base64
 from typing import Any
@@ -8,7 +8,7 @@ from bridge.local.limits import MAX_PAGE
 
 
 def page(member: str, entries: list[dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
-    """Return one page of a list, under `member`, by the request's maximumPageSize and order."""
+    """Return the page of `entries` that the request asks for, as member `member`."""
     start = _offset(request.get("nextPageToken"))
     stop = start + (request.get("maximumPageSize") or MAX_PAGE)
     ordered = entries[::-1] if request.get("reverseOrder") else entries

@@ -1,8 +1,8 @@
-"""A private RabbitMQ node, for tests and for trying things out.
+"""A private RabbitMQ node for tests and demos.
 
-It runs the distribution's RabbitMQ as the current user on loopback, beside any broker of the
-system's and without touching it: own node name, ports, cookie and folders, and an epmd of its own.
-Nothing of it outlives its owner, not even where the owner is killed by SIGKILL.
+It runs the distribution's RabbitMQ as the current user on loopback, separate from the system's
+broker: it has its own node name, ports, cookie, folders and epmd. Its processes and files end with
+their owner, even if the owner is killed by SIGKILL.
 """
 
 import json
@@ -23,17 +23,17 @@ from bridge.local.keeper import Keeper
 from bridge.local.management import HttpApi, NodeError, quoted
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
-"""Where Debian's and RPM's packages keep RabbitMQ's own scripts. The wrappers in `/usr/sbin` change
-to the user rabbitmq and to the system's folders."""
+"""RabbitMQ's own scripts in Debian and RPM packages. The wrappers in `/usr/sbin` would switch to
+the user rabbitmq and to the system's folders."""
 
 AHEAD = "BROKER_AHEAD"
-"""The environment variable that has every private node boot as RabbitMQ means to be one day."""
+"""The environment variable that sets the default of RabbitNode's `ahead`."""
 
-BOOT_TIMEOUT = 90.0
-CTL_TIMEOUT = 60.0
+BOOT_TIMEOUT = 90.0  # seconds
+CTL_TIMEOUT = 60.0  # seconds
 
 _claims: list[socket.socket] = []
-"""A name for each port that was given out here; they are free again when this process ends."""
+"""A socket for each port that free_ports returned; it claims the port until process exit."""
 
 _CONFIG = """\
 listeners.tcp.local = 127.0.0.1:{port}
@@ -48,10 +48,10 @@ log.console = false
 class RabbitNode(HttpApi):
     """One private node; `with RabbitNode() as node:` or `start()` and `stop()`.
 
-    User `guest`, password `guest`, vhost `/`. `config` is added to `rabbitmq.conf` and `plugins` to
-    the management plugin. Queues, users and messages live until `stop()`, over `kill()`, too.
-    `ahead`, by default what the environment's BROKER_AHEAD says: every feature that this RabbitMQ
-    calls deprecated is forbidden, and Khepri holds the metadata; RabbitMQ 4 or newer.
+    User `guest`, password `guest`, vhost `/`. `config` is appended to `rabbitmq.conf`; `plugins`
+    run besides the management plugin. Queues, users and messages survive `kill()`, not `stop()`.
+    With `ahead` (default: BROKER_AHEAD in the environment) each deprecated feature is forbidden
+    and Khepri stores the metadata; this needs RabbitMQ 4 or newer.
     Not thread-safe.
     """
 
@@ -68,7 +68,7 @@ class RabbitNode(HttpApi):
 
     @staticmethod
     def unavailable() -> str | None:
-        """Why no node can be had on this machine, in one line; None where it can."""
+        """The reason why no node can run on this machine, in one line; None if it can."""
         if not (SCRIPTS / "rabbitmq-server").exists():
             return f"no RabbitMQ: {SCRIPTS}/rabbitmq-server is missing (package rabbitmq-server)"
         missing = [name for name in ("erl", "epmd", "setsid") if shutil.which(name) is None]
@@ -76,12 +76,12 @@ class RabbitNode(HttpApi):
 
     @property
     def folder(self) -> Path:
-        """Where everything of this node is: data, `log/`, cookie, configuration."""
+        """The folder with the node's data, `log/`, cookie and configuration."""
         return self._kept().folder
 
     @property
     def pid(self) -> int:
-        """The process id of the Erlang machine, as it runs now."""
+        """The process id of the running Erlang VM."""
         return self._running().pid
 
     def url(self, vhost: str = "/", user: str = "guest", password: str = "guest") -> str:  # noqa: S107
@@ -89,10 +89,10 @@ class RabbitNode(HttpApi):
         return f"amqp://{quoted(user)}:{quoted(password)}@127.0.0.1:{self.port}/{quoted(vhost)}"
 
     def start(self) -> Self:
-        """Boot the node, or boot it again after `kill()`, and return once it takes connections.
+        """Boot the node, or boot it again after `kill()`; return once it accepts connections.
 
-        About 7 s, and 15 s more the first time where it is to be ahead. Raises NodeError, and
-        leaves nothing behind, where it does not come up.
+        Takes about 7 s, with `ahead` 15 s more the first time. If it does not boot, everything is
+        removed and NodeError raised.
         """
         if self._beam is not None and self._beam.poll() is None:
             raise NodeError("the node runs already")
@@ -107,53 +107,53 @@ class RabbitNode(HttpApi):
         return self
 
     def prepare(self) -> None:
-        """Make its folder and start its epmd, unless that was done before. Raises NodeError."""
+        """Make the folder and start epmd, unless already done. Raises NodeError."""
         if self._keeper is None:
             self._prepare()
 
     def stop(self) -> None:
-        """End every process of the node and take its folder away. May be called twice."""
+        """Kill every process of the node and remove its folder. May be called twice."""
         if self._keeper is not None:
             self._keeper.end()
         self._beam = self._keeper = None
 
     def kill(self) -> None:
-        """SIGKILL, as a crash. `start()` brings the node back on the same port with its data."""
+        """Send SIGKILL, like a crash. `start()` boots the node with its port and data."""
         beam = self._running()
         beam.kill()
         beam.wait()
         self._beam = None
 
     def restart(self) -> None:
-        """An orderly stop and a new start of the whole process, 8 to 14 s."""
+        """Stop the process cleanly and start a new one, in 8 to 14 s."""
         self._end_orderly()
         self.start()
 
     def restart_app(self) -> None:
-        """The same for clients, queues and messages, without a new process, in 2 s."""
+        """Restart RabbitMQ without a new process, in 2 s; the same as `restart()` for clients."""
         self.ctl("stop_app")
         self.ctl("start_app")
 
     def deprecated_features(self) -> list[str]:
-        """What this RabbitMQ calls deprecated and can be forbidden by `deprecated_features.permit`.
+        """The deprecated features that `deprecated_features.permit` can forbid.
 
-        Raises NodeError for a RabbitMQ that knows of none: before 4.
+        Raises NodeError if `rabbitmqctl` is too old to list them.
         """
         listed = self.ctl("list_deprecated_features", "name", "--formatter", "json")
         return [feature["name"] for feature in json.loads(listed)]
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers, until `resume()`."""
+        """Send SIGSTOP: connections stay open, but the node does not answer until `resume()`."""
         os.kill(self.pid, signal.SIGSTOP)
-        # Its threads run on until each has seen the signal; one that has ended never stops.
+        # Its threads run until each has seen the signal. WEXITED covers a process that has ended.
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
-        """SIGCONT, after `pause()`."""
+        """Send SIGCONT after `pause()`."""
         os.kill(self.pid, signal.SIGCONT)
 
     def ctl(self, *args: str) -> str:
-        """What `rabbitmqctl ARGS` prints; about 0.5 s. Raises NodeError where it fails."""
+        """Run `rabbitmqctl ARGS` (0.5 s) and return its output. Raises NodeError if it fails."""
         done = subprocess.run(  # noqa: S603
             [SCRIPTS / "rabbitmqctl", "--silent", *args],
             env=self._environment(),
@@ -169,7 +169,7 @@ class RabbitNode(HttpApi):
         return done.stdout
 
     def close_all_connections(self, reason: str = "closed by a test") -> None:
-        """Every client is told CONNECTION_FORCED (320)."""
+        """Close every client's connection with CONNECTION_FORCED (320)."""
         self.ctl("close_all_connections", "--global", reason)
 
     def memory_alarm(self, on: bool) -> None:
@@ -208,13 +208,13 @@ class RabbitNode(HttpApi):
         self._spawn_epmd()
 
     def _go_ahead(self) -> None:
-        """Forbid, once, what the node itself lists, and have Khepri hold the metadata."""
+        """Forbid the deprecated features, enable Khepri and boot again; done only once."""
         forbidden = [
             f"deprecated_features.permit.{n} = false\n" for n in self.deprecated_features()
         ]
         with (self.folder / "rabbitmq.conf").open("a") as file:
             file.writelines(forbidden)
-        # Experimental in 4.0, and the only store there is from 4.3 on.
+        # Khepri is experimental in 4.0, and the only metadata store from 4.3 on.
         self.ctl("enable_feature_flag", "--experimental", "khepri_db")
         self._end_orderly()
         self._boot()
@@ -259,7 +259,7 @@ class RabbitNode(HttpApi):
         return "\n".join(errors[:20] or lines[-20:])
 
     def _environment(self) -> dict[str, str]:
-        """All of it: nothing of the caller's reaches the node, and nothing of `/etc/rabbitmq`."""
+        """The node's whole environment; the caller's and `/etc/rabbitmq` have no effect."""
         folder = self.folder
         return {
             "PATH": f"{SCRIPTS}:/usr/local/bin:/usr/bin:/bin",
@@ -279,7 +279,7 @@ class RabbitNode(HttpApi):
             "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
             "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
             "RABBITMQ_CONF_ENV_FILE": f"{folder}/rabbitmq-env.conf",
-            # The script becomes the Erlang machine, instead of its parent; -noinput all the same.
+            # Makes the script exec the Erlang VM: our child is the VM. -noinput is set below.
             "RABBITMQ_ALLOW_INPUT": "true",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-noinput -kernel inet_dist_use_interface {127,0,0,1}"
@@ -289,10 +289,10 @@ class RabbitNode(HttpApi):
 
 
 def free_ports(count: int) -> list[int]:
-    """So many free ports of loopback, below the range from which clients get theirs.
+    """Find `count` free loopback ports below the range of ephemeral ports. Raises NodeError.
 
-    A client that connects again and again to a port of that range ends up connected to itself.
-    Each is given to one process only, until that ends: of those that ask here at the same time.
+    In the ephemeral range, a client that reconnects to a closed port may connect to itself.
+    A port is claimed until this process ends, so that no other caller of this function gets it.
     """
     found: list[int] = []
     for port in random.sample(range(20000, 32000), 1000):
@@ -306,7 +306,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _claim(port: int) -> None:
-    """Take a name of the port's in Linux' abstract namespace; OSError where another has it."""
+    """Claim the port by binding an abstract Unix socket. Raises OSError if it is claimed."""
     claim = socket.socket(socket.AF_UNIX)
     try:
         claim.bind(f"\0swf-bridge-port-{port}")

@@ -1,4 +1,4 @@
-"""Domains, the activity types registered in them, and the executions that ran in them."""
+"""The registered domains and activity types, and the workflow executions."""
 
 import time
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ class Domain:
         return {"typeInfo": type_info(registered), "configuration": defaults}
 
     def default(self, name: str, version: str, member: str) -> str | None:
-        """Return a default of a type, where the type is registered and has one."""
+        """Return a default of an activity type, or None if it is not registered or has none."""
         return self.activity_types.get((name, version), {}).get(member)
 
 
@@ -78,7 +78,7 @@ def type_info(registered: dict[str, Any]) -> dict[str, Any]:
 
 
 class Registry:
-    """What has a name: domains by theirs, executions by workflow and run id."""
+    """Domains by name, executions by workflow id and run id."""
 
     def __init__(self) -> None:
         self.domains: dict[str, Domain] = {}
@@ -86,7 +86,7 @@ class Registry:
         self._running: dict[tuple[str, str], Execution] = {}
 
     def add_domain(self, name: str) -> Domain:
-        """Return a domain, which is registered where it was not."""
+        """Return a domain; register it first if it is unknown."""
         return self.domains.setdefault(name, Domain(name))
 
     def domain(self, name: str) -> Domain:
@@ -113,7 +113,7 @@ class Registry:
         return found
 
     def run(self, domain: str, workflow_id: str) -> Execution:
-        """Return the open execution of a workflow id, which is started where there is none."""
+        """Return the open execution of a workflow id; start one if there is none."""
         execution = self._running.get((domain, workflow_id))
         if execution is None:
             execution = Execution(domain, workflow_id)
@@ -122,17 +122,17 @@ class Registry:
         return execution
 
     def end(self, execution: Execution) -> None:
-        """Close an execution; it can still be described."""
+        """Close an execution; it stays available to `execution()`."""
         execution.closed_at = round(time.time(), 3)
         del self._running[execution.domain, execution.workflow_id]
 
     def forget(self, execution: Execution) -> None:
-        """Forget an execution that nothing is known of any more."""
+        """Delete an execution, open or closed, whose tasks have all been deleted."""
         del self._executions[execution.domain, execution.workflow_id, execution.run_id]
         if execution.closed_at is None:
             del self._running[execution.domain, execution.workflow_id]
 
     def forget_executions(self) -> None:
-        """Forget every execution and keep the domains."""
+        """Delete every execution and keep the domains."""
         self._executions.clear()
         self._running.clear()

@@ -1,6 +1,6 @@
-"""What shall befall a task while a worker has it: a cancellation, a time-out, the workflow's end.
+"""Scripted events of a task while a worker has it: cancellation, time-out, termination.
 
-A real decider does these at any time; a worker author wants them at a known one.
+In the service these come at any time; a worker author needs them at a known time.
 """
 
 from collections.abc import Mapping
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 ACTIONS = {"cancelAfter": "cancel", "timeOutAfter": "time-out", "terminateAfter": "terminate"}
-"""By the member of a submitted task."""
+"""The action by the member of a submitted task."""
 
 _BEATS = "beats:"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One action, and when: so long after a worker was given the task, or with a heartbeat."""
+    """An action, and its time: `seconds` after the task was started, or a heartbeat."""
 
     action: str
     seconds: float | None = None
     beats: int | None = None
-    """With this heartbeat, the first being 1, before it is answered."""
+    """The number of the heartbeat, from 1; the action comes before its answer."""
 
 
 def steps(task: Mapping[str, Any]) -> tuple[Step, ...]:
-    """The script of a submitted task. Raises ValueError with the member that cannot be."""
+    """The script of a submitted task. Raises ValueError that names a wrong member."""
     return tuple(
         _step(member, action, task[member])
         for member, action in ACTIONS.items()

@@ -1,4 +1,4 @@
-"""LocalSwf: the server in a thread of its own, and its interface for tests in the same process."""
+"""LocalSwf: the HTTP server in its own thread, and its admin methods for the same process."""
 
 import asyncio
 import threading
@@ -18,11 +18,11 @@ BACKLOG = 4096
 class LocalSwf(Control):
     """An SWF on loopback for tests and worker authors: `with LocalSwf() as swf: ...`.
 
-    One thread serves every connection from an event loop and alone touches the state, so a held
-    poll costs a socket and no thread. State lives in memory and ends with the process.
-    Signatures are not checked and any credentials do: bind it to loopback only.
+    One thread runs an event loop for all connections and alone uses the state, so a held poll costs
+    a socket and no thread. The state is in memory and ends with the process.
+    Signatures are not checked and any credentials are accepted: bind it to loopback only.
 
-    `options` are those of bridge.local.options.Options, `domains` are registered from the start.
+    `options` are those of bridge.local.options.Options; `domains` are registered at the start.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class LocalSwf(Control):
 
     @property
     def endpoint(self) -> str:
-        """The URL for AWS_ENDPOINT_URL_SWF; the port is known once it is started."""
+        """The URL for AWS_ENDPOINT_URL_SWF; with port 0 it is valid only after `start()`."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
     def start(self) -> Self:
-        """Bind and serve; raises OSError where the address cannot be had."""
+        """Bind the address and serve in a new thread. Raises OSError if it cannot be bound."""
         loop = asyncio.new_event_loop()
         front = Front(loop, self._options)
         for name in self._domains:
@@ -76,7 +76,7 @@ class LocalSwf(Control):
         return self
 
     def stop(self) -> None:
-        """Close every connection and end; may be called twice."""
+        """Close every connection and end the thread. May be called twice."""
         loop, thread = self._loop, self._thread
         if loop is None or thread is None:
             return
@@ -122,7 +122,7 @@ class LocalSwf(Control):
 
 
 def _guarded(run: Callable[[], None], answer: "Future[tuple[int, Json]]") -> Callable[[], None]:
-    """Return `run` with its exceptions handed to whoever waits for the answer."""
+    """Wrap `run`: an exception becomes the exception of the future `answer`."""
 
     def guarded() -> None:
         try:

@@ -1,7 +1,7 @@
-"""Workflow executions and their activity tasks, with everything that ever happened to them.
+"""Workflow executions and their activity tasks, with their whole history.
 
-An execution shows what an activity worker can see of it. There are no decision tasks:
-`decisionTaskCompletedEventId` is 0 in every event. It stays open until it is terminated.
+An execution has what an activity worker can see of it. There are no decision tasks, so
+`decisionTaskCompletedEventId` is 0 in every event. Executions stay open until terminated.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _TIMEOUTS = {"taskStartToCloseTimeout": "NONE", "executionStartToCloseTimeout": 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds; None stands for NONE."""
+    """The time-outs of a task in seconds; None stands for NONE."""
 
     schedule_to_start: float | None = None
     schedule_to_close: float | None = None
@@ -32,7 +32,7 @@ class Timeouts:
     heartbeat: float | None = None
 
     def attributes(self) -> dict[str, str]:
-        """Return them as the members of ActivityTaskScheduledEventAttributes."""
+        """Return the time-outs as members of ActivityTaskScheduledEventAttributes."""
         return {
             "scheduleToStartTimeout": _whole(self.schedule_to_start),
             "scheduleToCloseTimeout": _whole(self.schedule_to_close),
@@ -47,7 +47,7 @@ def _whole(seconds: float | None) -> str:
 
 @dataclass(slots=True)
 class Moment:
-    """The same instant on two clocks: `at` for people (Unix seconds), `tick` for time-outs."""
+    """An instant on two clocks: `at` in Unix seconds, `tick` in the loop's seconds."""
 
     tick: float
     at: float = field(default_factory=lambda: round(time.time(), 6))
@@ -55,7 +55,7 @@ class Moment:
 
 @dataclass(eq=False, slots=True)
 class Execution:
-    """One run of a workflow: its identity, its events, what is open in it."""
+    """One run of a workflow: its ids, its events and its open tasks."""
 
     domain: str
     workflow_id: str
@@ -64,7 +64,7 @@ class Execution:
     open: "dict[str, Task]" = field(default_factory=dict)
     """Open activity tasks by activity id, oldest first."""
     remembered: int = 0
-    """Activity tasks of it that are in the ledger, open or closed."""
+    """The number of its activity tasks in `Swf.tasks`, open or closed."""
     cancel_requested: bool = False
     closed_at: float | None = None
     latest_activity_at: float | None = None
@@ -87,7 +87,7 @@ class Execution:
         return {"workflowId": self.workflow_id, "runId": self.run_id}
 
     def record(self, event_type: str, attributes: dict[str, Any]) -> int:
-        """Add an event and return its id; attributes that are None are left out."""
+        """Add an event and return its id; attributes that are None are omitted."""
         event_id = len(self.events) + 1
         member = f"{event_type[0].lower()}{event_type[1:]}EventAttributes"
         self.events.append(
@@ -133,7 +133,7 @@ class Execution:
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """An activity task; the model alone changes it."""
+    """An activity task; only the model changes it."""
 
     id: str
     execution: Execution
@@ -154,7 +154,7 @@ class Task:
     started_event: int = 0
     identity: str | None = None
     unheard: str | None = None
-    """Why the answer to the poll that was given this task cannot have reached its client."""
+    """The reason why the poll's answer with this task cannot have reached its client."""
     heartbeats: list[tuple[float, str | None]] = field(default_factory=list)
     beaten: float = 0.0
     cancel_requested: Moment | None = None
@@ -169,16 +169,16 @@ class Task:
 
     @property
     def is_open(self) -> bool:
-        """Whether SWF still waits for the end of this task."""
+        """Whether the task is not closed yet."""
         return self.closed is None
 
     @property
     def message_id(self) -> str | None:
-        """The first 32 hex digits of the token's SHA-256, by which the bridge names the task."""
+        """The bridge's id of the task: the first 32 hex digits of the token's SHA-256."""
         return self.token and hashlib.sha256(self.token.encode()).hexdigest()[:32]
 
     def as_polled(self) -> dict[str, Any]:
-        """Return the ActivityTask that a poll brings (API_ActivityTask)."""
+        """Return the ActivityTask of a poll's answer (API_PollForActivityTask)."""
         answer: dict[str, Any] = {
             "taskToken": self.token,
             "activityId": self.activity_id,
@@ -191,7 +191,7 @@ class Task:
         return answer
 
     def deadline(self) -> tuple[float, str] | None:
-        """Return the next time-out that will strike, as (tick, timeoutType)."""
+        """Return the next time-out as (tick, timeoutType), or None."""
         limits, due = self.timeouts, []
         if limits.schedule_to_close is not None:
             due.append((self.scheduled.tick + limits.schedule_to_close, "SCHEDULE_TO_CLOSE"))
@@ -206,7 +206,7 @@ class Task:
         return min(due, default=None)
 
     def view(self, *, payload: bool) -> dict[str, Any]:
-        """Return the task for a reader; token, input, result and details only with `payload`."""
+        """Return the task as JSON members; token, input, result and details only with `payload`."""
         shown: dict[str, Any] = {
             "id": self.id,
             "state": self.state,

@@ -1,4 +1,4 @@
-"""A task list: tasks that wait for a poll, and polls that wait for a task."""
+"""A task list: tasks that wait for a poll, or polls that wait for a task."""
 
 import heapq
 from collections import deque
@@ -14,15 +14,15 @@ class Caller(Protocol):
     """The client at the other end of a call."""
 
     spoiled: str | None
-    """Why the answer will not be heard although the client is there: the fault in its way."""
+    """The kind of the fault that will lose the answer, or None."""
 
     def alive(self) -> bool:
-        """Whether the client still waits for the answer."""
+        """Whether the client is still connected and waits for the answer."""
 
 
 @dataclass(eq=False)
 class Poll:
-    """A PollForActivityTask that is held; `answer(None)` is an empty poll."""
+    """A held PollForActivityTask; `answer(None)` answers it without a task."""
 
     identity: str | None
     caller: Caller
@@ -32,7 +32,7 @@ class Poll:
 
 @dataclass(eq=False)
 class TaskList:
-    """Tasks by priority and age on one side, polls by age on the other; one side is empty."""
+    """Waiting tasks by priority and age, or held polls by age; never both."""
 
     polls: deque[Poll] = field(default_factory=deque)
     started: int = 0
@@ -43,17 +43,17 @@ class TaskList:
 
     @property
     def scheduled(self) -> int:
-        """How many tasks wait for a poll."""
+        """The number of tasks that wait for a poll."""
         return self._scheduled
 
     def add(self, task: Task) -> None:
-        """Queue a task: higher taskPriority first, then the older."""
+        """Queue a task: higher taskPriority first, then older first."""
         self._sequence += 1
         self._scheduled += 1
         heapq.heappush(self._waiting, (-task.priority, self._sequence, task))
 
     def take(self) -> Task | None:
-        """Return the next task, which leaves the list; None where there is none."""
+        """Remove and return the next task, or None if no task waits."""
         while self._waiting:
             task = heapq.heappop(self._waiting)[2]
             if task.state == "scheduled":
@@ -62,10 +62,10 @@ class TaskList:
         return None
 
     def drop(self) -> None:
-        """Note that a task which waits here closed without a poll; `take` steps over it."""
+        """Count out a waiting task that closed without a poll; `take` skips it."""
         self._scheduled -= 1
 
     def count_started(self, change: int) -> None:
-        """Keep the number of tasks that are with workers, and its peak."""
+        """Add `change` to the number of started tasks, and update its maximum."""
         self.started += change
         self.most_started = max(self.most_started, self.started)

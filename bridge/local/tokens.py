@@ -1,8 +1,8 @@
-"""Task tokens: opaque to a client, as long as the service's, told apart from noise by a checksum.
+"""Task tokens: opaque, as long as the service's, with a checksum that tells them from noise.
 
-A token of a task that this process no longer knows (it was cleared, or belongs to an earlier
-life) is still a token: SWF answers it with UnknownResourceFault, and noise with a
-ValidationException. The scheduled event's id in it serves that answer.
+A valid token of an unknown task (deleted, or of an earlier process) gets UnknownResourceFault, as
+in SWF; an invalid token gets ValidationException. The token contains the id of the scheduled event,
+which the message of that fault names.
 """
 
 import base64
@@ -17,7 +17,7 @@ SHORTEST = 100
 
 
 def new_token(scheduled_event_id: int, length: int) -> str:
-    """Return a fresh token of `length` characters, rounded down to a multiple of four."""
+    """Return a new random token; `length` is rounded down to a multiple of four."""
     size = length // 4 * 3
     body = _HEAD + _EVENT.pack(scheduled_event_id)
     body += os.urandom(size - len(body) - _EVENT.size)
@@ -25,7 +25,7 @@ def new_token(scheduled_event_id: int, length: int) -> str:
 
 
 def scheduled_event_of(token: str) -> int | None:
-    """Return the scheduled event's id of a token, or None where it is no token of an SWF."""
+    """Return the scheduled event's id of a token, or None if the token is invalid."""
     try:
         raw = base64.b64decode(token, validate=True)
     except (ValueError, binascii.Error):

@@ -1,7 +1,7 @@
-"""HTTP/1.1 for one kind of client: small requests with Content-Length over connections kept alive.
+"""A minimal HTTP/1.1 server protocol: requests with Content-Length on persistent connections.
 
-http.server parses headers as e-mail, at more cost than all the rest of a call; this reader
-knows the five headers that matter. Each answer is one write on a socket without Nagle's delay.
+http.server parses headers as e-mail, which costs more than the rest of a call. This reader only
+splits the lines at their colons. Each answer is one write; asyncio sets TCP_NODELAY.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-MAX_HEAD = 65_536
-MAX_BODY = 64 * 1024 * 1024
+MAX_HEAD = 65_536  # bytes
+MAX_BODY = 64 * 1024 * 1024  # bytes
 JSON_1_0 = "application/x-amz-json-1.0"
 
 
@@ -24,11 +24,11 @@ class Request(NamedTuple):
     target: str
     body: bytes
     headers: Mapping[str, str]
-    """By their names in lower case."""
+    """By lower-case name."""
 
 
 class Reply:
-    """The answer to one request, to be given once."""
+    """The answer to one request. Call one of `send`, `cut` and `half`, once."""
 
     def __init__(self, connection: "Connection", *, keep: bool) -> None:
         self.spoiled: str | None = None
@@ -41,7 +41,7 @@ class Reply:
         return self._connection.alive()
 
     def send(self, status: int, body: bytes, content_type: str = JSON_1_0) -> None:
-        """Answer, and go on with the connection."""
+        """Send an answer, then read the next request unless the client asked to close."""
         head = _head(status, content_type, len(body), keep=self._keep)
         self._connection.answered(head + body, keep=self._keep)
 
@@ -50,14 +50,14 @@ class Reply:
         self._connection.answered(b"", keep=False)
 
     def half(self, status: int, body: bytes) -> None:
-        """Promise the whole body, send half of it and close the connection."""
+        """Announce the whole body's length, send half of it and close the connection."""
         body = body or b"{}"
         head = _head(status, JSON_1_0, len(body), keep=True)
         self._connection.answered(head + body[: len(body) // 2], keep=False)
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests one after the other and hands each to `serve` with its Reply."""
+    """Reads requests one at a time and calls `serve` with each and its Reply."""
 
     def __init__(self, serve: Callable[[Request, Reply], None], members: "set[Connection]") -> None:
         self._serve = serve
@@ -70,14 +70,14 @@ class Connection(asyncio.Protocol):
         self._reading = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start."""
+        """Register the connection and its socket."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._members.add(self)
         self._probe.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever holds the request that nobody waits any more."""
+        """Call `on_lost` of the unanswered Reply, if any."""
         del exc
         self._transport = None
         self._members.discard(self)
@@ -86,17 +86,17 @@ class Connection(asyncio.Protocol):
             pending.on_lost()
 
     def data_received(self, data: bytes) -> None:
-        """Collect bytes until a request is whole."""
+        """Buffer the bytes and serve each complete request."""
         self._buffer += data
         self._read()
 
     def alive(self) -> bool:
-        """Whether the peer is still there, asked of the socket itself."""
+        """Whether the socket is open in both directions, by polling the socket itself."""
         transport = self._transport
         return transport is not None and not transport.is_closing() and not self._probe.poll(0)
 
     def close(self) -> None:
-        """Close at once."""
+        """Close the connection at once, without flushing."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -173,7 +173,7 @@ def _head(status: int, content_type: str, length: int, *, keep: bool) -> bytes:
 
 
 def _now() -> str:
-    global _date  # noqa: PLW0603 - a second's text, shared by every connection of the one loop
+    global _date  # noqa: PLW0603 - cached for one second, for every connection of the loop
     second = int(time.time())
     if second != _date[0]:
         _date = (second, time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second)))
