@@ -149,6 +149,10 @@ class DeadLetterCommands:
         thread = threading.Thread(target=consumer.run, name="dead-letters", daemon=True)
         try:
             thread.start()
+        except RuntimeError as error:
+            self._one_at_a_time.release()
+            raise Unavailable("NoThread", str(error)) from None
+        try:
             while _lives(thread):
                 if self._halted():
                     raise Declined("stopping", "the daemon is stopping")

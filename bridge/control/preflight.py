@@ -229,6 +229,7 @@ class _Look(Connection):
         self._probes = [] if declare else [*probes(topology, declare=settings.declare)]
         self._found: list[Result] = []
         self._arrived = False
+        self._finished = False
 
     def findings(self) -> list[Result]:
         """Connect once, check, close, and return the results."""
@@ -240,6 +241,10 @@ class _Look(Connection):
             if lack := certificates_lack(error):
                 told += f"; {lack}"
             return [Result(mark, told)]
+        if not self._finished:
+            why = cause(self._error) if self._error else "closed"
+            told = f"RabbitMQ at {self._address.shown}: lost before all was checked: {why}"
+            return [*self._found, Result(Mark.UNAVAILABLE, told)]
         return self._found
 
     async def _setup(self) -> None:
@@ -268,6 +273,7 @@ class _Look(Connection):
                 self._found.append(Result(Mark.HOLDS, f"permitted: {probe.text}"))
             except ChannelClosedByBroker as error:
                 self._found.append(_permitted(probe, error))
+        self._finished = True
 
     def _missing(self, item: Item, error: Missing) -> Result:
         if not error.absent:

@@ -72,10 +72,14 @@ class Admin:
             body = decode_json(request.body or b"{}")
         except ValueError:
             body = None
-        if isinstance(body, dict):
-            self.run(verb, {**dict(parse_qsl(url.query)), **body}, answer)
-        else:
+        if not isinstance(body, dict):
             answer(400, {"error": "the body is no JSON object"})
+            return
+        members = {**dict(parse_qsl(url.query)), **body}
+        if request.method == "GET" and verb == "options" and members:
+            answer(405, {"error": "options wants POST to set any"})
+            return
+        self.run(verb, members, answer)
 
     def run(self, verb: str, body: Body, answer: Callable[[int, Any], None]) -> None:
         """Carry out a verb. `answer(status, body)` is called once, for `wait` perhaps later."""
@@ -126,6 +130,8 @@ class Admin:
         count = int(spec.get("count", 1))
         if not 1 <= count <= MAX_COUNT:
             raise ValueError(f"count wants 1 to {MAX_COUNT}")
+        if count > 1 and spec.get("activityId") is not None:
+            raise ValueError("count wants 1 where the task has an activityId")
         return count, {
             "domain": domain,
             "task_list": task_list,

@@ -132,7 +132,8 @@ class Connection(asyncio.Protocol):
         line, *fields = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (f.partition(":") for f in fields)}
         length = headers.get("content-length", "0")
-        if "transfer-encoding" in headers or not length.isdigit() or int(length) > MAX_BODY:
+        is_number = length.isascii() and length.isdigit() and len(length) < 16
+        if "transfer-encoding" in headers or not is_number or int(length) > MAX_BODY:
             self._refuse(411 if "transfer-encoding" in headers else 413)
             return False
         stop = end + 4 + int(length)

@@ -164,13 +164,20 @@ class KeptCredentials:
                 self._version = self._source.version
                 self._look()
             else:
-                threading.Thread(target=self._look, name="credentials", daemon=True).start()
+                self._look_meanwhile()
         while self._kept is None:
             if (error := self._error) is not None:
                 raise error_from(error)
             with self._lock:  # another thread is asking for the first time
                 pass
         return self._kept
+
+    def _look_meanwhile(self) -> None:
+        """Ask the provider on a thread of its own."""
+        try:
+            threading.Thread(target=self._look, name="credentials", daemon=True).start()
+        except RuntimeError:  # no thread can be started: the next call tries again
+            self._lock.release()
 
     def _look(self) -> None:
         """Ask the provider. The caller holds the lock; this releases it."""

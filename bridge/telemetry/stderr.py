@@ -60,9 +60,9 @@ class Stderr(logging.Handler):
             if self._put - self._written + len(line) > room:
                 self._crowded_out += 1
                 return
-            self._put += len(line)
             if self._thread is None:
                 self._start()
+            self._put += len(line)
             self._lines.put(line)
         except Exception:  # noqa: BLE001 — a failed log call must not stop the caller
             self.handleError(record)
@@ -80,8 +80,9 @@ class Stderr(logging.Handler):
         super().close()
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._write_on, name="log", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._write_on, name="log", daemon=True)
+        thread.start()  # if none can be started, the next line tries again
+        self._thread = thread
 
     def _line(self, record: logging.LogRecord) -> bytes:
         return (self.format(record) + "\n").encode("utf-8", "backslashreplace")

@@ -5,16 +5,18 @@ SWF is the local one, the owner of the credentials is told by moto's STS, Rabbit
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -386,6 +388,45 @@ def test_a_login_or_a_vhost_that_rabbitmq_refuses_is_a_matter_of_configuration(
     assert told.code == 78
     assert "vhost" in told.of_broker("✗", vhost.url)
     assert "not found" in told.of_broker("✗", vhost.url)
+
+
+def hang_up_at(word: bytes, port: int) -> int:
+    """A port that is RabbitMQ's until a client has sent the word: then both are hung up on."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pass_on(source: socket.socket, sink: socket.socket, until: bytes) -> None:
+        with suppress(OSError):
+            while (data := source.recv(65536)) and (not until or until not in data):
+                sink.sendall(data)
+        for each in (source, sink):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        with (
+            listener,
+            listener.accept()[0] as client,
+            socket.create_connection(("127.0.0.1", port)) as broker,
+        ):
+            back = Thread(target=pass_on, args=(broker, client, b""))
+            back.start()
+            pass_on(client, broker, word)
+            back.join()
+
+    Thread(target=serve, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+def test_a_broker_that_is_lost_in_the_midst_of_the_check_is_told_and_no_success(
+    run: Check, vhost: Vhost
+) -> None:
+    run("topology", "--apply")
+    port = str(urlsplit(vhost.url).port)
+    through = vhost.url.replace(port, str(hang_up_at(b"swf.undeliverable", int(port))), 1)
+    told = run(amqp_url=through)
+    assert told.code == 69
+    assert told.of_broker("✗", through).startswith("lost before all was checked: ")
+    assert "queue swf.replies: is there" in told.of("✓")
 
 
 def test_a_broker_that_cannot_be_reached_is_a_peer_that_is_unavailable_and_the_others_are_told(

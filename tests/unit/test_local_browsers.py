@@ -25,6 +25,17 @@ def ask(local: LocalSwf, line: str, body: bytes = b"", **headers: str) -> Answer
         return wire.receive()
 
 
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000, "-1", "1e3"])
+def test_a_length_that_is_no_number_is_refused_and_others_are_served(
+    local: LocalSwf, length: str
+) -> None:
+    with Wire(local.endpoint) as wire:
+        request = f"POST /local/submit HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
+        wire.socket.sendall(request.encode("latin-1"))
+        assert wire.receive().status == 413
+    assert LocalClient(local.endpoint).tasks() == []
+
+
 JSON = {"Content_Type": "application/json"}
 CALL = {"Content_Type": "application/x-amz-json-1.0", "X_Amz_Target": "S.ListDomains"}
 REGISTERED = json.dumps({"registrationStatus": "REGISTERED"}).encode()

@@ -233,6 +233,22 @@ def test_reading_verbs_answer_a_browser_too(server: LocalSwf) -> None:
         urllib.request.urlopen(f"{server.endpoint}/local/clear")
 
 
+def test_options_are_read_by_a_browser_and_set_by_a_post_alone(server: LocalSwf) -> None:
+    with urllib.request.urlopen(f"{server.endpoint}/local/options") as response:
+        before = json.load(response)
+    with pytest.raises(urllib.error.HTTPError, match="405"):
+        urllib.request.urlopen(f"{server.endpoint}/local/options?latency=9")
+    with urllib.request.urlopen(f"{server.endpoint}/local/options") as response:
+        assert json.load(response) == before
+
+
+def test_of_tasks_with_one_activity_id_none_is_scheduled(server: LocalSwf) -> None:
+    server.clear()
+    with pytest.raises(ControlError, match="count wants 1"):
+        server.submit_many([{"activityId": "one", "count": 2}])
+    assert server.tasks() == []
+
+
 def test_nobody_there_is_a_connection_error() -> None:
     with LocalSwf() as swf:
         client = LocalClient(swf.endpoint)
