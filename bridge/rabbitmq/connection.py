@@ -33,7 +33,6 @@ from bridge.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
-
 CONNECT_TIMEOUT = 15.0
 CONNECT_TIMEOUT_OF_SEVERAL = 5.0
 """Seconds to connect while another address of the round is left. A frozen node accepts TCP

@@ -210,8 +210,8 @@ class Consumer(Connection):
         match outcome:
             case Ack():
                 self._unacked.done(delivery.tag)
-            case Later(seconds, here=here):
-                self._hold(delivery, seconds, here=here)
+            case Later(seconds):
+                self._hold(delivery, seconds)
             case Park():
                 self._park(delivery, outcome)
             case _Copied(None, receipt):

@@ -28,8 +28,6 @@ class Later:
 
     seconds: float
     reason: str = ""
-    here: bool = False
-    """Hold it even after HELD_FOR, because it could not be published to the tail."""
 
 
 @dataclass(frozen=True, slots=True)
