@@ -107,9 +107,9 @@ class Deadlines:
         self._searches: set[_Search] = set()
         """Needs no lock: only single adds and discards, never iterated."""
         self._lock = Lock()
-        """Guards the next three: the timer's thread iterates them while other threads change them."""
+        """Guards the next three: the timer's thread iterates them while others change them."""
         self._urgent: dict[str, None] = {}
-        """Tasks to ask SWF about: expired before publishing or in RabbitMQ, or to be asked again."""
+        """Tasks to ask SWF about: expired before publishing or in RabbitMQ, or to ask again."""
         self._put_off: dict[str, float] = {}
         """Monotonic seconds before which SWF is not asked again, by task."""
         self._asking: set[str] = set()

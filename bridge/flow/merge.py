@@ -67,7 +67,7 @@ class Taken(NamedTuple):
     answer: Answer | None
     """SWF's answer to them, if one was given within the last ``holds`` seconds."""
     later: Later | None
-    """Set if there is no room: the consumer must deliver the heartbeat again later."""
+    """Set if there is no room: the consumer must hold the heartbeat and try again."""
     begins: bool
     """Whether this heartbeat must be sent to SWF at once."""
 
@@ -82,7 +82,7 @@ class Merge:
         self._lock = threading.Lock()
         self._in_hand = 0
         self._waiting: dict[str, Beats] = {}
-        """By task: heartbeats that wait while one is under way, or was in the last MERGE seconds."""
+        """By task: heartbeats that wait while one is under way, or was within MERGE seconds."""
         self._newest: OrderedDict[str, tuple[Place, str | None]] = OrderedDict()
         """By task: the newest heartbeat's place and details. A retry of an older heartbeat sends
         these details too."""
@@ -176,7 +176,7 @@ class Merge:
 
         With a recent answer, it settles all. Otherwise, if SWF has answered the task before or
         heartbeats are crowded, it settles those without ``reply_to``. If SWF has answered before,
-        it also settles the oldest above the task's share; they are answered after SWF's next answer.
+        it also settles the oldest above the task's share, which get SWF's next answer.
         """
         known = self._newest.get(beat.task)
         if known is not None and known[0] > _place(delivery):
