@@ -42,9 +42,9 @@ ROUNDED = 1.0
 ROUND = 1.0
 """Seconds between two calls of ``look``."""
 RETRY = 5.0
-"""Seconds until SWF is asked again after it could not be reached, or is late to time out."""
 SELDOM = 60.0
-"""The same if the part of the history that was read does not tell whether the task is open."""
+"""Seconds until SWF is asked again about a task: RETRY if SWF could not be reached or is late to
+time out, SELDOM if the part of the history that was read does not tell."""
 NEVER = Deadline()
 
 Then = Callable[[Deadline], object]

@@ -81,10 +81,7 @@ class Peers:
         }
 
     def settled(self, task_id: str) -> InHand | None:
-        """Free the slot of a task that this instance closed in SWF, or send "settled" to others.
-
-        Return its journal data if this instance held it.
-        """
+        """Free the slot of a task closed in SWF by this instance, or tell the others; its data."""
         return self._closed(task_id, remember=True)
 
     def released(self, task_id: str, reason: str) -> InHand | None:

@@ -241,10 +241,7 @@ class Pollers:
     # --- when a poll may begin ---
 
     def run(self) -> None:
-        """Poll until asked to stop; then wait for open polls and hand over their tasks.
-
-        The same happens after an unexpected error.
-        """
+        """Poll until stopped or an error; then let open polls end and hand over their tasks."""
         try:
             while not self._stopping.is_set():
                 self.turn()
@@ -288,7 +285,7 @@ class Pollers:
         return pause
 
     def _take_slot(self, patience: float) -> Obstacle | None:
-        """Take a slot, or return why no poll may begin; each wait takes up to ``patience`` seconds."""
+        """Take a slot, or return why no poll may begin; each wait lasts at most ``patience``."""
         if self._stopping.is_set():
             return _STOPPING
         if obstacle := self._source.obstacle(patience):

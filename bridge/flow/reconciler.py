@@ -95,10 +95,7 @@ class Reconciler:
         self._stopping.set()
 
     def ask(self, full: TaskListId | None = None) -> int:
-        """Run one round: ask SWF about the next tasks, only those of list ``full`` if given.
-
-        Return the number of slots freed.
-        """
+        """Ask SWF about the next tasks, only of list ``full`` if given; count the slots freed."""
         self._rounds += 1
         young = YOUNG if full is None else YOUNG_WHEN_FULL
         candidates = self._journal.handed_over(

@@ -180,7 +180,7 @@ class Responder:
     def _expired(self, delivery: Delivery, reply: Failed) -> bool:
         """Whether the task's message expired in a queue after the deadline in its header.
 
-        SWF should have timed the task out by then. So the task is not failed; SWF is asked about it.
+        Then SWF should have timed out the task, so it is not failed; SWF is asked about it.
         """
         headers = delivery.properties["headers"]
         deadline = deadline_of(headers) if is_expired(headers) else None
