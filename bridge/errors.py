@@ -42,7 +42,7 @@ class BadReply(Exception):
 
 
 class Rejected(BadReply):
-    """A bad reply whose task is known: fail the task with ``reason``, then dead-letter the reply."""
+    """A bad reply whose task is known: fail the task with ``reason``, then dead-letter it."""
 
     def __init__(self, code: str, detail: str, *, token: str, reason: str) -> None:
         super().__init__(code, detail)
