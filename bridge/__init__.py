@@ -2,7 +2,7 @@
 
 __all__ = ["__revision__", "__version__"]
 
-try:  # written where the package is built; a checkout has that of its last set-up
+try:  # written when the package is built; in a checkout, by its last installation
     from bridge._version import (  # type: ignore[import-not-found,unused-ignore]
         __commit_id__,
         __version__,
@@ -11,4 +11,4 @@ except ImportError:
     __version__, __commit_id__ = "0.0", None
 
 __revision__ = (__commit_id__ or "unknown").removeprefix("g")
-"""The commit that it was made from; unknown where an archive of a tag was built."""
+"""The commit that the package was built from; "unknown" if it was built from an archive."""

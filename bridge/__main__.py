@@ -1,4 +1,4 @@
-"""The program: from the arguments to a command to an exit code."""
+"""The entry point: parses the arguments, runs the command, and returns its exit code."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from bridge.telemetry.logs import print_errors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out one command and return its exit code (``sysexits.h``)."""
+    """Run one command and return its exit code (``sysexits.h``)."""
     commands = parser.build()
     args = commands.parse_args(argv)
     if args.command is None:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_errors(f"swf-bridge: {error}")
         return os.EX_SOFTWARE
     except BrokenPipeError:
-        # The reader has left (… | head). Nobody is there to be told, nor for the flush at exit.
+        # The reader closed the pipe (… | head). Discard the output, that of the flush at exit too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code

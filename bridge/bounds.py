@@ -1,10 +1,9 @@
-"""Bounds on bytes that others send: how large and how deep they may be before they are decoded.
+"""Limits on size and nesting of foreign JSON, checked before it is decoded.
 
 Python's own decoder recurses on the C stack. What it does with deep nesting differs between
-versions: RecursionError, a crash of the process, or success. So the depth is counted before it
-decodes, and nothing here or elsewhere relies on RecursionError. Values are counted too: an array of
-a million empty objects is small and takes long. Every decoder of foreign JSON uses ``decode_json``.
-Pure.
+versions: RecursionError, a crash of the process, or success. So the depth is counted first, and no
+code relies on RecursionError. Values are counted too: an array of a million empty objects is small
+but slow to decode. Every decoder of foreign JSON uses ``decode_json``. Pure.
 """
 
 import json
@@ -14,17 +13,17 @@ from itertools import accumulate
 from typing import Any, NoReturn
 
 DEPTH = 100
-"""Arrays and objects within each other, the outermost counted."""
+"""Maximum number of nested arrays and objects, including the outermost."""
 
 SIZE = 1024 * 1024
-"""Bytes of a document, where a decoder states no bound of its own."""
+"""Default maximum size of a document, in bytes."""
 
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 END = 16 * 1024
-"""Bytes of a document's beginning and end in which ``texts_at_ends`` looks."""
+"""Bytes at the beginning and at the end of a document that ``texts_at_ends`` searches."""
 
 _TEXT = rb'"((?:[^"\\]|\\.)*+)"'
 _FIELD = re.compile(
@@ -33,15 +32,15 @@ _FIELD = re.compile(
 
 
 class OverBound(ValueError):
-    """A document is larger or deeper than its decoder takes."""
+    """A document is over its decoder's limits of size or depth."""
 
 
 class TooLarge(OverBound):
-    """A document has more bytes, or more values, than its decoder takes."""
+    """A document has more bytes or more values than its decoder's limit."""
 
 
 class TooDeep(OverBound):
-    """A document nests arrays and objects deeper than its decoder takes."""
+    """A document nests arrays and objects deeper than its decoder's limit."""
 
 
 def decode_json(
@@ -49,10 +48,9 @@ def decode_json(
 ) -> Any:
     """The value of a JSON document (RFC 8259) in UTF-8, with or without a byte order mark.
 
-    Raises TooLarge over ``size`` bytes or over about so many ``values``, TooDeep over ``depth``
-    levels, UnicodeDecodeError for bytes that are not UTF-8, and ValueError, which all of these are
-    too, for anything else that is not JSON: NaN and the infinities are not. Takes time in
-    proportion to the size.
+    Raises TooLarge over ``size`` bytes or about ``values`` values, TooDeep over ``depth`` levels,
+    UnicodeDecodeError for bytes that are not UTF-8, and ValueError (the base of all of these) for
+    anything else that is not JSON, NaN and infinities included. Takes time linear in the size.
     """
     encoded = document.encode("utf-8", "surrogatepass") if isinstance(document, str) else document
     check_json(encoded, depth=depth, size=size, values=values)
@@ -63,7 +61,7 @@ def decode_json(
 def check_json(
     encoded: bytes, *, depth: int = DEPTH, size: int = SIZE, values: int | None = None
 ) -> None:
-    """Raise TooLarge or TooDeep where ``decode_json`` would: for what a library decodes."""
+    """Raise TooLarge or TooDeep as ``decode_json`` does, for JSON that a library decodes."""
     if len(encoded) > size:
         raise TooLarge(f"{len(encoded)} bytes, over the bound of {size}")
     most = len(encoded) if values is None else values
@@ -78,11 +76,11 @@ def check_json(
 
 
 def texts_at_ends(document: bytes, names: Collection[str]) -> dict[str, str]:
-    """Those of the fields with text that show at the ends of an object too large to be decoded.
+    """String fields called ``names``, found at the ends of an object too large to decode.
 
-    Looks at the first END bytes up to the first array or object, and at the last ones from the
-    first named field on. What stands deeper in the object is not taken for its own. Where the
-    document is no JSON, anything may come out of it.
+    Searches the first END bytes up to the first array or object, and the last END bytes from the
+    first named field on. Fields of nested objects are not returned. If the document is not JSON,
+    the result may be anything.
     """
     head, tail = document[:END].removeprefix(b"\xef\xbb\xbf").lstrip(), document[-END:]
     found: dict[str, str] = {}
@@ -97,7 +95,7 @@ def texts_at_ends(document: bytes, names: Collection[str]) -> dict[str, str]:
 
 
 def _fields(part: bytes, start: int) -> tuple[dict[str, str], int]:
-    """The fields with text in an unbroken row of fields from ``start`` on, and where it ends."""
+    """The string fields in an unbroken sequence of fields from ``start`` on, and its end."""
     found: dict[str, str] = {}
     while field := _FIELD.match(part, start):
         name, text, follows = field.groups()
@@ -117,7 +115,7 @@ def _openings(encoded: bytes) -> int:
 
 
 def _deepest(bare: bytes, most: int) -> int:
-    """How deep the first so many brackets nest; those of what is not JSON may count as any."""
+    """The nesting depth of the first ``most`` brackets; arbitrary if the document is not JSON."""
     brackets = bare.translate(None, _NOT_BRACKETS)[:most]
     return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 

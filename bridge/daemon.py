@@ -1,7 +1,7 @@
-"""The life of the daemon: the sink starts first, the source stops first, one reason stops all.
+"""The daemon's lifecycle: start the sink first, stop the source first, stop all for any reason.
 
-Start: settings → journal → publisher → forwarder, which owes what the journal holds unconfirmed →
-responders → consumer → pollers → READY. A peer that is away ends nothing: it is tried again.
+Start: settings → journal → publisher → forwarder, which publishes the journal's unconfirmed tasks →
+responders → consumer → pollers → READY. If a peer is away, connecting to it is retried.
 Stop: no new polls; open ones end and their tasks are published; the consumer takes no more and the
 responders finish; then consumer, publisher, journal. What is left stands in the journal. A part
 that ends by itself is a reason to stop: nothing dies alone, and systemd starts it all again.
@@ -36,12 +36,12 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0
 STEP = 0.02
-"""Seconds between two looks at a condition of the drain."""
+"""Seconds between two checks of a condition of the drain."""
 SENTRY_FLUSH = 2.0
 FLUSH = 1.0
-"""Seconds between two writes of what the journal may write lazily."""
+"""Seconds between two flushes of the journal's deferred writes."""
 FINISH_TIMEOUT = 10.0
-"""Seconds for each step of the drain that waits for no poll."""
+"""Maximum seconds for each step of the drain that does not wait for polls."""
 THREAD_STACK = 512 * 1024
 """Bytes: a thousand pollers must not ask for eight gigabytes of address space."""
 
@@ -50,7 +50,7 @@ EXIT_FAILED = 70
 
 
 class Daemon:
-    """Runs every part on a thread of its own, until there is a reason to stop them all."""
+    """Runs every part on a thread of its own, until one reason stops them all."""
 
     def __init__(self, parts: Parts, notifier: Notifier) -> None:
         self._parts = parts
@@ -60,7 +60,7 @@ class Daemon:
         self._threads: dict[str, threading.Thread] = {}
 
     def run(self) -> int:
-        """Run until a signal or the end of a part; the exit code."""
+        """Run until a signal, a drain command, or the end of a part; return the exit code."""
         parts = self._parts
         signals.watch(lambda number: self._reasons.put(Signal(number)))
         threading.stack_size(THREAD_STACK)
@@ -100,7 +100,7 @@ class Daemon:
         return EXIT_FAILED if failed else EXIT_STOPPED
 
     def _resume(self) -> None:
-        """Take up what an earlier life left; on the timer's thread."""
+        """Resume the work that an earlier run left. Runs on the timer's thread."""
         parts = self._parts
         parts.forwarder.resume()
         parts.peers.resume()
@@ -124,7 +124,7 @@ class Daemon:
             self._reasons.put(Ended(part.name))
 
     def _wait(self) -> Signal | Ended | Asked:
-        """The first reason to stop."""
+        """Wait for the first reason to stop."""
         while True:
             self._tick()
             with contextlib.suppress(Empty):
@@ -147,7 +147,7 @@ class Daemon:
     # --- drain ---
 
     def _drain(self) -> None:
-        """Source first, each step until it is through or its time is over."""
+        """Stop the source first; each step ends when it is done or its time is over."""
         parts, finish = self._parts, FINISH_TIMEOUT
         parts.slots.close()
         self._stop(parts.polling)
@@ -173,7 +173,7 @@ class Daemon:
         return sum(each.state is PollerState.POLLING for each in self._parts.pollers)
 
     def _left(self) -> dict[str, int]:
-        """Polls that were cut, tasks that RabbitMQ has not confirmed, and all that are in hand."""
+        """The numbers of open polls, of unconfirmed tasks, and of all tasks in the journal."""
         journal = self._parts.journal
         owed = sum(each.owed for each in journal.standing().values())
         return {"polls": self._open_polls(), "owed": owed, "inHand": len(journal.labels())}
@@ -181,7 +181,7 @@ class Daemon:
     def _handed_over(self) -> bool:
         if self._parts.deadlines.searching:
             return False
-        # While RabbitMQ is away there is nothing to wait for: the journal has it all.
+        # While RabbitMQ is away, do not wait: the journal holds all unconfirmed tasks.
         sending = (self._parts.publisher, self._parts.answers, self._parts.copies)
         return all(not each.outstanding or not each.ready.is_set() for each in sending)
 
@@ -202,9 +202,9 @@ class Daemon:
         return sum(self._threads[part.name].is_alive() for part in parts)
 
     def _until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Whether the condition holds within the time; a second signal leaves at once.
+        """Wait up to ``seconds`` for the condition. A second signal ends the process at once.
 
-        The first may come now: a part that has ended, or a command, began this drain.
+        The first signal may come here too, if a command or the end of a part began the drain.
         """
         deadline = time.monotonic() + seconds
         told = 0.0
@@ -232,9 +232,9 @@ class Daemon:
 
 
 def run(settings: Settings) -> int:
-    """Run the daemon until it is asked to stop; the exit code (contract §6).
+    """Run the daemon until it is asked to stop; return the exit code (contract §6).
 
-    Raises ConfigError for what cannot work, and PartFailed where the journal is held by another.
+    Raises ConfigError for wrong settings, and PartFailed if another process holds the journal.
     """
     faulthandler.enable()
     signals.hold()

@@ -1,4 +1,4 @@
-"""What can go wrong, each named by what the one who catches it does."""
+"""The exceptions of the bridge, one for each way in which a caller must react."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ class PartFailed(Exception):
 
 
 class Unavailable(Exception):
-    """A peer cannot do it now (away, throttled, failing, no credentials): try again later."""
+    """A request to a peer failed for now (away, throttled, no credentials): retry later."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(f"{code}: {detail}" if detail else code)
@@ -25,11 +25,11 @@ class Unavailable(Exception):
 
 
 class Refused(Unavailable):
-    """A peer will not do it until a person mends something: try again seldom, and say what."""
+    """A peer refuses a request until an operator fixes something: retry seldom, log the cause."""
 
 
 class TaskClosed(Exception):
-    """SWF no longer knows the task as open: there is nothing left to answer."""
+    """The task is closed in SWF, or unknown to it: SWF accepts no reply to it."""
 
 
 class BadReply(Exception):
@@ -42,7 +42,7 @@ class BadReply(Exception):
 
 
 class Rejected(BadReply):
-    """A bad reply whose task is known: the task is failed with ``reason`` before it is parked."""
+    """A bad reply whose task is known: fail the task with ``reason``, then dead-letter it."""
 
     def __init__(self, code: str, detail: str, *, token: str, reason: str) -> None:
         super().__init__(code, detail)
@@ -51,9 +51,9 @@ class Rejected(BadReply):
 
 
 class Declined(Exception):
-    """What an operator asks for cannot be done: tell them so, and do nothing.
+    """An operator's command cannot be carried out: report that, and change nothing.
 
-    ``code`` is ``usage`` where the command is wrong, ``not-found``, ``busy`` or ``stopping``.
+    ``code`` is ``usage`` (the command is wrong), ``not-found``, ``busy`` or ``stopping``.
     """
 
     def __init__(self, code: str, message: str) -> None:

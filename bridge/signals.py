@@ -1,8 +1,8 @@
-"""What each signal means to the daemon; ``docs/operations.md`` has the table.
+"""The daemon's signal handling; ``docs/operations.md`` has the table.
 
-Some ask it to drain. SIGQUIT has the stack of every thread logged. All others that would end a
-process which does not expect them, as SIGHUP of a terminal that is closed, are logged and ignored:
-to be cut off is to lose the tasks that SWF is giving to open polls.
+SIGTERM, SIGINT and SIGXCPU start a drain. SIGQUIT logs the stack of every thread. Other signals
+that end a process by default, such as SIGHUP of a closed terminal, are logged and ignored: a
+sudden end would lose the tasks that SWF is giving to open polls.
 """
 
 import logging
@@ -16,9 +16,9 @@ from types import FrameType
 log = logging.getLogger(__name__)
 
 LEAVE = frozenset({signal.SIGTERM, signal.SIGINT})
-"""Ask the daemon to drain, and once it does to leave at once."""
+"""The first starts a drain, the second ends the process at once."""
 DRAINS = signal.SIGXCPU
-"""Asks it to drain, and comes each second once a limit of CPU time is used up."""
+"""Starts a drain. The kernel repeats it every second once the CPU time limit is reached."""
 STACKS = signal.SIGQUIT
 _IGNORED = {
     signal.SIGHUP,
@@ -33,16 +33,16 @@ _IGNORED = {
     *(each for each in signal.valid_signals() if each >= signal.SIGRTMIN),
 }
 _OF_TERMINALS = {signal.SIGTTIN, signal.SIGTTOU}
-"""They would stop a daemon in the background that writes to its terminal."""
+"""By default they stop a background process that uses its terminal."""
 FRAMES = 20
-"""The innermost ones that are told of a thread."""
+"""Maximum number of frames logged for a thread, the innermost ones."""
 
 
 def hold() -> None:
-    """Let no thread be interrupted by the signals that are told here; before any thread starts.
+    """Block the signals that the ``signals`` thread takes. Call this before any thread starts.
 
-    With a handler each, forty that come at once take more of a thread's small stack than there is:
-    the kernel piles up a frame for every one.
+    Handlers are not used for them: forty signals at once would overflow a thread's small stack,
+    because the kernel pushes a frame for each.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED | {STACKS, DRAINS})
     for number in _OF_TERMINALS:
@@ -50,11 +50,11 @@ def hold() -> None:
 
 
 def watch(put: Callable[[int], object]) -> None:
-    """Have ``put`` called with each signal that asks for a drain; the others are told at once.
+    """Call ``put`` with each signal that asks for a drain; log the others.
 
-    It must not take a lock: for LEAVE it is called in the midst of whatever the main thread does.
+    ``put`` must not take a lock: for LEAVE it is called in a handler that interrupts main.
     """
-    # A handler does one thing: an Event set in one can hang for ever.
+    # The handler only calls ``put``: setting an Event in a handler can hang for ever.
     for number in LEAVE:
         signal.signal(number, lambda number, frame: put(number))
     threading.Thread(target=_take, args=(put,), name="signals", daemon=True).start()
@@ -70,7 +70,7 @@ def _take(put: Callable[[int], object]) -> None:
 
 
 def tell(number: int) -> None:
-    """Carry out what a signal asks for that asks for no drain."""
+    """Handle a signal that does not start a drain."""
     if number == STACKS:
         _tell_stacks()
     else:
@@ -78,7 +78,7 @@ def tell(number: int) -> None:
 
 
 def name_of(number: int) -> str:
-    """``SIGHUP``, or the number of one of the real-time signals that have no name."""
+    """The name of a signal, such as ``SIGHUP``; its number if it has no name."""
     with suppress(ValueError):
         return signal.Signals(number).name
     return str(number)
@@ -92,7 +92,7 @@ def _tell_stacks() -> None:
 
 
 def _stack(frame: FrameType | None) -> str:
-    """The innermost frame first."""
+    """At most FRAMES frames as text, the innermost first."""
     found: list[str] = []
     while frame is not None and len(found) < FRAMES:
         code = frame.f_code

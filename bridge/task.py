@@ -1,6 +1,6 @@
-"""What passes over the bridge: a task one way, a reply the other; with the limits that SWF sets.
+"""Tasks, their time-outs, and replies, with SWF's limits on lengths.
 
-Limits are those of the Amazon SWF API Reference, counted as SWF counts them: in UTF-16 code units.
+The limits are those of the Amazon SWF API Reference, in UTF-16 code units, as SWF counts.
 """
 
 import hashlib
@@ -20,28 +20,28 @@ TaskListId = tuple[str, str]
 
 
 def task_id(token: str) -> str:
-    """The name of a task in logs, journal and messages; it does not tell the token."""
+    """The id of a task in logs, journal and messages; it does not reveal the token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def utf16_length(text: str) -> int:
-    """The length of ``text`` as SWF counts it: characters beyond U+FFFF are two."""
+    """The length of ``text`` as SWF counts it: characters beyond U+FFFF count twice."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def cut(text: str, limit: int) -> str:
-    """``text``, or as much of it as fits ``limit`` UTF-16 code units, ending in an ellipsis."""
+    """``text``, cut to ``limit`` UTF-16 code units if longer, the ellipsis at its end included."""
     if utf16_length(text) <= limit:
         return text
     units = text.encode("utf-16-le", "surrogatepass")[: 2 * (limit - len(ELLIPSIS))]
-    if units and 0xD8 <= units[-1] <= 0xDB:  # the first half of a character of two
+    if units and 0xD8 <= units[-1] <= 0xDB:  # a high surrogate whose other half was cut off
         units = units[:-2]
     return units.decode("utf-16-le", "surrogatepass") + ELLIPSIS
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityTask:
-    """An ActivityTask as PollForActivityTask answers it, and where and when it was polled."""
+    """An ActivityTask returned by PollForActivityTask, with the place and time of the poll."""
 
     token: str
     activity_id: str
@@ -56,7 +56,7 @@ class ActivityTask:
     polled_at: float
     """Seconds since the epoch."""
     given_at: float | None = field(default=None, compare=False)
-    """The same by SWF's own clock, in whole seconds, rounded down; None where SWF did not tell."""
+    """The same by SWF's clock, rounded down to whole seconds; None if SWF sent no time."""
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,14 +67,14 @@ class ActivityTask:
 
 
 class Timeouts(NamedTuple):
-    """How long SWF waits for a task, in seconds; None where it waits for ever, or none is known."""
+    """A task's time-outs in seconds; None if there is none or it is not known."""
 
     start_to_close: float | None = None
     schedule_to_close: float | None = None
     heartbeat: float | None = None
 
     def deadline(self, scheduled_at: float, started_at: float) -> "Deadline":
-        """The deadline of a task that was scheduled and started then."""
+        """The deadline of a task scheduled and started at these times."""
         ends = [
             begin + limit
             for begin, limit in (
@@ -88,30 +88,30 @@ class Timeouts(NamedTuple):
 
 
 class Deadline(NamedTuple):
-    """When SWF gives a task up, in seconds since the epoch by SWF's clock; None: it never does."""
+    """When SWF times out a task, in seconds since the epoch by SWF's clock; None: never."""
 
     close_by: float | None = None
     beat_by: float | None = None
-    """Then at the latest, unless its worker has spoken before."""
+    """The heartbeat time-out, which applies until the first heartbeat."""
 
     @property
     def at(self) -> float | None:
-        """The earlier of both."""
+        """The earlier of both times, or None."""
         return min((each for each in self if each is not None), default=None)
 
     @property
     def after_first_word(self) -> "Deadline":
-        """What is left of it once the task's worker has spoken."""
+        """The deadline without the first heartbeat's time-out."""
         return Deadline(self.close_by)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Reply:
-    """What a worker says of a task; the token alone names the task."""
+    """A worker's message about a task, which the token identifies."""
 
     token: str
     task: str = field(init=False, compare=False)
-    """The id of the task that is meant."""
+    """The id of the task."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "task", task_id(self.token))

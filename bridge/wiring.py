@@ -1,11 +1,11 @@
-"""Every part of the daemon, built in the order in which they need each other; nothing else.
+"""Builds every part of the daemon in the order of their dependencies, and does nothing else.
 
     pollers ──► journal ──► forwarder ──► publisher ══► RabbitMQ ══► workers
        ▲ slot      ▲                          ▲                         ║
        └── slots ◄─┴─ responders ◄── consumer ┴◄════════════════════════╝
 
-Beside the flow stand the timer, heartbeats and keepalive, the peers, the reconciler, the queue
-watch, and what operators ask: health over HTTP, and the control socket.
+Not in the picture: the timer, heartbeats and keepalive, the peers, the reconciler, the queue
+watch, and the operators' interfaces (health over HTTP, the control socket).
 """
 
 from functools import partial
@@ -52,8 +52,8 @@ from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics
 
 ANSWERS_WAITING = 2 * OWED
-"""Answers, cancellations and notices that wait for RabbitMQ at most, 650 bytes each: all the
-answers that are owed may come at once, while others wait."""
+"""Maximum number of answers, cancellations and notices that wait for RabbitMQ, 650 bytes each:
+twice OWED, because all owed heartbeat answers may come at once while others wait."""
 
 
 class Parts:
@@ -302,13 +302,13 @@ class Parts:
 
     @property
     def needed(self) -> list[Connection]:
-        """The connections without which no task or no reply goes on."""
+        """The connections that forwarding and answering need."""
         watching = [self.queue_watch] if self.queue_watch.demands else []
         return [self.publisher, self.consumers.replies, *watching]
 
     @property
     def beside(self) -> list[Connection]:
-        """The connections without which tasks and replies go on."""
+        """The connections that forwarding and answering do not need."""
         return [self.answers, self.copies, *self.consumers.beside]
 
     @property
@@ -321,12 +321,12 @@ class Parts:
 
 
 def _heartbeats(settings: Settings) -> int:
-    """Heartbeats that are on their way to SWF side by side."""
+    """Maximum number of concurrent heartbeat calls to SWF."""
     return max(2, settings.responders // 2)
 
 
 def _deadlines(settings: Settings) -> int:
-    """Questions for deadlines that are on their way to SWF side by side."""
+    """Maximum number of concurrent calls to SWF for deadlines."""
     return 8 if any(each.deadlines != "off" for each in settings.task_lists) else 1
 
 

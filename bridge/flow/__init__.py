@@ -1,1 +1,1 @@
-"""The ways of a task and of its reply, between SWF, journal and RabbitMQ."""
+"""The flow of tasks and replies between SWF, the journal and RabbitMQ."""

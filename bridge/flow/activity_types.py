@@ -1,7 +1,7 @@
-"""The time-outs with which activity types are registered: a call a type and hour, not one a task.
+"""A cache of the time-outs registered with activity types: one call for each type and hour.
 
-They hold for a task unless its decider gave it others when it scheduled it. Where that was seen
-once, nothing is known of the tasks of that type any more.
+A decider may override them when it schedules a task. Once one task of a type was seen with other
+time-outs, the registered ones are not used for that type again.
 """
 
 import logging
@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 3600.0
 RETRY = 60.0
-"""Seconds until a type is asked for again that SWF did not tell."""
+"""Seconds until the next call for a type when SWF could not be reached."""
 KEPT = 10_000
-"""Types that are remembered at most."""
+"""Maximum number of types in the cache."""
 UNKNOWN = Timeouts()
 
 Kind = tuple[str, str, str]
@@ -31,7 +31,7 @@ Told = Callable[[Timeouts], object]
 
 
 class ActivityTypes:
-    """The types that tasks were seen of. Safe to use from many threads."""
+    """The cache of registered time-outs, by activity type. Safe to use from many threads."""
 
     def __init__(self, swf: Calls, journal: Journal) -> None:
         self._swf = swf
@@ -39,24 +39,24 @@ class ActivityTypes:
         self._outage = Outage(log, "types.failing", "types.back")
         self._lock = threading.Lock()
         self._registered: dict[Kind, tuple[Timeouts, float]] = {}
-        """With the monotonic seconds until which they are taken for true."""
+        """The time-outs, and the monotonic seconds at which they expire from the cache."""
         self._seen: dict[Kind, Timeouts] = {}
-        """What tasks were scheduled with, of types whose registration is not known."""
+        """Time-outs of a task that was scheduled, for types whose registration is not known."""
         self._waiting: dict[Kind, tuple[float, list[Told]]] = {}
-        """Who is to be told, and since when SWF is asked."""
+        """When the call to SWF was requested (monotonic), and the callbacks that wait for it."""
 
     def __repr__(self) -> str:
         return f"<ActivityTypes {len(self._registered)} known>"
 
     def known(self, kind: Kind) -> Timeouts | None:
-        """The time-outs of its tasks; None where SWF has to be asked for them."""
+        """The time-outs of the type; None if they are not cached and SWF must be asked."""
         if kind in self._journal.overridden:
             return UNKNOWN
         timeouts, until = self._registered.get(kind, (None, 0.0))
         return timeouts if time.monotonic() < until else None
 
     def saw(self, kind: Kind, timeouts: Timeouts) -> None:
-        """A task of this type was scheduled with these: compare them with those registered."""
+        """Compare the time-outs of a scheduled task with those registered for its type."""
         with self._lock:
             registered, _ = self._registered.get(kind, (UNKNOWN, 0.0))
             if registered == UNKNOWN:
@@ -64,9 +64,9 @@ class ActivityTypes:
         self._compare(kind, registered, timeouts)
 
     def wait(self, kind: Kind, told: Told) -> float:
-        """Have ``told`` called once SWF has answered ``ask``; seconds since somebody asks.
+        """Register ``told`` as a callback of ``ask``; return the seconds since the first one.
 
-        They are 0 where nobody does yet: then it is for the caller to.
+        Return 0 if no other callback waits: then the caller must call ``ask``.
         """
         with self._lock:
             since, waiting = self._waiting.setdefault(kind, (time.monotonic(), []))
@@ -74,7 +74,7 @@ class ActivityTypes:
             return time.monotonic() - since if len(waiting) > 1 else 0.0
 
     async def ask(self, kind: Kind) -> None:
-        """Ask SWF, and tell all who wait; that nothing is known, where it does not answer."""
+        """Ask SWF and call all waiting callbacks, with UNKNOWN if SWF cannot be reached."""
         timeouts, seconds = UNKNOWN, RETRY
         try:
             timeouts, seconds = await self._swf.registered(*kind), REMEMBERED
@@ -104,7 +104,7 @@ Kept = TypeVar("Kept")
 
 
 def _keep(kept: dict[Kind, Kept], kind: Kind, value: Kept) -> None:
-    """Remember the value, and forget the oldest of too many."""
+    """Store the value; beyond KEPT entries, remove the oldest."""
     kept[kind] = value
     if len(kept) > KEPT:
         del kept[next(iter(kept))]

@@ -1,4 +1,4 @@
-"""Answers to heartbeats, published where workers want them, as far as that harms nobody else."""
+"""Publishes answers to heartbeats, and keeps forged reply addresses from doing harm."""
 
 import logging
 import threading
@@ -16,21 +16,21 @@ from bridge.telemetry.repeated import Repeated
 log = logging.getLogger(__name__)
 
 TRY_EVERY = 1.0
-"""Seconds between two answers to nodes that no answer has reached yet: each may cost the connection
-that all answers share, which is there again after a twentieth of that."""
+"""Seconds between two trials of unknown nodes. A trial may close the connection that all answers
+share; reconnecting takes about a twentieth of this."""
 NODES_KEPT = 64
-"""Nodes that are known to be reached, and others that wait to be tried."""
+"""Maximum number of reached nodes remembered, and of unknown nodes that wait for a trial."""
 KEPT_OF_NODE = 64
-"""Answers to a node that wait until it was tried."""
+"""Maximum number of answers that wait for the trial of one node."""
 
 
 class Answers:
     """Publishes answers. Safe to use from many threads.
 
-    None goes to a queue that a bridge declares. A direct reply-to may be forged, and RabbitMQ
-    closes the connection over it: one that is malformed is not used; one of a node that an answer
-    has reached before is as good as any queue; of other nodes one a second is tried, by one answer
-    that goes alone, and the others wait for what comes of it.
+    Answers are never sent to a queue that a bridge declares. A worker can forge a direct reply-to,
+    and RabbitMQ closes the connection over it. So a malformed address is not used. The first
+    answer to an unknown node is published alone, one node a TRY_EVERY; other answers to that node
+    wait for its outcome. Once an answer has reached a node, its addresses are treated like queues.
     """
 
     def __init__(self, publisher: Publisher, topology: Topology, timer: Timer) -> None:
@@ -39,17 +39,17 @@ class Answers:
         self._timer = timer
         self._lock = threading.Lock()
         self._reached: dict[bytes, None] = {}
-        """Nodes that an answer has reached; changed under the lock, one looked up without it."""
+        """Nodes that an answer has reached. Changed under the lock, read without it."""
         self._waiting: dict[bytes, deque[Message]] = {}
-        """By node: what waits until it was tried, the node that waits longest first."""
+        """Answers that wait for the trial of their node, by node; the oldest node first."""
         self._tried: set[bytes] = set()
-        """Those of them whose trial is under way."""
+        """Nodes whose trial is under way."""
         self._trying = False
-        """Whether the next trial has its time."""
+        """Whether a call of ``_try_next`` is running or scheduled."""
         self._not_answered = Repeated(log, "heartbeat.not_answered")
 
     def publish(self, message: Message, task: str) -> None:
-        """Publish the answer for a task, or tell why it is not."""
+        """Publish the answer to a heartbeat of ``task``, or log why it is not published."""
         address = message.routing_key
         if self._topology.is_ours(address):
             self._tell(task, address, "a queue of the bridge")
@@ -63,7 +63,7 @@ class Answers:
             self._tell(task, address, "too many direct reply-tos of unknown nodes")
 
     def _wait(self, node: bytes, message: Message) -> bool:
-        """Have the answer wait until its node was tried; whether there is room for that."""
+        """Queue the answer until its node has been tried; False if there is no room."""
         with self._lock:
             if node not in self._waiting and len(self._waiting) >= NODES_KEPT:
                 return False
@@ -88,7 +88,7 @@ class Answers:
         self._timer.later(TRY_EVERY, self._try_next)
 
     def _sent(self, node: bytes, receipt: Receipt) -> None:
-        """On the publisher's thread."""
+        """Note the outcome of an answer to the node. Runs on the publisher's thread."""
         refused = receipt.fate is Fate.REFUSED
         with self._lock:
             self._tried.discard(node)

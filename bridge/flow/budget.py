@@ -1,15 +1,15 @@
-"""How often SWF may be asked what is good to know, but not needed."""
+"""A rate limit for calls to SWF that are useful but not necessary."""
 
 import threading
 import time
 from collections import deque
 
 WINDOW = 1.05
-"""Seconds in which the calls are counted: a little over one, for they are not sent at once."""
+"""Seconds of the sliding window: a little over one, because a call is sent after it is counted."""
 
 
 class Budget:
-    """So many ``calls`` a second, whoever makes them. Safe to use from many threads."""
+    """At most ``calls`` a second, for all callers together. Safe to use from many threads."""
 
     def __init__(self, calls: int) -> None:
         self.calls = calls
@@ -20,7 +20,7 @@ class Budget:
         return f"<Budget {len(self._taken)} of {self.calls} calls>"
 
     def take(self, spare: int = 0) -> bool:
-        """Whether a call may be made now; never where fewer than ``spare`` others could follow."""
+        """Count a call and return True, if at least ``spare`` calls remain after it."""
         now = time.monotonic()
         with self._lock:
             while self._taken and now - self._taken[0] > WINDOW:

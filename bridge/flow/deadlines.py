@@ -1,11 +1,11 @@
-"""When SWF gives each task up: found before it is published, and looked after once that is past.
+"""Finds the time at which SWF times each task out, and checks tasks whose deadline has passed.
 
-SWF does not say it in the poll. Its history does, and the registration of the type has defaults
-(``SWF_BRIDGE_DEADLINES``). What is not certain counts as later, and no task waits for it for longer
-than PATIENCE. By SWF's clock alone: ours may be minutes off.
+The answer to a poll does not contain the deadline. It comes from the workflow's history, or from
+the time-outs registered with the type (``SWF_BRIDGE_DEADLINES``). In doubt the later time is used.
+A task waits at most PATIENCE seconds for it. All times are by SWF's clock; ours may be minutes off.
 
-A task that is past its deadline is neither published nor forgotten until SWF's history has said
-that it is closed. Where that says the opposite, it goes out again with what it has left.
+A task past its deadline is neither published nor dropped until SWF's history has been read. If it
+says that the task is closed, the slot is freed. If not, the task is published with the time left.
 """
 
 import logging
@@ -34,23 +34,24 @@ from bridge.telemetry.registry import Metrics
 log = logging.getLogger(__name__)
 
 PATIENCE = 0.9
-"""Seconds for which a task waits for its deadline at most."""
+"""Maximum seconds for which a task waits for its deadline before it is published."""
 MARGIN = 2.0
-"""Seconds beyond its deadline for which a task stays in a queue: SWF is to speak first."""
+"""Seconds for which a message stays in a queue beyond its deadline, so that SWF times out first."""
 ROUNDED = 1.0
-"""Seconds by which a ``Date`` of SWF may be behind SWF's clock, as it has whole seconds."""
+"""Seconds by which SWF's ``Date`` header may be behind SWF's clock: it has whole seconds."""
 ROUND = 1.0
-"""Seconds between two looks for tasks that are past their deadline."""
+"""Seconds between two calls of ``look``."""
 RETRY = 5.0
 SELDOM = 60.0
-"""Seconds until a task is asked about again: where SWF could not say, or was not to be asked."""
+"""Seconds until SWF is asked again about a task: RETRY if SWF could not be reached or is late to
+time out, SELDOM if the part of the history that was read does not tell."""
 NEVER = Deadline()
 
 Then = Callable[[Deadline], object]
 
 
 class _Search:
-    """A task that waits for its deadline; ``then`` is told, once."""
+    """A task that waits for its deadline; ``then`` is called with it, once."""
 
     def __init__(self, task: ActivityTask, then: Then) -> None:
         self.task = task
@@ -59,19 +60,19 @@ class _Search:
 
     @property
     def ended(self) -> bool:
-        """Whether ``then`` was told, or is being told."""
+        """Whether ``then`` was called, or is being called."""
         return self._ended.locked()
 
     def end(self) -> bool:
-        """Whether it is the first end."""
+        """End the search; return whether this is the first call."""
         return self._ended.acquire(blocking=False)
 
 
 class Deadlines:
-    """The deadlines of the tasks of those lists that ask for them. Safe to use from many threads.
+    """Finds and checks the deadlines of tasks. Safe to use from many threads.
 
-    ``modes`` has ``off``, ``type`` or ``history`` by task list; where ``kept_alive`` has the list
-    no heartbeat is awaited. ``work`` is for the threads that ask SWF. ``look`` is to be called
+    ``modes`` maps a task list to ``off``, ``type`` or ``history``. For lists in ``kept_alive`` the
+    heartbeat time-out is ignored. ``work`` is the queue of the threads that call SWF. Call ``look``
     every ROUND seconds.
     """
 
@@ -90,9 +91,9 @@ class Deadlines:
     ) -> None:
         self.work: JobQueue[Callable[[], Conversation[None]]] = JobQueue()
         self.budget = Budget(calls)
-        """Of looks into histories."""
+        """The budget of reads of workflow histories."""
         self.wanted = any(mode != "off" for mode in modes.values())
-        """Whether any task list asks for deadlines."""
+        """Whether any task list enables deadlines."""
         self._swf = swf
         self._clock = clock
         self._journal = journal
@@ -104,16 +105,16 @@ class Deadlines:
         self._types = ActivityTypes(swf, journal)
         self._forward: Callable[[ActivityTask, bytes], object] = _nobody
         self._searches: set[_Search] = set()
-        """Added to and taken from one at a time; nobody looks through it."""
+        """Needs no lock: only single adds and discards, never iterated."""
         self._lock = Lock()
-        """Over what is to be asked: the timer's thread looks through it while others change it."""
+        """Guards the next three: the timer's thread iterates them while others change them."""
         self._urgent: dict[str, None] = {}
-        """Tasks that were to be published and whose time is up, or that RabbitMQ let expire."""
+        """Tasks to ask SWF about: expired before publishing or in RabbitMQ, or to ask again."""
         self._put_off: dict[str, float] = {}
-        """Monotonic seconds before which a task is not asked about again."""
+        """Monotonic seconds before which SWF is not asked again, by task."""
         self._asking: set[str] = set()
         self._behind = False
-        """Whether the budget did not do for all that are past their deadline."""
+        """Whether the budget was too small for all tasks past their deadline."""
 
     def __repr__(self) -> str:
         return f"<Deadlines {self.budget!r}, {len(self._urgent)} expired>"
@@ -124,11 +125,11 @@ class Deadlines:
         return bool(self._searches)
 
     def watch(self, forward: Callable[[ActivityTask, bytes], object]) -> None:
-        """Call ``forward``, which must not block, for a task that is to be published after all."""
+        """Set the function that publishes a task found to be open. It must not block."""
         self._forward = forward
 
     def let_go(self, task: ActivityTask, how: str) -> bool:
-        """SWF has closed the task without a reply: whether it was still in hand here."""
+        """Free the slot of a task that SWF closed without a reply; whether it was held here."""
         at = (self._journal.deadlines.get(task.id) or NEVER).at
         if self._peers.released(task.id, how) is None:
             return False
@@ -138,14 +139,14 @@ class Deadlines:
         return True
 
     def look_at(self, task: ActivityTask, look: Look) -> None:
-        """Somebody has looked into the task's history: learn what deciders do."""
+        """Learn the task's time-outs from a read of its history."""
         if look.timeouts is not None:
             self._types.saw(_kind(task), look.timeouts)
 
     async def carry_out(self, work: Callable[[], Conversation[None]]) -> Settled:
-        """One conversation of ``work``, which settles no delivery.
+        """Run one conversation of ``work``, which settles no delivery.
 
-        Nothing that SWF answers raises here; PartFailed does, where the journal is damaged.
+        Errors are logged. Raises only PartFailed, when the journal is damaged.
         """
         try:
             await work()
@@ -158,9 +159,9 @@ class Deadlines:
     # --- before a task is published ---
 
     def find(self, task: ActivityTask, then: Then) -> None:
-        """Have ``then``, which must not block, told when SWF gives the task up.
+        """Call ``then``, which must not block, with the task's deadline.
 
-        At once, or within PATIENCE seconds and on another thread.
+        It is called at once, or within PATIENCE seconds on another thread.
         """
         mode = self._modes.get((task.domain, task.task_list), "off")
         known = NEVER if mode == "off" else self._journal.deadlines.get(task.id)
@@ -177,7 +178,7 @@ class Deadlines:
             self._timer.later(PATIENCE, partial(self._out_of_time, search))
 
     def limits(self, deadline: Deadline) -> tuple[float | None, float | None]:
-        """The deadline by SWF's clock; and when a message with it expires, in monotonic seconds."""
+        """The deadline in seconds by SWF's clock, and the message's expiry in monotonic seconds."""
         at, now = deadline.at, self._clock.now()
         if at is None or now is None:
             return at, None
@@ -185,7 +186,7 @@ class Deadlines:
         return at, time.monotonic() + at + MARGIN - now
 
     async def _by_history(self, search: _Search) -> None:
-        """By the task's own time-outs; by those of its type, where its history does not tell."""
+        """Use the task's own time-outs, or those of its type if its history does not tell."""
         task, look = search.task, Look()
         try:
             look = await self._swf.look(task, pages=1)
@@ -198,7 +199,7 @@ class Deadlines:
             self._by_type(search)
 
     def _by_type(self, search: _Search) -> None:
-        """By what is known of the task's type, or as soon as SWF has told it."""
+        """Use the time-outs of the task's type, from the cache or after a call to SWF."""
         kind = _kind(search.task)
         timeouts = self._types.known(kind)
         if timeouts is not None:
@@ -214,7 +215,7 @@ class Deadlines:
         self._found_type(search, self._types.known(_kind(search.task)) or UNKNOWN)
 
     def _found_type(self, search: _Search, timeouts: Timeouts) -> None:
-        """The task was started before SWF's answer was written, and scheduled before that."""
+        """Assume the latest times of schedule and start: when SWF wrote the answer to the poll."""
         given_at = search.task.given_at
         if given_at is None:
             self._found(search, NEVER)
@@ -237,17 +238,17 @@ class Deadlines:
     # --- once its deadline is past ---
 
     def expired(self, task_id: str) -> None:
-        """The task's time is up, though nobody has answered it: SWF is to be asked about it."""
+        """Have the next ``look`` ask SWF about an unanswered task past its deadline."""
         with self._lock:
             self._urgent[task_id] = None
 
     def is_past(self, deadline: float) -> bool:
-        """Whether it is later than that at SWF, as far as is known."""
+        """Whether SWF's clock has reached ``deadline``; True if the clock is not known."""
         now = self._clock.now()
         return now is None or deadline <= now
 
     def dropped(self, task_id: str) -> None:
-        """RabbitMQ let the task's message expire: its holder has it looked after."""
+        """Have SWF asked about a task whose message expired in RabbitMQ, by its holder."""
         if self._journal.holds(task_id):
             self._journal.owe(task_id)
             self.expired(task_id)
@@ -255,7 +256,7 @@ class Deadlines:
             self._peers.dropped(task_id)
 
     def look(self) -> None:
-        """Have SWF asked about tasks that are past their deadline, as far as the budget goes."""
+        """Queue calls to SWF about tasks past their deadline, as far as the budget allows."""
         now = self._clock.now()
         overdue = [] if now is None else self._journal.deadlines.before(now - MARGIN)
         self._behind = False
@@ -275,7 +276,7 @@ class Deadlines:
             self.work.put(partial(self._ask, task_id))
 
     def _may_ask(self, task_id: str) -> bool:
-        """Whether it is time to ask about the task; one that is settled is forgotten."""
+        """Whether to ask SWF about the task now; a settled task is forgotten."""
         with self._lock:
             if not self._journal.holds(task_id):
                 self._urgent.pop(task_id, None)
@@ -308,7 +309,7 @@ class Deadlines:
         except Refused:
             if entry.published:
                 raise
-            look = Look()  # nobody can say whether it is of use: it goes out
+            look = Look()  # reading histories is not permitted: publish without a deadline
         self.look_at(task, look)
         if look.closed is None:
             self._still_open(entry, look)
@@ -316,7 +317,7 @@ class Deadlines:
             self.let_go(task, look.closed)
 
     def _still_open(self, entry: Entry, look: Look) -> None:
-        """SWF waits for the task: publish it again where no worker can have it."""
+        """Publish an open task again, if it was not published or its message expired too early."""
         task_id, now = entry.task.id, self._clock.now() or 0.0
         if not look.whole and entry.published:  # the reconciler reads on
             with self._lock:
@@ -324,8 +325,8 @@ class Deadlines:
             return
         deadline = look.deadline or NEVER
         if deadline.beat_by is not None and deadline.beat_by + MARGIN <= now:
-            deadline = deadline.after_first_word  # somebody has spoken
-        if deadline.at is not None and deadline.at + MARGIN <= now:  # it is SWF that is late
+            deadline = deadline.after_first_word  # still open, so a worker has sent a heartbeat
+        if deadline.at is not None and deadline.at + MARGIN <= now:  # SWF is late to time it out
             self._ask_later(task_id)
             return
         before = self._journal.deadlines.get(task_id) or NEVER
@@ -340,4 +341,4 @@ def _kind(task: ActivityTask) -> Kind:
 
 
 def _nobody(task: ActivityTask, body: bytes) -> None:
-    """Nobody forwards tasks here."""
+    """The default of ``_forward`` until ``watch`` is called: do nothing."""

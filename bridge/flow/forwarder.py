@@ -1,7 +1,7 @@
-"""Forward, second half: owes every recorded task until it is confirmed or failed back.
+"""Publishes every recorded task until RabbitMQ confirms it or it is failed in SWF.
 
-What cannot be published now waits in the journal, not here and not in a poller: here stands only
-when it is tried again. So a task without a queue, or one for a queue that is full, delays no other.
+A task that cannot be published waits in the journal; the forwarder schedules only the retry. So a
+task that has no queue, or whose queue is full, delays no other task.
 """
 
 import logging
@@ -33,19 +33,19 @@ RETRY_CAP = 5.0
 
 
 class Unroutable(NamedTuple):
-    """What is to be told of a routing key that no queue takes."""
+    """A routing key whose tasks no queue accepts, for status and diagnosis."""
 
     seconds: float
-    """For how long none has."""
+    """Seconds since the first task with the key was returned."""
     why: str
     tasks: int
-    """Those that wait."""
+    """Number of tasks that wait."""
     fails_at: float | None
-    """When the first of them is failed in SWF, in seconds since the epoch; None: they wait on."""
+    """When the first of them is failed in SWF, in seconds since the epoch; None: never."""
 
 
 class Forwarder:
-    """Hands tasks to the publisher, and tries again what came back.
+    """Hands tasks to the publisher, and retries those that were returned or nacked.
 
     ``forward`` may be called from any thread and never blocks.
     """
@@ -76,8 +76,8 @@ class Forwarder:
         self._unroutable_timeout = unroutable_timeout
         self._lock = threading.Lock()
         self._waiting: dict[str, tuple[Outage, dict[str, float | None]]] = {}
-        """By routing key: the tasks that no queue takes, and when each is failed in SWF, in seconds
-        since the epoch; never, behind a full queue. The timer's thread changes it too."""
+        """By routing key: the tasks that no queue accepts, each with the time at which it is failed
+        in SWF, in seconds since the epoch; None behind a full queue. Guarded by the lock."""
         deadlines.watch(self.forward)
 
     def __repr__(self) -> str:
@@ -86,9 +86,9 @@ class Forwarder:
     def forward(
         self, task: ActivityTask, body: bytes, *, attempt: int = 0, alone: bool = False
     ) -> None:
-        """Publish the task as soon as its deadline is found, which never takes over a second.
+        """Publish the task as soon as its deadline is found, within a second.
 
-        Try again, or fail it back, where no queue takes it.
+        If no queue accepts it, retry it, and fail it in SWF after ``unroutable_timeout``.
         """
         self._deadlines.find(task, partial(self._publish, task, body, attempt, alone))
 
@@ -102,11 +102,10 @@ class Forwarder:
     def republish(
         self, task: ActivityTask, body: bytes, told: Callable[[Fate, str], object]
     ) -> None:
-        """Publish a task once more that was confirmed before; whatever comes of it is told.
+        """Publish once more a task that was confirmed before, with the time that it has left.
 
-        Nothing is tried again and nothing failed back: ``told``, which must not block, is called
-        on the publisher's thread with the fate and the reason. It goes out with the time that it
-        has left.
+        It is neither retried nor failed in SWF. ``told`` is called on the publisher's thread with
+        the fate and the reason; it must not block.
         """
         key = self._routing_key.of(task)
 
@@ -123,13 +122,13 @@ class Forwarder:
         self._deadlines.find(task, publish)
 
     def resume(self) -> None:
-        """Hand over what an earlier life of the daemon owes."""
+        """Publish the unconfirmed tasks that the journal holds from an earlier run."""
         for entry in self._journal.owed():
             self.forward(entry.task, entry.body)
 
     @property
     def unroutable(self) -> "dict[str, Unroutable]":
-        """The routing keys that no queue takes."""
+        """The routing keys whose tasks no queue accepts."""
         with self._lock:
             waiting = [
                 (key, of, list(tasks.values())) for key, (of, tasks) in self._waiting.items()
@@ -200,7 +199,7 @@ class Forwarder:
             self._again(task.id, key, attempt, at_most, alone=alone)
 
     def _wait(self, task: ActivityTask, key: str, why: str, fails_at: float | None = None) -> None:
-        """The task waits, with others of its key, until a queue takes them."""
+        """Note that the task waits, with others of its key, until a queue accepts them."""
         with self._lock:
             if key not in self._waiting:
                 outage = Outage(log, "task.unroutable", "task.routable", key=key)

@@ -1,7 +1,7 @@
-"""The heartbeats of workers: carried to SWF, and each answered where it asks for it.
+"""Forwards workers' heartbeats to SWF, and answers each that has a ``reply_to``.
 
-They have threads of their own, so that a service which answers heartbeats slowly, or not at all,
-delays no result; which of them go to SWF, and how many may wait, is ``merge``'s.
+Heartbeats have threads of their own, so that slow or missing answers of SWF to heartbeats delay no
+result. ``merge`` decides which heartbeats go to SWF and how many may wait.
 """
 
 import logging
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeats:
-    """What workers' heartbeats are answered by. Safe to use from many threads.
+    """Forwards heartbeats and publishes the answers. Safe to use from many threads.
 
-    ``work`` is for the threads that carry heartbeats to SWF; each conversation returns deliveries
-    with their outcomes.
+    ``work`` is the queue of the threads that call SWF for heartbeats; each conversation returns
+    deliveries with their outcomes.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Heartbeats:
     ) -> None:
         self.work: JobQueue[Callable[[], Conversation[Settled]]] = JobQueue()
         self.outage = Outage(log, "heartbeats.failing", "heartbeats.back")
-        """Whether SWF takes heartbeats."""
+        """Open while SWF fails to answer heartbeats."""
         self.merge = Merge(self.outage)
         self._swf = swf
         self._peers = peers
@@ -67,10 +67,10 @@ class Heartbeats:
         return f"<Heartbeats {self.merge}>"
 
     async def take(self, delivery: Delivery, beat: Heartbeat) -> Settled:
-        """Have the heartbeat carried to SWF, with others of its task where these come fast.
+        """Take a heartbeat in hand, and queue a call to SWF if none is under way for its task.
 
-        Returns what is settled by that: those that it overtakes, those that SWF's last answer of
-        within MERGE seconds answers, and those that cannot wait here.
+        Return the deliveries settled at once: those overtaken by this heartbeat, those answered by
+        SWF's answer of the last MERGE seconds, and this one if there is no room for it.
         """
         if refusal := self._settlement.refusal(beat.task):
             return await self._refuse([(delivery, beat)], refusal)
@@ -85,12 +85,12 @@ class Heartbeats:
         return settled if later is None else [*settled, (delivery, later)]
 
     async def carry_out(self, work: Callable[[], Conversation[Settled]]) -> Settled:
-        """One conversation of ``work``, in a scope of its own for Sentry."""
+        """Run one conversation of ``work`` in a Sentry scope of its own."""
         with sentry.work_scope():
             return await work()
 
     async def own(self, task: str, beat: Callable[[], Conversation[None]]) -> None:
-        """Have ``beat``, a heartbeat of the bridge's own, unless a worker's is under way."""
+        """Run ``beat``, a heartbeat of the bridge, unless another of the task is under way."""
         if not self.merge.begin(task):
             return
         try:
@@ -101,7 +101,7 @@ class Heartbeats:
     # --- conversations with SWF ---
 
     async def _carry(self, beats: Beats) -> Settled:
-        """One heartbeat to SWF for all of ``beats``; the newest details go with it."""
+        """Send one heartbeat to SWF for all of ``beats``, with the newest details."""
         _, last = beats[-1]
         try:
             return await self._beat(beats, last)
@@ -133,9 +133,10 @@ class Heartbeats:
         return self._answer(beats, last.task, Answer(time.monotonic(), is_open, cancel))
 
     async def _refused(self, beats: Beats, last: Heartbeat, error: BadReply) -> Settled:
-        """SWF refuses the token, and with it all that wait for it; or the details of the last.
+        """Settle the heartbeats after SWF refused one: for its token, or for its details.
 
-        Then its task is failed, and the others are told that it is not open.
+        If the token is invalid, refuse all heartbeats that wait for it. If the details are refused,
+        fail the task and answer the other heartbeats that it is closed.
         """
         *others, blamed = beats
         outcome = await self._settlement.refuse(blamed[0], error, last.task)
@@ -154,7 +155,7 @@ class Heartbeats:
         return [(each, await refuse(each, error, beat.task)) for each, beat in beats]
 
     def _answer(self, beats: Beats, task: str, answer: Answer) -> Settled:
-        """Answer these, those that have come meanwhile, and those whose answers are owed."""
+        """Answer ``beats``, heartbeats that came meanwhile, and overtaken ones not yet answered."""
         through, owed = self.merge.answered(task, answer)
         beats = [*beats, *through]
         for each in (*owed, *(asked(*beat) for beat in beats)):
@@ -167,7 +168,7 @@ class Heartbeats:
         return self._done(beats, partial(put_off, error=error))
 
     def _next(self, task: str) -> None:
-        """Time for the next heartbeat of the task, if any came meanwhile."""
+        """Queue the next call to SWF for the task, if heartbeats came meanwhile."""
         if beats := self.merge.next(task):
             self.work.put(partial(self._carry, beats))
 
@@ -176,7 +177,7 @@ class Heartbeats:
         return [(delivery, outcome(delivery)) for delivery, _ in beats]
 
     def _tell(self, asked: Asked, answer: Answer) -> None:
-        """Answer one who asks; whatever comes of that, the heartbeat itself is not held up."""
+        """Publish the answer to one heartbeat. Errors are logged, never raised."""
         if not asked.reply_to:
             return
         try:

@@ -1,7 +1,7 @@
-"""Heartbeats of the bridge's own, for tasks that wait in a queue: until the worker's first word.
+"""Heartbeats that the bridge sends for a queued task until its worker's first reply or heartbeat.
 
-Off unless a task list asks for it: a task kept alive looks well while its worker is dead. What SWF
-says on the way, that the task is closed or to be cancelled, is passed on at once.
+Off by default, because a task kept alive looks healthy while its worker is dead. If SWF answers
+that the task is closed or that its cancellation is requested, that is passed on at once.
 """
 
 import logging
@@ -23,25 +23,25 @@ from bridge.task import ActivityTask, TaskListId
 log = logging.getLogger(__name__)
 
 LOOK = 0.5
-"""Seconds between two looks at what is due. A heartbeat may be early by so much, never late."""
+"""Seconds between two calls of ``look``. A heartbeat counts as due up to LOOK seconds early."""
 LANES = 2
-"""Heartbeats of the bridge's own on their way at once: those of workers do not wait for many."""
+"""Maximum number of these heartbeats under way, so that workers' heartbeats do not wait long."""
 HEARD_KEPT = 10_000
-"""Tasks of which is remembered that their worker has spoken."""
+"""Maximum number of tasks remembered as taken over by their worker."""
 RETRY = 5.0
-"""Seconds until one that SWF could not take is tried again, where the interval is longer."""
+"""Seconds until a heartbeat is retried after SWF could not be reached; or the interval, if less."""
 
 Work = JobQueue[Callable[[], Conversation[Settled]]]
 Own = Callable[[str, Callable[[], Conversation[None]]], Conversation[None]]
-"""Has a heartbeat of the bridge's own for a task, unless a worker's is under way."""
+"""Runs a heartbeat of the bridge for a task, unless a worker's is under way (Heartbeats.own)."""
 
 
 class Keepalive:
-    """Beats for the tasks of the lists that ask for it. Safe to use from many threads.
+    """Sends heartbeats for tasks of the lists that enable it. Safe to use from many threads.
 
-    ``look`` is to be called every LOOK seconds. ``intervals`` has seconds between two heartbeats by
-    task list, 0 for none; after ``limit`` seconds a task is kept alive no longer. First words are
-    marked in the journal where any list asks for heartbeats, or others want to know (``mark``).
+    Call ``look`` every LOOK seconds. ``intervals`` maps a task list to the seconds between two
+    heartbeats, 0 for none. They end ``limit`` seconds after the poll. The journal records a
+    worker's first word if any list enables heartbeats or ``mark`` is true.
     """
 
     def __init__(
@@ -62,43 +62,43 @@ class Keepalive:
         self._mark = mark or bool(self._intervals)
         self._lock = Lock()
         self._due: dict[str, float] = {}
-        """The tasks whose worker has not spoken yet, and when the next heartbeat is due."""
+        """Monotonic seconds of the next heartbeat, by task whose worker has not spoken yet."""
         self._heard: dict[str, None] = {}
-        """The tasks whose worker has spoken, the oldest first."""
+        """Tasks whose worker has spoken, the oldest first."""
         self._next: deque[str] = deque()
-        """Those that are due, in order."""
+        """Tasks whose heartbeat is due, in order."""
         self._lanes = 0
 
     @property
     def wanted(self) -> bool:
-        """Whether any task list asks for it."""
+        """Whether any task list enables heartbeats by the bridge."""
         return bool(self._intervals)
 
     def __repr__(self) -> str:
         return f"<Keepalive {len(self._due)} tasks>"
 
     def resume(self) -> None:
-        """Go on with the tasks of an earlier life of the daemon: who knows how long it was away."""
+        """Beat at once for tasks in the journal: the daemon may have been away for long."""
         for entry in self._journal.tasks("NOT first_word") if self._intervals else ():
             if time.time() - entry.task.polled_at <= self._limit:
                 self._watch(entry.task, 0.0)
 
     def watch(self, task: ActivityTask) -> None:
-        """Keep the task alive, if its list asks for it. Call it before a worker can have it."""
+        """Keep the task alive if its list enables that. Call this before publishing the task."""
         if interval := self._interval(task):
             self._watch(task, interval)
 
     def heard(self, task_id: str) -> None:
-        """A worker has spoken of the task: from now on keeping it alive is the worker's."""
+        """End the bridge's heartbeats for a task: its worker has sent a reply or heartbeat."""
         if not self._journal.holds(task_id):
             self._peers.spoke(task_id)
         elif self._mark and self._is_first(task_id):
             self._journal.first_word(task_id)
 
     def look(self, work: Work, own: Own) -> None:
-        """See which tasks are due, and have heartbeats made for them beside those of workers.
+        """Queue the heartbeats that are due, at most LANES at once.
 
-        ``work`` is what the threads do that carry heartbeats to SWF.
+        ``work`` is the queue of the threads that send heartbeats to SWF.
         """
         until = time.monotonic() + LOOK
         with self._lock:
@@ -111,7 +111,7 @@ class Keepalive:
             work.put(partial(self._go_on, work, own))
 
     def _is_first(self, task_id: str) -> bool:
-        """Whether it is the worker's first word, as far as is remembered; no heartbeat any more."""
+        """Drop the next heartbeat; return whether no earlier word of the worker is remembered."""
         with self._lock:
             self._due.pop(task_id, None)
             if task_id in self._heard:
@@ -126,7 +126,7 @@ class Keepalive:
             self._due.pop(task_id, None)
 
     def _put_off(self, task_id: str, seconds: float) -> None:
-        """Let the next heartbeat be due in so many seconds, unless the worker has spoken."""
+        """Make the next heartbeat due in ``seconds``, unless the worker has spoken."""
         with self._lock:
             if task_id in self._due:
                 self._due[task_id] = time.monotonic() + seconds
@@ -143,7 +143,7 @@ class Keepalive:
     # --- conversations with SWF ---
 
     async def _go_on(self, work: Work, own: Own) -> Settled:
-        """One heartbeat; then the next, behind what workers have sent meanwhile."""
+        """Send one heartbeat, then queue the next behind the workers' heartbeats."""
         with self._lock:
             if not self._next:
                 self._lanes -= 1

@@ -1,7 +1,7 @@
-"""The heartbeats in hand: merged by task, and bounded, so that none crowds out another's.
+"""Merges the waiting heartbeats of each task, and bounds them so that no task crowds out others.
 
-SWF's answer to one heartbeat of a task is the answer to all that have come meanwhile. Of a worker
-that beats in a tight loop only the newest is kept until it is told to SWF. Nothing here does I/O.
+SWF's answer to one heartbeat of a task answers all heartbeats of it that came meanwhile. If a
+worker beats in a tight loop, only its newest heartbeat waits for SWF. Nothing here does I/O.
 """
 
 import threading
@@ -15,33 +15,34 @@ from bridge.task import Heartbeat
 from bridge.telemetry.outage import Outage
 
 MERGE = 1.0
-"""Seconds between two heartbeats of a task to SWF: its time-outs are counted in seconds. SWF's
-answer to one holds for all that come within that time."""
+"""Seconds between two heartbeats of a task to SWF, whose time-outs are whole seconds. SWF's answer
+to one is reused for heartbeats that come within that time."""
 IN_HAND = 112
-"""Heartbeats that wait at most; more are held by the consumer, as replies are that SWF cannot take
-now. With those that it holds they leave a part of the prefetch to replies."""
+"""Maximum number of waiting heartbeats. The consumer holds any others and delivers them later.
+The limit leaves a part of the prefetch to replies."""
 CROWDED = 64
-"""With more, of a task that SWF has known the newest alone waits."""
+"""From this number on, only the newest heartbeat of a task that SWF has answered before waits."""
 SHARE = 16
-"""Those of one task among them."""
+"""Maximum number of waiting heartbeats of one task."""
 SHARE_OF_KNOWN = 4
-"""Those of a task that SWF has known: older ones are acknowledged, and their answers owed."""
+"""The same for a task that SWF has answered before: older heartbeats are acknowledged unanswered,
+and answered after SWF's next answer."""
 OWED = 10_000
-"""Answers owed at most; of more, the oldest are never given."""
+"""Maximum number of such answers still to be given; beyond it, the oldest are dropped."""
 SOON = 0.1
-"""Seconds for which a heartbeat is held that cannot wait here."""
+"""Seconds for which the consumer holds a heartbeat that finds no room here."""
 KEPT = 1024
-"""Tasks whose newest heartbeat and last answer are known: more than may have one without an
-acknowledgement."""
+"""Maximum number of tasks whose newest details and last answer are remembered: more than can have
+an unacknowledged heartbeat."""
 
 Beats = list[tuple[Delivery, Heartbeat]]
 Place = tuple[int, int]
-"""Where a delivery stands among all: the life of the channel, and its tag."""
+"""The order of a delivery: the number of the channel's life, and the delivery tag."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What SWF has said to a heartbeat of a task."""
+    """SWF's answer to a heartbeat of a task."""
 
     at: float
     """Monotonic seconds."""
@@ -51,7 +52,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Where the answer to a heartbeat is to go; nowhere, where ``reply_to`` is empty."""
+    """The address for the answer to a heartbeat; no answer if ``reply_to`` is empty."""
 
     token: str
     reply_to: str
@@ -59,35 +60,35 @@ class Asked:
 
 
 class Taken(NamedTuple):
-    """What a heartbeat that has come leads to."""
+    """The result of taking a heartbeat."""
 
     through: Beats
-    """Those that need not wait any longer because of it; it may be one of them."""
+    """Heartbeats to acknowledge at once; may include the one taken."""
     answer: Answer | None
-    """SWF's answer to them, where it has just given one."""
+    """SWF's answer to them, if one was given within the last ``holds`` seconds."""
     later: Later | None
-    """It cannot wait here."""
+    """Set if there is no room: the consumer must hold the heartbeat and try again."""
     begins: bool
-    """It goes to SWF now."""
+    """Whether this heartbeat must be sent to SWF at once."""
 
 
 class Merge:
-    """Which heartbeats go to SWF, and for which its answers are. Safe to use from many threads."""
+    """Decides which heartbeats go to SWF and which an answer covers. Thread-safe."""
 
     def __init__(self, outage: Outage) -> None:
         self.holds = MERGE
-        """Seconds for which SWF's answer to one holds for others of its task."""
+        """Seconds for which SWF's answer is reused for other heartbeats of the task."""
         self._outage = outage
         self._lock = threading.Lock()
         self._in_hand = 0
         self._waiting: dict[str, Beats] = {}
-        """By task: those that wait while a heartbeat is on its way, or was just now."""
+        """By task: heartbeats that wait while one is under way, or was within MERGE seconds."""
         self._newest: OrderedDict[str, tuple[Place, str | None]] = OrderedDict()
-        """By task: the details that are to be SWF's last, also where an older one is tried again
-        after it."""
+        """By task: the newest heartbeat's place and details. A retry of an older heartbeat sends
+        these details too."""
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._owed: OrderedDict[str, list[Asked]] = OrderedDict()
-        """By task: the answers to those that were overtaken before SWF had answered."""
+        """By task: heartbeats acknowledged before SWF answered, and still to be answered."""
         self._owing = 0
 
     def __repr__(self) -> str:
@@ -115,7 +116,7 @@ class Merge:
             return Taken(through, answer, None, waiting is None)
 
     def begin(self, task: str) -> bool:
-        """Begin a heartbeat of the bridge's own; not where one of the task is under way."""
+        """Begin a heartbeat of the bridge; return False if one of the task is under way."""
         with self._lock:
             if task in self._waiting:
                 return False
@@ -123,15 +124,15 @@ class Merge:
             return True
 
     def details(self, last: Heartbeat) -> str | None:
-        """What is to be told to SWF along with ``last``: the details of the task's newest."""
+        """The details to send to SWF with ``last``: those of the task's newest heartbeat."""
         with self._lock:
             _, details = self._newest.get(last.task, (None, last.details))
             return details
 
     def answered(self, task: str, answer: Answer) -> tuple[Beats, list[Asked]]:
-        """Note what SWF has said; those that wait no longer, and whose answers were owed.
+        """Note SWF's answer; return the heartbeats it settles, and the addresses still to answer.
 
-        That is all that wait, but the newest of an open task: its details are to be told yet.
+        It settles all that wait, except the newest of an open task: SWF must still get its details.
         """
         with self._lock:
             _keep(self._answers, task, answer)
@@ -143,14 +144,14 @@ class Merge:
             return through, self._settle_owed(task)
 
     def refused(self, task: str) -> Beats:
-        """SWF takes no heartbeat with the token: all that wait for it."""
+        """Return all heartbeats that wait for the task, after SWF refused its token."""
         with self._lock:
             waiting, self._waiting[task] = self._waiting[task], []
             self._settle_owed(task)
             return waiting
 
     def next(self, task: str) -> Beats:
-        """Those that have come meanwhile and go to SWF now; after none the task is forgotten."""
+        """The waiting heartbeats, which go to SWF next; if there are none, forget the task."""
         with self._lock:
             if beats := self._waiting[task]:
                 self._waiting[task] = []
@@ -159,7 +160,7 @@ class Merge:
             return beats
 
     def done(self, count: int) -> None:
-        """So many that went to SWF, or waited for it, are settled."""
+        """Count ``count`` heartbeats as settled, which were under way or waiting."""
         with self._lock:
             self._in_hand -= count
 
@@ -171,11 +172,11 @@ class Merge:
         return self._in_hand >= CROWDED or bool(self._outage.error)
 
     def _overtaken(self, delivery: Delivery, beat: Heartbeat, answer: Answer | None) -> Beats:
-        """Note the newest of the task; those that need not wait any longer because of it.
+        """Note the newest heartbeat of the task; return the waiting ones that it settles.
 
-        That is all, where they can be answered now. Else it is those that want no answer, once SWF
-        has known the task or where too many wait, and the oldest of a task that has its share:
-        nothing of them is left to be told to SWF, and their answers are owed.
+        With a recent answer, it settles all. Otherwise, if SWF has answered the task before or
+        heartbeats are crowded, it settles those without ``reply_to``. If SWF has answered before,
+        it also settles the oldest above the task's share, which get SWF's next answer.
         """
         known = self._newest.get(beat.task)
         if known is not None and known[0] > _place(delivery):
@@ -199,9 +200,9 @@ class Merge:
         return overtaken
 
     def _is_overtaken(self, delivery: Delivery, beat: Heartbeat, answer: Answer | None) -> bool:
-        """Whether nothing of it is left to tell SWF: a newer one stands for it, or it is closed.
+        """Whether the heartbeat need not go to SWF: a newer one replaces it, or the task is closed.
 
-        Where no answer can be given yet, and one that waits will bring it, it is owed.
+        If there is no answer yet but another heartbeat waits for one, it is answered with that.
         """
         if answer is not None and not answer.is_open:
             return True
@@ -217,7 +218,7 @@ class Merge:
         return False
 
     def _need_not_wait(self, task: str) -> bool:
-        """Whether one that wants no answer is done with once there is a newer one."""
+        """Whether a newer heartbeat settles an older one that wants no answer."""
         return self._crowded or task in self._answers
 
     def _owe(self, task: str, beats: Beats) -> None:
@@ -234,7 +235,7 @@ class Merge:
 
 
 def asked(delivery: Delivery, beat: Heartbeat) -> Asked:
-    """Where the answer to the heartbeat is to go."""
+    """The address for the answer to the heartbeat."""
     reply_to = delivery.properties.get("reply_to")
     named = reply_to if isinstance(reply_to, str) else ""
     return Asked(beat.token, named, delivery.properties.get("correlation_id"))
@@ -248,7 +249,7 @@ Kept = TypeVar("Kept")
 
 
 def _keep(kept: OrderedDict[str, Kept], task: str, value: Kept) -> None:
-    """Remember the value as the newest, and forget the oldest of too many."""
+    """Store the value as the newest; beyond KEPT entries, remove the oldest."""
     kept[task] = value
     kept.move_to_end(task)
     if len(kept) > KEPT:

@@ -1,11 +1,11 @@
-"""What a poller is at, and why a poll may not begin. Pure."""
+"""The states of a poller, and the reasons why it may not begin a poll. Pure."""
 
 from enum import Enum
 from typing import NamedTuple
 
 
 class PollerState(Enum):
-    """What a poller is at; a label of metrics, and what page and findings go by."""
+    """The state of a poller; used as a metric label, on the status page and in diagnosis."""
 
     STARTING = "starting"
     PAUSED = "paused"
@@ -20,8 +20,8 @@ class PollerState(Enum):
 
 
 class Obstacle(NamedTuple):
-    """Why no poll may begin."""
+    """The reason why no poll may begin."""
 
     state: PollerState
     text: str
-    """The same in a sentence for an operator."""
+    """The reason in words for an operator."""

@@ -1,9 +1,9 @@
-"""The other instances: the one that holds a task hears what becomes of it.
+"""Notices between instances, so that the one that holds a task learns that it was closed.
 
 Competing instances share the reply queue, so a reply may arrive where its task is not held. The
 instance that learns that SWF has closed a task, or asks to cancel it, sends a notice to the others.
-The holder then gives back its slot and its row of the journal, or tells the worker. Each instance
-has a durable queue for such notices.
+The holder then frees its slot and its row of the journal, or tells the worker. Each instance has
+a durable queue for notices.
 """
 
 import logging
@@ -34,10 +34,10 @@ NOTICE_TYPE = "swf-bridge.notice.v1"
 _TASK_ID = re.compile("[0-9a-f]{32}")
 
 SPOKEN_KEPT = 10_000
-"""So many tasks of others are remembered, to tell their holder once that a worker has spoken."""
+"""Maximum number of other instances' tasks remembered, so that "spoke" is sent once for each."""
 SETTLED_ELSEWHERE = "settled by another instance"
 NOTICE_RETRY = 5.0
-"""Seconds until a notice is published again that a queue did not take."""
+"""Seconds until a cancellation notice is published again after a queue nacked it."""
 
 
 class Peers:
@@ -62,14 +62,14 @@ class Peers:
         self._lock = threading.Lock()
         self._own = threading.local()
         self._spoken: dict[str, None] = {}
-        """Tasks of others of whose worker their holder has been told, the oldest first."""
+        """Other instances' tasks for which "spoke" has been sent, the oldest first."""
 
     def settled_before(self, task_id: str) -> bool:
         """Whether this instance settled the task before."""
         return self._journal.was_settled(task_id)
 
     def what_is(self, task_id: str) -> dict[str, str]:
-        """The fields by which a log line names the task; none where it is not in hand here."""
+        """The log fields that name the task; empty if this instance does not hold it."""
         if not task_id or (entry := self._journal.get(task_id)) is None:
             return {}
         task = entry.task
@@ -81,18 +81,18 @@ class Peers:
         }
 
     def settled(self, task_id: str) -> InHand | None:
-        """We have closed the task in SWF: its holder lets it go. What it was, where that is us."""
+        """Free the slot of a task closed in SWF by this instance, or tell the others; its data."""
         return self._closed(task_id, remember=True)
 
     def released(self, task_id: str, reason: str) -> InHand | None:
-        """The task is closed, or taken for closed, without a reply: its slot is free, and why."""
+        """Free the slot of a task that is closed, or counts as closed, without a reply."""
         held = self._closed(task_id, remember=False)
         if held is not None:
             self._count_release(task_id, held, reason)
         return held
 
     def cancel_requested(self, task_id: str) -> None:
-        """SWF asks to cancel the task: its holder tells the worker, once."""
+        """Tell the worker once that SWF asks to cancel the task; or send "cancel" to others."""
         entry = self._journal.get(task_id)
         if entry is None:
             self._tell("cancel", [task_id])
@@ -106,12 +106,12 @@ class Peers:
             self._tell_worker(task)
 
     def resume(self) -> None:
-        """Publish the cancellation notices that an earlier life of the daemon owes."""
+        """Publish the cancellation notices that an earlier run did not get confirmed."""
         for entry in self._journal.cancels_owed():
             self._tell_worker(entry.task)
 
     def spoke(self, task_id: str) -> None:
-        """A worker has spoken here of a task: its holder, if that is another, need not beat."""
+        """Send "spoke" for another instance's task, so that its holder stops its heartbeats."""
         if self._journal.holds(task_id):
             return
         with self._lock:
@@ -123,14 +123,14 @@ class Peers:
         self._tell("spoke", [task_id])
 
     def dropped(self, task_id: str) -> None:
-        """RabbitMQ let the message of a task expire: its holder has it looked after."""
+        """Send "dropped" for a task whose message expired, so that its holder asks SWF about it."""
         self._tell("dropped", [task_id])
 
     def heard(self, body: bytes) -> tuple[str, list[str]]:
-        """Take note of what another instance says of tasks that are in hand here.
+        """Carry out a notice of another instance about tasks that this instance holds.
 
-        Returns what is left for others to do: of which tasks their worker has spoken (``spoke``),
-        or the message expired (``dropped``).
+        Return what the caller must carry out: ``spoke`` (a worker has sent a reply or heartbeat) or
+        ``dropped`` (the message expired) and the tasks; else an empty string and no tasks.
         """
         what, task_ids, sender = decode_notice(body)
         if sender == self._topology.instance:
@@ -147,7 +147,7 @@ class Peers:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """One commit, then one notice, of all tasks that this thread settles inside."""
+        """Make one commit and then one notice for all tasks that this thread settles inside."""
         settled: list[str] = []
         self._own.settled = settled
         try:
@@ -172,7 +172,7 @@ class Peers:
             self._tell_worker(task)
 
     def _worker_told(self, task: ActivityTask, receipt: Receipt) -> None:
-        """On the publisher's thread: until RabbitMQ has the notice, it is owed."""
+        """Note the outcome of a cancellation notice. Runs on the publisher's thread."""
         match receipt.fate:
             case Fate.CONFIRMED:
                 self._timer.later(0.0, partial(self._owe_no_more, task.id))
@@ -198,7 +198,7 @@ class Peers:
 
     def _count_release(self, task_id: str, held: InHand, reason: str) -> None:
         self._metrics.count(m.SLOTS_RELEASED, held.domain, held.task_list, reason)
-        # With two instances every other task ends so: a line for each would crowd out the rest.
+        # With two instances, half of all tasks are settled elsewhere: too many lines for INFO.
         level = logging.DEBUG if reason == SETTLED_ELSEWHERE else logging.INFO
         log.log(level, "slot.released", extra={"task": task_id, "reason": reason})
 
@@ -207,12 +207,12 @@ class Peers:
         try:
             message = notice(what, task_ids, topology.instance, exchange=topology.notice_exchange)
             self._publisher.publish(message, log_unsent)
-        except Exception:  # the others find it out from SWF: what is told must not end the work
+        except Exception:  # without a notice, the others learn it from SWF's history
             log.exception("notice.failed", extra={"notice": what})
 
 
 def log_unsent(receipt: Receipt) -> None:
-    """The receipt of a message that nobody waits for."""
+    """Log the receipt of a message that was not confirmed and is not retried."""
     if receipt.fate is not Fate.CONFIRMED:
         reason = receipt.detail or receipt.fate.value
         _unsent.tell((reason,), reason=reason)
@@ -222,13 +222,13 @@ def log_unsent(receipt: Receipt) -> None:
 
 
 def notice(what: str, task_ids: Sequence[str], sender: str, *, exchange: str) -> Message:
-    """A word to the other instances about tasks that the sender does not hold."""
+    """A notice to the other instances about tasks that the sender does not hold."""
     body = encode_json({"notice": what, "tasks": task_ids, "from": sender})
     return Message(exchange, "", body, properties_of(NOTICE_TYPE, task_ids[0]), mandatory=False)
 
 
 def decode_notice(body: bytes) -> tuple[str, list[str], str]:
-    """What, of which tasks, from which instance; nothing of no task where it is no notice."""
+    """The kind, task ids and sender of a notice; empty values if the body is not a notice."""
     try:
         fields = decode_json(body)
         what, task_ids, sender = fields["notice"], fields["tasks"], fields["from"]

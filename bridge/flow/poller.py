@@ -1,7 +1,8 @@
-"""Forward: slot → poll → record → hand over. N identical pollers a task list, side by side.
+"""Polls SWF: take a slot, poll, record the task in the journal, hand it to the forwarder.
 
-With libcurl they share a thread, with boto3 each has its own. Law: after a poll has returned a
-task, every path publishes it and has it confirmed, fails it back, or leaves it in the journal.
+Each task list has N identical pollers. With libcurl they share a thread, with boto3 each has its
+own. After a poll has returned a task, every path publishes it with a confirm, fails it in SWF, or
+leaves it in the journal.
 """
 
 import logging
@@ -32,15 +33,16 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0
 PACE = 0.4
-"""Seconds that an empty poll takes at least: some endpoints answer at once."""
+"""Minimum seconds between the starts of two polls if the first is empty: some endpoints answer
+empty polls at once."""
 BACKOFF_CAP = 30.0
 REFUSED_CAP = 60.0
 PATIENCE = 20.0
-"""Seconds that the thread may take beyond a poll before it counts as stuck."""
+"""Seconds beyond the read time-out after which the thread counts as stuck."""
 
 
 class Recorded(NamedTuple):
-    """A task that is recorded, with the body of its message."""
+    """A recorded task and the body of its message."""
 
     task: ActivityTask
     body: bytes
@@ -53,7 +55,7 @@ _STOPPING = Obstacle(PollerState.STOPPED, "stopping")
 
 
 class Source:
-    """A task list, and what its pollers share: when it may be polled, and how polling goes."""
+    """A task list: the conditions and the outages that its pollers share."""
 
     def __init__(
         self,
@@ -73,18 +75,18 @@ class Source:
         self._journal = journal
         self._pauses = pauses
         self.demand = demand
-        """Of workers, where the list names a queue."""
+        """Whether workers consume the list's queue; None if the list names no queue."""
 
     def __repr__(self) -> str:
         return f"<Source {'/'.join(self.label)}>"
 
     @property
     def pause(self) -> Pause | None:
-        """An operator's, where one has paused the list."""
+        """The operator's pause of this list, if any."""
         return self._pauses.of(self.label)
 
     def obstacle(self, timeout: float = 0.0) -> Obstacle | None:
-        """Why no task may be taken now, after waiting ``timeout`` seconds for it to pass."""
+        """The reason not to poll now, or None; waits up to ``timeout`` seconds for each to end."""
         pause = self.pause
         if pause is not None and not pause.over.wait(timeout):
             return Obstacle(PollerState.PAUSED, pause.text)
@@ -110,7 +112,7 @@ class Poller:
         self.label = source.label
         self.state = PollerState.STARTING
         self.text = PollerState.STARTING.value
-        """What it is at, in words for an operator."""
+        """The state in words for an operator."""
         self.due = 0.0
         """Monotonic seconds before which it does not poll again."""
         self._source = source
@@ -123,11 +125,11 @@ class Poller:
         return f"<Poller of {'/'.join(self.label)} {self.text}>"
 
     def be(self, state: PollerState, text: str = "") -> None:
-        """Note what it is at."""
+        """Set the state."""
         self.state, self.text = state, text or state.value
 
     async def poll_once(self) -> ActivityTask | None:
-        """One poll: the task that it brought, if any. Says when the next is due."""
+        """Poll once and set ``due``; return the task, or None if there was none or it failed."""
         self.be(PollerState.POLLING)
         started = time.monotonic()
         try:
@@ -201,12 +203,11 @@ class Pollers:
     # --- the first law: slot, poll, record, hand over ---
 
     async def _poll(self, poller: Poller) -> Recorded | None:
-        """Poll with a slot in hand, and record the task that the poll brings, first of all.
+        """Poll with a slot taken, and record the task before anything else.
 
-        The slot goes to the task, or back. The answers that come in one turn are taken inside of
-        one ``journal.together()``: when that block ends, their records are committed, and only then
-        is ``_hand_over`` called with what is returned here. Until the commit a task is nowhere but
-        in this process, so nothing may come before it.
+        Without a task, the slot is given back. All answers of one turn are handled inside one
+        ``journal.together()``. Its end commits their records, and then the runner calls
+        ``_hand_over`` with the results. Before the commit a task exists only in this process.
         """
         task = None
         try:
@@ -221,13 +222,13 @@ class Pollers:
         recorded = Recorded(task, encode_task(task))
         try:
             self._journal.record(*recorded)
-        except BaseException:  # it cannot be recorded: better handed over than lost
+        except BaseException:  # recording failed: publish it anyway, or it would be lost
             self._hand_over(recorded)
             raise
         return recorded
 
     def _hand_over(self, recorded: Recorded | None) -> None:
-        """The task is durable: have it kept alive, if its list asks for that, and published."""
+        """Start heartbeats for a recorded task, if its list enables them, and publish it."""
         if recorded is None:
             return
         task, body = recorded
@@ -240,10 +241,7 @@ class Pollers:
     # --- when a poll may begin ---
 
     def run(self) -> None:
-        """Poll until asked to stop; open polls end by themselves, their tasks are handed over.
-
-        So they do where something unforeseen ends it.
-        """
+        """Poll until stopped or an error; then let open polls end and hand over their tasks."""
         try:
             while not self._stopping.is_set():
                 self.turn()
@@ -260,7 +258,7 @@ class Pollers:
         self._runner.wake()
 
     def turn(self) -> None:
-        """Begin the polls that are due, as far as gates and slots allow, and take what comes."""
+        """Begin the polls that are due and allowed, and handle the answers that have come."""
         self.moved = time.monotonic()
         pause = self._begin()
         if self._runner.open:
@@ -269,7 +267,7 @@ class Pollers:
             self._stopping.wait(pause)
 
     def _begin(self) -> float:
-        """Seconds until there may be more to begin; a gate or slot was waited for, or wakes us."""
+        """Begin the polls that are due; return the seconds to wait before the next attempt."""
         now, pause = time.monotonic(), TICK
         for _ in range(len(self._idle)):
             poller = self._idle.popleft()
@@ -287,12 +285,12 @@ class Pollers:
         return pause
 
     def _take_slot(self, patience: float) -> Obstacle | None:
-        """Take a slot for a poll; or why none may begin, after waiting so long for it to pass."""
+        """Take a slot, or return why no poll may begin; each wait lasts at most ``patience``."""
         if self._stopping.is_set():
             return _STOPPING
         if obstacle := self._source.obstacle(patience):
             return obstacle
-        self._wants_slot = True  # before the try: what comes free after it wakes us
+        self._wants_slot = True  # set before acquiring, so that a slot freed later wakes us
         if not self._slots.acquire(self._label, patience):
             return _SLOTS_TAKEN
         self._wants_slot = False

@@ -1,7 +1,7 @@
 """Free the slots of tasks that SWF closed without us: timed out, terminated, answered elsewhere.
 
-SWF's history is asked seldom and in a bounded way, the oldest task first, and sooner when a window
-is full. Never by a heartbeat: it would restart the clock of a worker that is dead.
+It reads a bounded number of histories in each round, the oldest task first, and more often when a
+window is full. It never uses a heartbeat: that would restart the heartbeat clock of a dead worker.
 """
 
 import logging
@@ -25,15 +25,15 @@ ROUND = 60.0
 """Seconds between two rounds while no window is full and the last round freed nothing."""
 ROUND_WHEN_FULL = 2.0
 ROUND_WHEN_FULL_CAP = 16.0
-"""While a window is full: twice as long after each round that freed nothing, up to this. A window
-may well be full of tasks that are worked on, and SWF allows few looks into histories."""
+"""Maximum of that interval, which doubles after each round that freed nothing. A window may be full
+of tasks in work, and SWF allows few reads of histories."""
 PER_ROUND = 25
-"""Histories that a round reads at most."""
+"""Maximum number of histories read in one round."""
 YOUNG = 30.0
-"""Seconds for which a task is not asked about: most are answered by then."""
+"""Seconds after the hand-over before SWF is asked about a task: most are answered by then."""
 YOUNG_WHEN_FULL = 2.0
 AGAIN = 0.05
-"""Seconds until the budget of looks into histories is asked again."""
+"""Seconds between two attempts to take a read of a history from the budget."""
 PATIENCE = 120.0
 
 
@@ -62,7 +62,7 @@ class Reconciler:
         self._labels = labels
         self._in_flight_timeout = in_flight_timeout
         self._asked: dict[TaskListId | None, int] = {}
-        """How far the rounds have come, by the list they were held for."""
+        """Where the next round continues, by the full list that it was for (None: all lists)."""
         self._rounds = 0
         self._next_round = self.moved + ROUND
         self._last_round = self.moved
@@ -86,7 +86,7 @@ class Reconciler:
                 self._next_round = now + (ROUND_WHEN_FULL if freed else ROUND)
 
     def _next_full(self) -> TaskListId | None:
-        """A list whose window is full; each in its turn, however many are."""
+        """A list whose window is full, or None; full lists take turns."""
         full = list(filter(self._slots.full, self._labels))
         return full[self._rounds % len(full)] if full else None
 
@@ -95,10 +95,7 @@ class Reconciler:
         self._stopping.set()
 
     def ask(self, full: TaskListId | None = None) -> int:
-        """One round: ask SWF about the next tasks, of the list whose window is full if one is.
-
-        How many slots it freed.
-        """
+        """Ask SWF about the next tasks, only of list ``full`` if given; count the slots freed."""
         self._rounds += 1
         young = YOUNG if full is None else YOUNG_WHEN_FULL
         candidates = self._journal.handed_over(
@@ -136,7 +133,7 @@ class Reconciler:
         return look.closed is not None and self._deadlines.let_go(entry.task, look.closed)
 
     def expire(self) -> None:
-        """Give up waiting for tasks that are in flight for too long, whatever SWF says of them."""
+        """Free the slots of tasks in flight for over IN_FLIGHT_TIMEOUT, without asking SWF."""
         too_old = self._journal.handed_over(
             before=time.time() - self._in_flight_timeout, limit=PER_ROUND
         )

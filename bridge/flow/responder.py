@@ -1,8 +1,8 @@
-"""Back: decode → respond → Outcome. Law: after a delivery every path returns an Outcome.
+"""Handles replies: decode, respond to SWF, return an Outcome. Every path returns an Outcome.
 
-A reply settles its task by the token alone, whichever instance polled it. No responder waits: what
-SWF cannot take now is handed back with a time, and the replies of one task wait for each other
-without a thread. With libcurl one thread has all answers on their way, with boto3 each one.
+A reply settles its task by the token alone, whichever instance polled it. No responder thread
+waits to retry: the delivery is returned with a delay. The replies of one task are handled in
+order, without a thread for each. With libcurl one thread runs all calls, with boto3 each runs one.
 """
 
 import logging
@@ -40,11 +40,11 @@ NOT_REQUESTED = "canceled without request"
 
 
 Work = Delivery | Callable[[], Conversation[Settled]]
-"""A message that came back, or something else that SWF has to be told."""
+"""A delivery, or another conversation with SWF."""
 
 
 class Turns:
-    """One responder at a time for a task, in the order in which its replies came."""
+    """Serializes the replies of each task, in the order in which they came."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,7 +54,7 @@ class Turns:
         return len(self._waiting)
 
     def begin(self, delivery: Delivery, reply: Reply) -> bool:
-        """Whether it is the reply's turn now; else it is kept until the others are through."""
+        """Whether it is the reply's turn; if not, queue it behind the others of its task."""
         with self._lock:
             if (waiting := self._waiting.get(reply.task)) is None:
                 self._waiting[reply.task] = deque()
@@ -63,7 +63,7 @@ class Turns:
             return False
 
     def end(self, reply: Reply) -> tuple[Delivery, Reply] | None:
-        """The next reply of the same task, whose turn it is now."""
+        """End the reply's turn; return the next reply of the same task, if any."""
         with self._lock:
             if waiting := self._waiting[reply.task]:
                 return waiting.popleft()
@@ -72,7 +72,7 @@ class Turns:
 
 
 class Responder:
-    """How what comes back is answered; all responder threads share it."""
+    """Handles deliveries. Shared by all responder threads."""
 
     def __init__(
         self,
@@ -103,20 +103,20 @@ class Responder:
     # --- for every thread ---
 
     def deliver(self, delivery: Delivery) -> None:
-        """Have the delivery handled."""
+        """Queue the delivery for a responder thread."""
         self.work.put(delivery)
 
     def fail_back(self, reply: Failed, again: Callable[[float], object]) -> None:
-        """Have a task failed in SWF that no worker could be given."""
+        """Queue failing a task in SWF that no worker could get; call ``again`` to retry later."""
         self.work.put(partial(self._give_back, reply, again))
 
     # --- one piece of work, as a conversation with SWF ---
 
     async def handle(self, work: Work) -> Settled:
-        """Handle one piece of work, and the replies that waited for their turn meanwhile.
+        """Handle one piece of work, and the replies of its task that queued up meanwhile.
 
-        Nothing that a worker sends raises here, nor that memory is short: then the reply is kept.
-        PartFailed does, where the journal is damaged.
+        On an unexpected error, MemoryError included, a delivery is put off. Raises only
+        PartFailed, when the journal is damaged.
         """
         with sentry.work_scope():
             if not isinstance(work, Delivery):
@@ -178,9 +178,9 @@ class Responder:
         return Ack()
 
     def _expired(self, delivery: Delivery, reply: Failed) -> bool:
-        """Whether the task's message has waited beyond the deadline that it bears.
+        """Whether the task's message expired in a queue after the deadline in its header.
 
-        SWF has given the task up then: it is not failed, but looked after.
+        Then SWF should have timed out the task, so it is not failed; SWF is asked about it.
         """
         headers = delivery.properties["headers"]
         deadline = deadline_of(headers) if is_expired(headers) else None
@@ -211,14 +211,14 @@ class Responder:
     # --- the rows of contract §3 ---
 
     def _closed_before(self, delivery: Delivery, reply: Reply) -> None:
-        """SWF closed the task before this reply: by an earlier one of ours, or without us."""
+        """Count and log a reply to a task that is already closed: duplicate, expired or late."""
         kind = tuple(name(delivery.properties).values())
         of = {"task": reply.task, "status": status_of(reply), **sender(delivery.properties)}
         if self._peers.settled_before(reply.task):
             self._metrics.count(m.REPLIES, "duplicate")
             self._duplicate.tell(kind, **of)
             return
-        known = self._settlement.is_closed(reply.task)  # and the other instances have been told
+        known = self._settlement.is_closed(reply.task)  # if so, a notice has been sent already
         held = None if known else self._peers.released(reply.task, "closed in SWF")
         if delivery.queue == self._topology.undeliverable and is_expired(
             delivery.properties["headers"]
@@ -232,12 +232,12 @@ class Responder:
         self._late.tell(kind, **of, age=age)
 
     async def _cancel(self, reply: Canceled) -> None:
-        """Cancel the task in SWF; one heartbeat decides where SWF does not take that."""
+        """Cancel the task in SWF; if SWF refuses, one heartbeat decides what to do."""
         try:
             await self._swf.respond(reply)
         except (TaskClosed, Rejected, Refused) as error:
             if await self._swf.heartbeat(reply.token, None):
-                if isinstance(error, TaskClosed):  # it is open: the request came in between
+                if isinstance(error, TaskClosed):  # open: cancellation was requested in between
                     raise Unavailable("CancelRefused", str(error)) from None
                 raise
             await self._settlement.close(Failed(reply.token, NOT_REQUESTED, reply.details))

@@ -1,4 +1,4 @@
-"""What SWF is told of a task at its end, and what follows from SWF's answer."""
+"""Closes tasks in SWF, and turns SWF's answers and errors into outcomes of deliveries."""
 
 import logging
 import threading
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 INVALID = "token-invalid"
 REFUSED = "refused-by-swf"
 HOLDS = 1.0
-"""Seconds for which SWF's word that a token is invalid, or its task closed, holds for all replies
-that bear it: neither becomes otherwise."""
+"""Seconds for which SWF's answer "token invalid" or "task closed" is reused for other replies with
+that token. Neither state ever changes back."""
 KEPT = 1024
-"""Tokens of which that is known."""
+"""Maximum number of tasks for which such an answer is remembered."""
 
 
 class Settlement:
@@ -32,22 +32,22 @@ class Settlement:
 
     def __init__(self, swf: Calls, peers: Peers, metrics: Metrics) -> None:
         self.outage = Outage(log, "answers.failing", "answers.back")
-        """Whether SWF takes answers."""
+        """Open while SWF fails to answer calls."""
         self._swf = swf
         self._peers = peers
         self._metrics = metrics
         self.holds = HOLDS
-        """Seconds for which a refusal of SWF's holds for other replies to the same task."""
+        """Seconds for which a refusal by SWF is reused for other replies to the same task."""
         self._lock = threading.Lock()
         self._final: OrderedDict[str, tuple[float, BadReply | TaskClosed]] = OrderedDict()
 
     async def close(self, reply: Reply) -> None:
-        """Close the task in SWF as the reply says; its holder gives it up. Raises as respond."""
+        """Close the task in SWF as the reply says, then free its slot. Raises what respond does."""
         await self._swf.respond(reply)
         self.closed(reply)
 
     def closed(self, reply: Reply) -> None:
-        """SWF has closed the task as the reply says."""
+        """Free the slot and count the reply, after SWF has closed the task as the reply says."""
         status = status_of(reply)
         self._metrics.count(m.REPLIES, status)
         if held := self._peers.settled(reply.task):
@@ -56,7 +56,7 @@ class Settlement:
         log.debug("reply.settled", extra={"task": reply.task, "status": status})
 
     def refusal(self, task_id: str) -> BadReply | None:
-        """What SWF has said within ``holds`` seconds of the task's token, if that is invalid."""
+        """The error to reuse if SWF called the token invalid within the last ``holds`` seconds."""
         word = self._last_word(task_id)
         return BadReply(word.code, word.detail) if isinstance(word, BadReply) else None
 
@@ -65,22 +65,23 @@ class Settlement:
         return isinstance(self._last_word(task_id), TaskClosed)
 
     def found_closed(self, task_id: str) -> None:
-        """SWF has refused a reply because the task is closed."""
+        """Remember that SWF has refused a reply because the task is closed."""
         self._note(task_id, TaskClosed())
 
     async def refuse(self, delivery: Delivery, error: BadReply, task_id: str = "") -> Outcome:
         """The outcome of a reply that can never be accepted: a dead letter.
 
-        Where its task is known, the task is failed first: the workflow must not hang.
+        If the error names a token that can be failed (Rejected), the task is failed first, so that
+        the workflow does not hang.
         """
         return await self.outcome(delivery, self._refuse(delivery, error, task_id), task_id)
 
     async def outcome(
         self, delivery: Delivery, answer: Conversation[Outcome], task_id: str = ""
     ) -> Outcome:
-        """The outcome of ``answer``, or what follows from the error that it raises.
+        """The outcome of ``answer``, or of the error that it raises: a dead letter or a retry.
 
-        Raises PartFailed alone, where the journal is damaged.
+        Raises only PartFailed, when the journal is damaged.
         """
         try:
             outcome = await answer
@@ -98,7 +99,7 @@ class Settlement:
         return outcome
 
     def unexpected(self, error: Exception, task_id: str) -> Unavailable:
-        """Tell of a fault of ours: what it kept from SWF is tried again, as if that were away."""
+        """Log a fault of the bridge; return an error that makes the reply be retried."""
         of = self._peers.what_is(task_id)
         extra = {"error": type(error).__name__, **of}
         log.error("reply.unexpected", extra=extra, exc_info=error)
@@ -124,12 +125,12 @@ class Settlement:
         return Park(code, error.detail, about)
 
     def _about(self, delivery: Delivery) -> dict[str, str]:
-        """The task that a bad reply means, as far as that is known."""
+        """Log fields of the task that a bad reply names; empty if it has no token."""
         token = token_of(delivery.body, delivery.properties["headers"])
         return {"task": task_id(token), **self._peers.what_is(task_id(token))} if token else {}
 
     def _note(self, task_id: str, word: BadReply | TaskClosed) -> None:
-        """Note what SWF has said, not what was known already: it is asked anew in time."""
+        """Remember SWF's answer, unless one is in use: so that each expires after ``holds``."""
         if self._last_word(task_id) is None:
             with self._lock:
                 self._final[task_id] = (time.monotonic(), word)
@@ -143,7 +144,7 @@ class Settlement:
 
 
 def status_of(reply: Reply) -> str:
-    """The word by which metrics and logs name what a reply says."""
+    """The status of a reply, as metrics and logs name it."""
     match reply:
         case Completed():
             return "completed"

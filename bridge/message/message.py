@@ -1,6 +1,6 @@
-"""One AMQP message of the wire contract: properties, headers, and JSON as a body. Pure.
+"""One AMQP message of the wire contract: properties, headers and a JSON body. Pure.
 
-Properties bear the names of AMQP 0-9-1; ``headers`` is one of them.
+Properties have the names of AMQP 0-9-1; ``headers`` is one of them.
 """
 
 import json
@@ -21,13 +21,13 @@ DETAIL_HEADER = "swf-bridge-error-detail"
 ERROR_AT_HEADER = "swf-bridge-error-at"
 """When a reply was put into the dead-letter queue, in seconds since the epoch."""
 DEATH_HEADER = "swf-bridge-death"
-"""Why a task message was dead-lettered, once it waits for SWF at the tail of the queue."""
+"""Why a task message was dead-lettered, kept when it is republished to the tail of the queue."""
 
 CUT_HEADER = "swf-bridge-cut"
-"""The bytes that a body had whose end was left out when it came."""
+"""The full size in bytes of a body that was received only in part."""
 
 UNDECODABLE_HEADERS = "swf-bridge-undecodable-headers"
-"""Stands for a message's headers where they cannot be decoded; it is never sent."""
+"""Replaces the headers of a message if they cannot be decoded. It is never sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Message:
     properties: Mapping[str, Any] = field(default_factory=dict)
     mandatory: bool = True
     until: float | None = None
-    """Monotonic seconds after which it is of no use to anybody; None: it always is."""
+    """Monotonic seconds after which the message is of no use; None: never."""
 
     def with_headers(self, headers: Mapping[str, Any]) -> "Message":
         """The same message with ``headers`` added to its own."""
@@ -49,7 +49,7 @@ class Message:
 
 
 def properties_of(kind: str, correlation_id: str | None) -> dict[str, Any]:
-    """The properties that every message of the bridge bears, and its type."""
+    """The properties common to all messages of the bridge, with ``kind`` as ``type``."""
     return {
         "content_type": JSON,
         "delivery_mode": PERSISTENT,
@@ -60,22 +60,22 @@ def properties_of(kind: str, correlation_id: str | None) -> dict[str, Any]:
 
 
 def encodable(text: str) -> str:
-    """``text`` as a header can carry it: UTF-8 has no lone surrogates, each becomes U+FFFD."""
+    """``text`` with each lone surrogate, which UTF-8 cannot encode, replaced by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def encodable_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers, each value as ``encodable``."""
+    """The headers with each value passed through ``encodable``."""
     return {name: encodable(value) for name, value in headers.items()}
 
 
 def compact_json(value: object, *, ascii_only: bool = False) -> str:
-    """The value without blanks. Raises ValueError for NaN and the infinities."""
+    """The value as JSON without white space. Raises ValueError for NaN and infinities."""
     return json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":"), allow_nan=False)
 
 
 def encode_json(fields: Mapping[str, object]) -> bytes:
-    """A body of ours: escaped, for UTF-8 has no lone surrogates."""
+    """A message body: JSON escaped to ASCII, because UTF-8 cannot encode lone surrogates."""
     return compact_json(fields, ascii_only=True).encode("ascii")

@@ -1,4 +1,4 @@
-"""Worker → bridge (contract §3): the replies, within SWF's limits. Pure."""
+"""Decodes workers' replies, and cuts them to SWF's limits (contract §3). Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ from bridge.task import (
 )
 
 VALUES = 65_536
-"""Commas, arrays and objects of a reply, outside of strings: twice what SWF's limit leaves for."""
+"""Maximum number of commas, arrays and objects in a reply: twice what fits SWF's limit."""
 
 TOO_LARGE = "too-large"
 DEAD_LETTER_CODES = {
@@ -42,10 +42,10 @@ DEAD_LETTER_CODES = {
 
 
 def decode_reply(body: bytes, headers: Mapping[str, Any]) -> Reply:
-    """What the worker says, within SWF's limits.
+    """The reply in a message, cut to SWF's limits.
 
-    Raises BadReply for what can never be a reply, and Rejected where the task is known and has
-    to be failed for it.
+    Raises BadReply for a message that is not a valid reply, and Rejected if its task must also be
+    failed in SWF.
     """
     try:
         fields = object_of(body) if body else {}
@@ -69,7 +69,7 @@ def decode_reply(body: bytes, headers: Mapping[str, Any]) -> Reply:
 
 
 def token_of(body: bytes, headers: Mapping[str, Any]) -> str:
-    """The token that a bad reply names all the same; nothing where it names none."""
+    """The token of a bad reply, or an empty string if none is found."""
     try:
         fields = object_of(body) if body else {}
     except BadReply as error:
@@ -81,7 +81,7 @@ def token_of(body: bytes, headers: Mapping[str, Any]) -> str:
 
 
 def _with_task(error: BadReply, body: bytes, headers: Mapping[str, Any]) -> BadReply:
-    """The error, and of a reply too large to be read the task that it would close, if it shows."""
+    """The error; if the reply is too large but its ends show a task that it closes, Rejected."""
     if error.code != TOO_LARGE:
         return error
     whole = headers.get(CUT_HEADER)
@@ -98,7 +98,7 @@ def _with_task(error: BadReply, body: bytes, headers: Mapping[str, Any]) -> BadR
 
 
 def object_of(body: bytes) -> dict[str, Any]:
-    """The object that a body holds. Raises BadReply where it holds none."""
+    """The JSON object in a body. Raises BadReply if there is none."""
     try:
         fields = decode_json(body, size=SIZE, values=VALUES)
     except TooLarge as error:
@@ -115,14 +115,14 @@ def object_of(body: bytes) -> dict[str, Any]:
 
 
 def first_of(from_body: object, from_headers: object) -> object:
-    """What the body says, else what the headers say."""
+    """The body's value, or the headers' if that is None."""
     if from_body is not None:
         return from_body
     return from_headers
 
 
 def token_in(value: object) -> str:
-    """The token. Raises BadReply for what can be none."""
+    """The token. Raises BadReply if the value cannot be a token."""
     if value is None:
         raise _bad("token-missing")
     if not isinstance(value, str) or not 1 <= utf16_length(value) <= TOKEN_LIMIT:
@@ -131,12 +131,12 @@ def token_in(value: object) -> str:
 
 
 def _text(value: object) -> str | None:
-    """A field as SWF takes it, a string: what is none becomes compact JSON."""
+    """The field as a string: any other value becomes compact JSON."""
     if value is None or isinstance(value, str):
         return value
     try:
         return compact_json(value)
-    except ValueError:  # a number too large for a float is read as infinity
+    except ValueError:  # a number too large for a float was decoded as infinity
         raise _bad("not-json") from None
 
 

@@ -15,7 +15,7 @@ _KEY_DIGITS = 16
 class RoutingKey:
     """Makes the routing key of a task from a template such as ``{name}.{version}``.
 
-    Raises ValueError for a template with anything but the plain fields of ROUTING_FIELDS.
+    Raises ValueError if the template has fields other than the plain ones of ROUTING_FIELDS.
     """
 
     def __init__(self, template: str) -> None:
@@ -36,9 +36,9 @@ class RoutingKey:
 
 
 def fit(key: str) -> str:
-    """``key``, or where it is over 255 bytes its beginning, ``~`` and 16 digits of its SHA-256.
+    """``key``; if it is over 255 bytes, its beginning, ``~`` and 16 hex digits of its SHA-256.
 
-    AMQP carries UTF-8, which has no lone surrogates: each becomes U+FFFD.
+    UTF-8 cannot encode lone surrogates: each becomes U+FFFD.
     """
     encoded = _utf8(key)
     if len(encoded) <= KEY_LIMIT:

@@ -1,4 +1,4 @@
-"""Bridge → worker (contract §§2 and 3): tasks, answers to heartbeats, notices of cancels. Pure."""
+"""Messages to workers: tasks, heartbeat answers, cancellations (contract §§2 and 3). Pure."""
 
 import math
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ _TASK_TYPES = "swf.activity-task."
 HEARTBEAT_TYPE = "swf.heartbeat-answer.v1"
 CANCELLATION_TYPE = "swf.cancellation.v1"
 _WORDS = {"taskToken", "open", "cancelRequested"}
-"""The fields of an answer to a heartbeat, and of a notice of a cancel."""
+"""The fields of heartbeat answers and cancellation notices."""
 _LONGEST_WORD = 16_384
-"""Bytes of one of these: a token of 1,024 characters, all of them escaped, takes half of it."""
+"""Maximum bytes of their bodies: a token of 1,024 escaped characters takes less than half."""
 
 EXPIRATION_LIMIT = 2**32 - 1
-"""Milliseconds for which RabbitMQ lets a message wait at most, where it is to expire."""
+"""RabbitMQ's maximum of the ``expiration`` property, in milliseconds."""
 
 
 def encode_task(task: ActivityTask) -> bytes:
-    """The body of a task message: SWF's own fields and names, and where it was polled."""
+    """The body of a task message: SWF's fields under SWF's names, domain and task list."""
     fields: dict[str, Any] = {
         "taskToken": task.token,
         "activityId": task.activity_id,
@@ -46,7 +46,7 @@ def encode_task(task: ActivityTask) -> bytes:
 
 
 def decode_task(body: bytes, polled_at: float, given_at: float | None = None) -> ActivityTask:
-    """The task that ``encode_task`` wrote; the times do not stand in the body."""
+    """The task that ``encode_task`` encoded; the body does not contain the times."""
     fields = decode_json(body, size=len(body))
     return ActivityTask(
         token=fields["taskToken"],
@@ -76,7 +76,7 @@ def task_message(
 ) -> Message:
     """The message that hands ``task`` to a worker.
 
-    ``deadline`` is when SWF gives the task up, by SWF's clock; ``until`` is ``Message.until``.
+    ``deadline`` is when SWF times out the task, by SWF's clock; ``until`` is ``Message.until``.
     """
     headers = {
         TOKEN_HEADER: task.token,
@@ -99,9 +99,9 @@ def task_message(
 
 
 def expiration(seconds: float) -> str | None:
-    """The property of that name for a message that expires in so many seconds.
+    """The ``expiration`` property of a message that expires in ``seconds``.
 
-    None where that is longer than RabbitMQ takes, 49 days: it would close the channel.
+    None beyond EXPIRATION_LIMIT (49 days): RabbitMQ would close the channel.
     """
     milliseconds = math.ceil(seconds * 1000)
     return str(milliseconds) if milliseconds <= EXPIRATION_LIMIT else None
@@ -110,14 +110,14 @@ def expiration(seconds: float) -> str | None:
 def heartbeat_answer(
     token: str, reply_to: str, correlation_id: str | None, *, is_open: bool, cancel_requested: bool
 ) -> Message:
-    """The answer to a heartbeat that named a queue for it; nobody minds if that queue is gone."""
+    """The answer to a heartbeat with ``reply_to``; not mandatory, as that queue may be gone."""
     fields = {"taskToken": token, "open": is_open, "cancelRequested": cancel_requested}
     properties = properties_of(HEARTBEAT_TYPE, correlation_id)
     return Message("", reply_to, encode_json(fields), properties, mandatory=False)
 
 
 def cancellation(token: str, task_id: str, *, exchange: str, routing_key: str) -> Message:
-    """The notice that SWF asks to cancel a task; workers that care have bound a queue for it."""
+    """The notice that SWF asks to cancel a task; not mandatory, as no worker need bind a queue."""
     body = encode_json({"taskToken": token, "cancelRequested": True})
     properties = {
         **properties_of(CANCELLATION_TYPE, task_id),
@@ -127,10 +127,10 @@ def cancellation(token: str, task_id: str, *, exchange: str, routing_key: str) -
 
 
 def names_no_task(body: bytes, properties: Mapping[str, Any]) -> bool:
-    """Whether a message is another word of a bridge's, of this or any other instance.
+    """Whether a dead-lettered message is one of a bridge's, but not a task message.
 
-    An answer to a heartbeat or a notice of a cancel holds a token, and may be dead-lettered too, or
-    be sent where task messages are: its task is failed for none of that.
+    Heartbeat answers and cancellation notices hold a token and may be dead-lettered too. Their
+    task must not be failed for that.
     """
     kind = properties.get("type")
     if isinstance(kind, str) and kind and properties.get("app_id") == APP_ID:

@@ -1,4 +1,4 @@
-"""Task messages that RabbitMQ dead-lettered: what they mean for their tasks (contract §2). Pure."""
+"""Decodes task messages that RabbitMQ dead-lettered into task failures (contract §2). Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from bridge.task import REASON_LIMIT, Failed, cut
 
 
 def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
-    """The failure of a task message that a worker's queue dead-lettered, with RabbitMQ's reason.
+    """The failure to report for a dead-lettered task message, with RabbitMQ's reason.
 
     Raises BadReply for a message that names no task.
     """
@@ -19,18 +19,18 @@ def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
 
 
 def is_expired(headers: Mapping[str, Any]) -> bool:
-    """Whether RabbitMQ dead-lettered a message because its time in the queue was up."""
+    """Whether RabbitMQ dead-lettered a message because its TTL was over."""
     return why_dead_lettered(headers).startswith("expired in queue ")
 
 
 def deadline_of(headers: Mapping[str, Any]) -> float | None:
-    """When SWF gives up the task of a message, in seconds by SWF's clock, where it says so."""
+    """The ``swf-deadline`` header in seconds since the epoch by SWF's clock, if it is there."""
     told = headers.get(DEADLINE_HEADER)
     return told / 1000 if isinstance(told, int) and not isinstance(told, bool) else None
 
 
 def why_dead_lettered(headers: Mapping[str, Any]) -> str:
-    """Why, where and how often RabbitMQ dead-lettered a message, by the last entry of x-death."""
+    """Why, where and how often a message was dead-lettered, from the newest x-death entry."""
     if isinstance(known := headers.get(DEATH_HEADER), str):
         return known
     deaths = headers.get("x-death")

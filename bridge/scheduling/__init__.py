@@ -1,1 +1,1 @@
-"""When what goes on: conversations with peers, back-off, and one clock for what comes later."""
+"""Scheduling: conversations with peers, back-off, the timer, and the interface of a part."""

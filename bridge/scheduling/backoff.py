@@ -1,4 +1,4 @@
-"""How long to wait before the next try of something that a peer did not do."""
+"""Exponential back-off with jitter, for retries of requests to peers."""
 
 from random import Random
 
@@ -8,7 +8,7 @@ CAP = 30.0
 
 def delay(attempt: int, first: float = FIRST, cap: float = CAP) -> float:
     """Return the longest wait before try ``attempt`` (from 0): seconds, doubling up to the cap."""
-    # Past 2**63 the cap has long decided; a larger power would overflow a float one day.
+    # The cap applies long before 2**63; much larger powers would overflow a float.
     return min(cap, first * float(1 << min(attempt, 63)))
 
 
@@ -31,11 +31,11 @@ class Backoff:
         return f"<Backoff {self.attempts} attempts>"
 
     def next(self) -> float:
-        """Return the seconds to wait now, and count the attempt."""
+        """Return the seconds to wait before the next try, and count the attempt."""
         ceiling = delay(self.attempts, self.first, self.cap)
         self.attempts += 1
         return self._random.uniform(0.0, ceiling)
 
     def reset(self) -> None:
-        """Begin anew: what was tried has worked."""
+        """Start again from the first delay, after a success."""
         self.attempts = 0

@@ -1,10 +1,9 @@
-"""Conversations: coroutines that await one request to a peer after the other.
+"""Conversations: coroutines that await requests to a peer, one after the other.
 
-A conversation reads as if each request blocked, and holds no thread while it waits. Its requests
-are whatever its peer takes: calls of SWF (``swf.runner``), requests to RabbitMQ
-(``rabbitmq.setup``). Each thread waits for its own peer in the loop that its library brings,
-libcurl's or pika's, and calls ``advance`` with each answer. An asyncio loop for each thread would
-add an adapter for both libraries; what it costs beside that stands in ``swf.runner``.
+A conversation reads as if each request blocked, and holds no thread while it waits. Requests are
+calls of SWF (``swf.runner``) or requests to RabbitMQ (``rabbitmq.setup``). Each thread runs the
+event loop of its peer's library, libcurl's or pika's, and calls ``advance`` with each answer.
+asyncio would need an adapter for each library; ``swf.runner`` tells its other costs.
 """
 
 from collections.abc import Callable, Coroutine
@@ -28,7 +27,7 @@ class Ended(Generic[T]):
 def advance(
     conversation: Coroutine[Request, Any, T], answer: Any, run: Callable[..., Any] | None = None
 ) -> Request | Ended[T]:
-    """Go on with an answer, or raise it in the conversation if it is an exception.
+    """Resume a conversation with an answer, or raise it there if it is an exception.
 
     Returns the next request, or Ended. Raises what the conversation raises. ``answer`` is None at
     the beginning. ``run`` calls in the conversation's own context (contextvars.Context.run).

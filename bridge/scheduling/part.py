@@ -1,19 +1,19 @@
-"""What the daemon runs: each part on a thread of its own, watched for whether it moves."""
+"""The interface of a part: it runs on a thread of its own, and the watchdog sees if it is stuck."""
 
 from typing import Protocol
 
 
 class Part(Protocol):
-    """What the daemon runs, each on a thread of its own."""
+    """A component that the daemon runs on a thread of its own."""
 
     name: str
     moved: float
-    """Monotonic seconds when it last said that it moves."""
+    """Monotonic seconds of the last sign of progress."""
     patience: float
-    """Seconds without a move after which it counts as stuck."""
+    """Seconds without progress after which the part counts as stuck."""
 
     def run(self) -> None:
         """Block until asked to stop."""
 
     def stop(self) -> None:
-        """Ask it to stop; never blocks, and may be called twice."""
+        """Ask the part to stop. Never blocks; may be called twice."""

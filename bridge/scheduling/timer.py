@@ -1,4 +1,4 @@
-"""One clock for all that is to happen later, so that nothing waits on a thread of its own."""
+"""One thread that calls scheduled actions, so that no delay needs a thread of its own."""
 
 import heapq
 import itertools
@@ -10,7 +10,7 @@ TICK = 1.0
 PATIENCE = 60.0
 
 Action = Callable[[], object]
-"""Short, and without waiting for a peer: all that is due waits for it."""
+"""Must be short and must not wait for a peer: all other due actions wait for it."""
 
 
 class Timer:
@@ -29,13 +29,13 @@ class Timer:
         return f"<Timer {len(self._due)} waiting>"
 
     def later(self, seconds: float, action: Action) -> None:
-        """Call ``action`` in so many seconds, unless stopped before."""
+        """Call ``action`` in ``seconds``, unless stopped before."""
         with self._changed:
             heapq.heappush(self._due, (time.monotonic() + seconds, next(self._order), action))
             self._changed.notify()
 
     def every(self, seconds: float, action: Action) -> None:
-        """Call ``action`` about every so many seconds, the first time now."""
+        """Call ``action`` about every ``seconds``, the first time at once."""
 
         def again() -> None:
             self.later(seconds, again)
@@ -44,20 +44,20 @@ class Timer:
         self.later(0.0, again)
 
     def run(self) -> None:
-        """Call what is due, until asked to stop."""
+        """Call due actions until asked to stop."""
         while not self._stopping:
             self.moved = time.monotonic()
             self.call_due()
             self._wait()
 
     def stop(self) -> None:
-        """Call nothing more."""
+        """Call no more actions."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
 
     def call_due(self) -> None:
-        """Call everything that is due now."""
+        """Call all actions that are due."""
         while not self._stopping and (action := self._next_due()):
             action()
 
