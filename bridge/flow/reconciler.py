@@ -30,7 +30,7 @@ of tasks in work, and SWF allows few reads of histories."""
 PER_ROUND = 25
 """Maximum number of histories read in one round."""
 YOUNG = 30.0
-"""Seconds after the hand-over before SWF is asked about a task: most are answered by then."""
+"""Seconds after its poll before SWF is asked about a task: most are answered by then."""
 YOUNG_WHEN_FULL = 2.0
 AGAIN = 0.05
 """Seconds between two attempts to take a read of a history from the budget."""
@@ -133,7 +133,7 @@ class Reconciler:
         return look.closed is not None and self._deadlines.let_go(entry.task, look.closed)
 
     def expire(self) -> None:
-        """Free the slots of tasks in flight for over IN_FLIGHT_TIMEOUT, without asking SWF."""
+        """Free the slots of published tasks older than IN_FLIGHT_TIMEOUT, without asking SWF."""
         too_old = self._journal.handed_over(
             before=time.time() - self._in_flight_timeout, limit=PER_ROUND
         )
