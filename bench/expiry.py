@@ -19,7 +19,7 @@ from pika.exceptions import AMQPError
 from bench.stand import DOMAIN, Process, Stand, until
 from bench.subjects import bridge
 from bench.worker import EXCHANGE
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local.rabbitmq import RabbitNode
 
 RATE = 200.0

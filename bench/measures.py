@@ -16,7 +16,7 @@ from bench.morning import morning, turnaround
 from bench.stand import PATIENCE, ROOT, Process, Stand, cpu_of, until
 from bench.subjects import SUBJECTS, bridge, started
 from bench.worker import EXCHANGE
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local.rabbitmq import RabbitNode
 
 Row = dict[str, Any]

@@ -18,7 +18,7 @@ import pika
 from bench.stand import DOMAIN, Stand, until
 from bench.subjects import bridge
 from bench.worker import EXCHANGE
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local.rabbitmq import RabbitNode
 
 ATTEMPTS = 4

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pika
 from pika.exceptions import ChannelClosedByBroker
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 
 EXCHANGE = "swf.activities"
 REPLIES = "swf.replies"

@@ -1,13 +1,15 @@
 """The AMQP client of a trial: publishes tasks, takes replies, and repeats task messages.
 
-In this room only `amqp` and `bounded` import pika. The daemon's connection class is not used: it
+The only module of this room that imports pika. The daemon's connection class is not used: it
 reconnects and confirms in the background, and a trial needs each step finished before the next.
 """
 
 import hashlib
 import json
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -15,7 +17,6 @@ import pika
 from pika.exceptions import AMQPError, UnroutableError
 
 from bridge.bounds import decode_json
-from bridge.conformance.bounded import BoundedConnection
 
 EXCHANGE = "swf.activities"
 DEFAULT_REPLIES = "swf.replies"
@@ -26,9 +27,45 @@ FULL = "swf.replies.conformance.full"
 """A reply queue that holds one message and rejects further ones."""
 QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
 
+CLOSE_TIMEOUT = 10.0
+
 
 class BrokerAway(Exception):
     """The AMQP connection failed; the message gives the cause."""
+
+
+class BoundedConnection(pika.BlockingConnection):
+    """Like pika's own, but `close` returns within `close_timeout` seconds, whatever RabbitMQ does.
+
+    pika waits without limit for the answer to a close. RabbitMQ 4.0.5 may never send it to a
+    channel whose quorum queue was deleted. After the time-out a daemon thread keeps waiting; it
+    ends with RabbitMQ or with this process.
+    """
+
+    def __init__(self, parameters: Any, *, close_timeout: float = CLOSE_TIMEOUT) -> None:
+        super().__init__(parameters)
+        self._close_timeout = close_timeout
+
+    def close(self, *args: Any, **named: Any) -> None:
+        """Close the connection, or give up after the time-out. Raises what pika's close raises."""
+        ended: Future[None] = Future()
+        close = super().close
+
+        def carry_out() -> None:
+            _resolve(ended, lambda: close(*args, **named))
+
+        threading.Thread(target=carry_out, name="close", daemon=True).start()
+        if wait([ended], self._close_timeout).done:
+            ended.result()
+
+
+def _resolve(ended: "Future[None]", close: Callable[[], None]) -> None:
+    try:
+        close()
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread that called close
+        ended.set_exception(error)
+    else:
+        ended.set_result(None)
 
 
 class Taken(NamedTuple):

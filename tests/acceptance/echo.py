@@ -6,7 +6,7 @@ from typing import Any
 
 import pika
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 
 
 class Echo:

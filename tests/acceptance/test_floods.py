@@ -10,7 +10,7 @@ from typing import Any
 import pika
 import pytest
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from tests.acceptance.harness import Site
 from tests.brokers import Vhost
 from tests.worker import DEAD, REPLIES, Worker

@@ -10,7 +10,7 @@ from typing import Any
 import pika
 import pytest
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.rabbitmq.amqp import HEARTBEAT

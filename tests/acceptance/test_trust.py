@@ -11,7 +11,7 @@ import pika
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local import LocalSwf
 from tests.acceptance.harness import Bridge, Start, notice_queue
 from tests.brokers import Vhost

@@ -18,7 +18,7 @@ from typing import Any, Self
 import pika
 import pika.exceptions
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local import LocalSwf
 from bridge.local.keeper import Keeper
 from bridge.local.management import NodeError

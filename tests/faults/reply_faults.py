@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pika
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 
 from .registry import REPLIES, fault
 from .workers import RawHeaders, field, nested

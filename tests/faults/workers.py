@@ -9,7 +9,7 @@ from typing import Any
 
 import pika
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 
 EXCHANGE = "swf.activities"
 QUORUM = {"x-queue-type": "quorum"}

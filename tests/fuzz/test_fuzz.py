@@ -11,7 +11,7 @@ import pika
 import pika.exceptions
 import pytest
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.errors import BadReply
 from bridge.message.replies import decode_reply
 from bridge.rabbitmq.amqp import Tls

@@ -7,7 +7,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from tests.worker import EXCHANGE, REPLIES, Taken
 
 

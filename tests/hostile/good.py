@@ -12,7 +12,7 @@ from typing import Any
 
 import pika
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local import LocalClient
 from tests.worker import EXCHANGE, REPLIES
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pika
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from tests.faults.workers import RawHeaders, field
 from tests.worker import DEAD, REPLIES
 

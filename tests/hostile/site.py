@@ -19,7 +19,7 @@ from typing import Any
 
 import pika
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local import LocalClient
 from bridge.local.management import HttpApi
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pika
 import pytest
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.flow.answers import Answers
 from bridge.message.message import Message
 from bridge.message.tasks import heartbeat_answer

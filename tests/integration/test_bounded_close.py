@@ -5,7 +5,7 @@ import time
 import pika
 import pytest
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local.rabbitmq import RabbitNode
 from tests.processes import until
 

@@ -10,7 +10,7 @@ import pika
 import pika.exceptions
 import pytest
 
-from bridge.conformance.bounded import BoundedConnection
+from bridge.conformance.amqp import BoundedConnection
 from bridge.local.management import NodeError
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from tests.processes import processes_that_name, until
