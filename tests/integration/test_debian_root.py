@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from tests.processes import until
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("sh", "sleep", "setsid")
+PROGRAMS = ("sh", "sleep", "setsid", "nsenter", "umount", "rmdir")
 MOUNT_POINTS = ("proc", "sys", "dev", "run", "tmp", "bin", "etc")
 
 
@@ -25,7 +26,7 @@ def carry(file: str, root: Path) -> None:
 
 
 def small_root(root: Path) -> None:
-    """A shell, `sleep` and their libraries: as much of a Debian as the test needs."""
+    """A shell and some programs with their libraries: as much of a Debian as the tests need."""
     for name in MOUNT_POINTS:
         (root / name).mkdir(parents=True)
     for name in PROGRAMS:
@@ -46,6 +47,27 @@ def clone(folder: Path) -> None:
         subprocess.run(["git", *command], cwd=folder, check=True)
 
 
+@pytest.fixture
+def debian(tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
+    """What starts `tools/debian trixie sh -c SCRIPT`, on a small root."""
+    if os.geteuid() != 0:
+        pytest.skip("tools/debian needs root, for mounts of its own")
+    small_root(tmp_path / "cache" / "swf-bridge" / "trixie")
+    clone(tmp_path / "clone")
+    given = {"PATH": os.environ["PATH"], "HOME": os.fspath(tmp_path)}
+
+    def debian(script: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [tmp_path / "clone" / "tools" / "debian", "trixie", "sh", "-c", script],
+            env={**given, "XDG_CACHE_HOME": os.fspath(tmp_path / "cache")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    return debian
+
+
 def sleepers(seconds: str) -> list[int]:
     """The processes that sleep for just so long."""
     found = []
@@ -57,20 +79,13 @@ def sleepers(seconds: str) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
-def test_whatever_runs_in_the_root_ends_with_the_script(number: int, tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("tools/debian needs root, for mounts of its own")
-    small_root(tmp_path / "cache" / "swf-bridge" / "trixie")
-    clone(tmp_path / "clone")
+def test_whatever_runs_in_the_root_ends_with_the_script(
+    number: int, tmp_path: Path, debian: Callable[[str], subprocess.Popen[str]]
+) -> None:
     seconds = f"{30000 + os.getpid() % 10000}.{number}"
     # One in a session of its own, which no signal to a terminal's group reaches.
     inside = f"setsid sleep {seconds} & sleep {seconds} & sleep {seconds}"
-    given = {"PATH": os.environ["PATH"], "HOME": os.fspath(tmp_path)}
-    script = subprocess.Popen(
-        [tmp_path / "clone" / "tools" / "debian", "trixie", "sh", "-c", inside],
-        env={**given, "XDG_CACHE_HOME": os.fspath(tmp_path / "cache")},
-        stdin=subprocess.DEVNULL,
-    )
+    script = debian(inside)
     try:
         assert until(lambda: len(sleepers(seconds)) == 3, 20)
         script.send_signal(number)
@@ -82,3 +97,12 @@ def test_whatever_runs_in_the_root_ends_with_the_script(number: int, tmp_path: P
         script.kill()
         for pid in sleepers(seconds):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_who_enters_its_mounts_stands_in_the_root_too(
+    tmp_path: Path, debian: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    (tmp_path / "cache/swf-bridge/trixie/etc/only-there").touch()
+    enter = "nsenter --mount=/proc/self/ns/mnt sh -c 'cd /etc; echo only-*'"
+    told, _ = debian(enter).communicate(timeout=30)
+    assert told == "only-there\n"

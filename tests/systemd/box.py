@@ -65,7 +65,9 @@ class Box:
         tried = subprocess.run(
             ["unshare", *NAMESPACES, "true"], capture_output=True, text=True, check=False
         )
-        return tried.stderr.strip() or "unshare failed" if tried.returncode else None
+        if tried.returncode:
+            return tried.stderr.strip() or "unshare failed"
+        return None if _is_root_of_mounts() else "in a chroot: who enters a box would stand outside"
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="systemd-box-"))
@@ -200,6 +202,14 @@ def _cgroup2() -> Path | None:
         if fields[fields.index("-") + 1] == "cgroup2" and os.access(fields[4], os.W_OK):
             return Path(fields[4])
     return None
+
+
+def _is_root_of_mounts() -> bool:
+    """Whether who enters the mounts of this process finds its root, which a chroot prevents."""
+    root = os.stat("/")
+    enter = ["nsenter", "--mount=/proc/self/ns/mnt", "stat", "--format=%d %i", "/"]
+    found = subprocess.run(enter, capture_output=True, text=True, check=False)
+    return found.stdout.split() == [str(root.st_dev), str(root.st_ino)]
 
 
 def _own_cgroup() -> str:
