@@ -79,7 +79,7 @@ class Keepalive:
 
     def resume(self) -> None:
         """Beat at once for tasks in the journal: the daemon may have been away for long."""
-        for entry in self._journal.tasks("NOT first_word") if self._intervals else ():
+        for entry in self._journal.written("NOT first_word") if self._intervals else ():
             if time.time() - entry.task.polled_at <= self._limit:
                 self._watch(entry.task, 0.0)
 

@@ -78,8 +78,11 @@ class Commits:
     def is_there(self) -> bool:
         """Whether the file stands at its path, or could be written there again."""
         with self.lock:
-            gone = self._file.gone()
-            return not gone or self._made_anew(gone)
+            if gone := self._file.gone():
+                return self._made_anew(gone)
+            if not self.waiting:  # it was moved away and back before anything had to be written
+                self._back()
+            return True
 
     def flush(self, writes: Iterable[Write]) -> None:
         """Try to write the waiting changes, then ``writes``, in one transaction."""

@@ -174,7 +174,7 @@ class Journal:
     def get(self, task_id: str) -> Entry | None:
         """The entry of a task; None if it is not in hand."""
         if entry := self._unwritten.get(task_id):
-            return entry
+            return self._as_confirmed(entry)
         if task_id not in self._in_hand:
             return None
         rows = self.read(f"SELECT {_ENTRY} FROM task WHERE id = ?", task_id)  # noqa: S608
@@ -188,7 +188,18 @@ class Journal:
         """Whether the task is among the last SETTLED_KEPT that this bridge closed."""
         return task_id in self._remembered
 
-    def tasks(self, where: str = "TRUE") -> Iterator[Entry]:
+    def tasks(self) -> Iterator[Entry]:
+        """Iterate over all tasks in hand, oldest first; those not yet in the file come last."""
+        # Listed before the file is read: one that is written meanwhile is found there.
+        unwritten = {entry.task.id: entry for entry in list(self._unwritten.values())}
+        for entry in self.written():
+            unwritten.pop(entry.task.id, None)
+            yield entry
+        for task_id, entry in unwritten.items():
+            if task_id in self._in_hand:
+                yield self._as_confirmed(entry)
+
+    def written(self, where: str = "TRUE") -> Iterator[Entry]:
         """Iterate over the tasks in hand that are in the file, oldest first; ``where`` is SQL."""
         last = 0
         while True:
@@ -207,11 +218,11 @@ class Journal:
 
     def owed(self) -> Iterator[Entry]:
         """The tasks recorded before this start that RabbitMQ has not confirmed."""
-        return self.tasks(f"NOT published AND seq <= {self._inherited}")
+        return self.written(f"NOT published AND seq <= {self._inherited}")
 
     def cancels_owed(self) -> Iterator[Entry]:
         """The tasks whose notice of a cancel request RabbitMQ has not confirmed."""
-        return self.tasks(f"cancel_noticed = {_OWED}")
+        return self.written(f"cancel_noticed = {_OWED}")
 
     def handed_over(
         self, *, before: float, after: int = 0, label: TaskListId | None = None, limit: int
@@ -258,10 +269,15 @@ class Journal:
         """Write all waiting changes; False if the disk fails. Call it about once a second."""
         if not self.commits.is_there():
             return False
+        if not self.writable.is_set():
+            self.commits.flush(())
+            if not self.writable.is_set():
+                return False
         ids = [(each,) for each in list(self._confirmed)]
         self.commits.flush(self._lazy(ids))
-        for (each,) in ids:  # not before: until they are written, readers need these ids
-            self._confirmed.pop(each, None)
+        if self.writable.is_set():  # until they are written, readers need these ids
+            for (each,) in ids:
+                self._confirmed.pop(each, None)
         return self.writable.is_set()
 
     def _lazy(self, confirmed: list[tuple[str]]) -> Iterator[Write]:

@@ -509,9 +509,54 @@ def test_while_the_disk_fails_nobody_but_flush_tries_it(journal, disk):
     disk.mend()
     record(journal, "two")
     assert not journal.writable.is_set()
-    assert in_hand(journal) == []
+    assert list(journal.written()) == []
     assert journal.flush()
-    assert in_hand(journal) == ["one", "two"]
+    assert [entry.task.token for entry in journal.written()] == ["one", "two"]
+
+
+def test_a_task_that_is_not_written_yet_is_among_those_in_hand_and_as_it_stands(journal, disk):
+    record(journal, "before")
+    disk.fail()
+    one, two, _ = record(journal, "one", "two", "three", **BIG)
+    journal.published(one.id)
+    journal.settle(two.id)
+    assert not journal.flush()
+    assert [(each.task.token, each.published) for each in journal.tasks()] == [
+        ("before", False),
+        ("one", True),
+        ("three", False),
+    ]
+    assert journal.get(one.id).published
+    disk.mend()
+    assert journal.flush()
+    assert in_hand(journal) == ["before", "one", "three"]
+
+
+def test_what_rabbitmq_confirms_while_the_disk_fails_is_not_told_as_owed(journal, disk):
+    before, *_ = record(journal, "before")
+    disk.fail()
+    one, *_ = record(journal, "one", **BIG)
+    for task in (before, one):
+        journal.published(task.id)
+    for _ in range(2):
+        assert not journal.flush()
+    assert journal.get(before.id).published
+    assert journal.standing()[LABEL].owed == 0
+    disk.mend()
+    assert journal.flush()
+    again = reopened(journal)
+    assert list(again.owed()) == []
+    again.close()
+
+
+def test_a_file_that_is_moved_away_and_back_is_written_again(journal, path):
+    aside = path.with_name("aside")
+    path.rename(aside)
+    journal.look()
+    assert not journal.writable.is_set()
+    aside.rename(path)
+    assert journal.flush()
+    assert journal.writable.is_set()
 
 
 def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal):
