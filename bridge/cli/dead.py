@@ -107,12 +107,14 @@ def list_(args: argparse.Namespace) -> int:
     if told["seen"] < told["letters"]:
         unseen = told["letters"] - told["seen"]
         note(f"{unseen} of {told['letters']} not read")
+    _note_not_back(told)
     return 0
 
 
 def show(args: argparse.Namespace) -> int:
     """Print one dead letter."""
     found = client.result(args, "dead show", id=args.id.lower(), payload=args.payload)
+    _note_not_back(found)
     if args.json:
         say_json(found, indent=2)
         return 0
@@ -142,6 +144,7 @@ def show(args: argparse.Namespace) -> int:
 def replay(args: argparse.Namespace) -> int:
     """Publish dead letters to the reply queue again."""
     told = client.result(args, "dead replay", **_changed(args))
+    _note_not_back(told)
     if args.json:
         say_json(told)
     elif args.dry_run:
@@ -164,12 +167,19 @@ def drop(args: argparse.Namespace) -> int:
             return os.EX_SOFTWARE
         # Drop no more than the question named: more dead letters may have arrived since.
         told = client.result(args, "dead drop", **(request | {"limit": count}))
+    _note_not_back(told)
     if args.json:
         say_json(told)
     else:
         verb = "would be dropped" if args.dry_run else "dropped"
         say(f"{told['matched']} of {told['letters']} {verb}")
     return _exit_code(told)
+
+
+def _note_not_back(told: Row) -> None:
+    """Say that RabbitMQ has not put all of them back yet: another command would see fewer."""
+    if count := told.get("notBack"):
+        note(f"{count} are not back in the queue yet; RabbitMQ is putting them there")
 
 
 def _exit_code(told: Row) -> int:

@@ -135,7 +135,8 @@ def _head(status: Row) -> Iterator[str]:
     version = status["version"].partition("+")[0]  # a revision would wrap on a small terminal
     yield f"swf-bridge {version}{where}, {status['state']}, up {up}, pid {status['pid']}"
     found = findings(status)
-    if not any(finding.grave for finding in found):
+    draining = status["state"] == "stopping"  # the first finding says so, with a countdown
+    if not draining and not any(finding.grave for finding in found):
         yield "✓ all is well" if not found else "✓ it works, but look at this"
     for finding in found:
         yield f"{'✗' if finding.grave else '!'} {finding.title}: {finding.detail}"

@@ -32,10 +32,10 @@ CONFIRM_LOOK = 0.1
 """Seconds between two checks for ``stop`` during a wait for a confirm."""
 IDLE = 5.0
 """Seconds without a delivery after which another consumer is assumed to hold the rest."""
-RETURN_TRIES = 100
-"""Checks, at most, of whether RabbitMQ has requeued the unacknowledged messages."""
+RETURN_TIMEOUT = 10.0
+"""Seconds to wait, at most, until RabbitMQ has requeued the unacknowledged messages."""
 RETURN_STEP = 0.02
-"""Seconds between two of these checks."""
+"""Seconds between two looks at whether it has."""
 
 Replay = Callable[[Message, Done], object]
 
@@ -45,7 +45,8 @@ class DeadLetterConsumer(Connection):
 
     ``on_dead_letter`` runs on the thread of ``run``. It may call ``acknowledge`` or ``replay``;
     otherwise RabbitMQ requeues the message. Its result is ignored. ``run`` returns when the queue
-    holds the unacknowledged messages again, after RETURN_TRIES checks, or with ``error`` set.
+    holds the unacknowledged messages again, after RETURN_TIMEOUT with ``not_back`` set, or with
+    ``error`` set.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class DeadLetterConsumer(Connection):
         self.count = 0
         """Ready messages in the queue when consuming began."""
         self.seen = 0
+        self.not_back = 0
+        """Unacknowledged messages that the queue did not hold again when ``run`` returned."""
         self.error: Unavailable | None = None
         self.replayed: Counter[str] = Counter()
         """The number of replays by the fate of their publish."""
@@ -194,8 +197,10 @@ class DeadLetterConsumer(Connection):
         channel = self._channel
         await Step("close the channel", partial(_close, channel))
         another = await self._open_channel()
-        for _ in range(RETURN_TRIES):
-            if await self._waiting(another) >= self._held:
+        deadline = time.monotonic() + RETURN_TIMEOUT
+        while missing := max(0, self._held - await self._waiting(another)):
+            if time.monotonic() >= deadline:
+                self.not_back = missing
                 break
             await Step("wait", lambda done: self._call_later(RETURN_STEP, done))
         self._left = True

@@ -21,10 +21,12 @@ TICK = 1.0
 LEAVE_TIMEOUT = 5.0
 """Seconds to wait for another command to finish, and for the consumer's thread to end."""
 LIST_LIMIT = 128 * 1024 * 1024
-"""Bytes of bodies and details in one list. The rows stay in memory until RabbitMQ has requeued the
-dead letters."""
+"""Bytes of bodies, headers and details in one list. The rows stay in memory until RabbitMQ has
+requeued the dead letters."""
 ROW_SIZE = 512
-"""Estimated bytes of a row without its body and detail."""
+"""Estimated bytes of a row without its body, headers and detail."""
+HEADER_SIZE = 128
+"""Estimated bytes of a header's entry in a row, without its text."""
 
 
 class DeadLetterCommands:
@@ -61,7 +63,7 @@ class DeadLetterCommands:
             nonlocal room
             if room >= 0 and wanted(each):
                 row = each.summary() | (each.whole() if payload else {})
-                room -= ROW_SIZE + len(row["detail"]) + (len(each.body) if payload else 0)
+                room -= _memory(row) + (len(each.body) if payload else 0)
                 rows.append(row)
                 if len(rows) == limit or room < 0:
                     consumer.finish()
@@ -71,7 +73,8 @@ class DeadLetterCommands:
         if room < 0:
             raise Declined("usage", f"more than {LIST_LIMIT >> 20} MiB: list fewer, with --limit")
         yield from ({"row": row} for row in rows)
-        yield {"result": {"letters": consumer.count, "seen": consumer.seen, "shown": len(rows)}}
+        told = {"letters": consumer.count, "seen": consumer.seen, "shown": len(rows)}
+        yield {"result": told | {"notBack": consumer.not_back}}
 
     def show_dead_letter(self, request: Request) -> Output:
         """One dead letter, by the first digits of its id or by its position in the queue."""
@@ -89,10 +92,11 @@ class DeadLetterCommands:
                 found.append(each.summary() | whole)
                 consumer.finish()
 
-        yield from self._run(self._consume(on_dead_letter))
+        consumer = self._consume(on_dead_letter)
+        yield from self._run(consumer)
         if not found:
             raise Declined("not-found", f"no dead letter {name}")
-        yield {"result": found[0]}
+        yield {"result": found[0] | {"notBack": consumer.not_back}}
 
     def replay(self, request: Request) -> Output:
         """Publish each selected dead letter to the reply queue again."""
@@ -139,6 +143,7 @@ class DeadLetterCommands:
                 "reasons": dict(consumer.reasons),
                 "missing": missing,
                 "dryRun": dry,
+                "notBack": consumer.not_back,
             }
         }
 
@@ -171,6 +176,13 @@ def _selected(request: Request) -> DeadLetterFilter:
     if choice == DeadLetterFilter() and not request.flag("all"):
         raise Declined("usage", "name dead letters by id or by filters, or say all")
     return choice
+
+
+def _memory(row: Json) -> int:
+    """Estimated bytes of a row without its body."""
+    headers = row.get("headers", {}).items()
+    named = sum(HEADER_SIZE + len(name) + len(str(value)) for name, value in headers)
+    return ROW_SIZE + len(row["detail"]) + named
 
 
 def _lives(thread: threading.Thread) -> bool:

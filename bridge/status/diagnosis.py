@@ -148,7 +148,8 @@ def _dead_letters(now: Json) -> Iterator[Finding]:
             f"{counted(count, 'answer stands', 'answers stand')} in the dead-letter queue",
             f"queue {dead['queue']}; since the start of this daemon: {codes or 'none'}",
             "The tasks that they meant stay open until SWF times them out, but for those of the"
-            " codes result-too-large and refused-by-swf, which were failed.",
+            " codes result-too-large, refused-by-swf and, where the answer names its task,"
+            " too-large, which were failed.",
             "See what they are and mend the worker: `swf-bridge dead list`. Then `swf-bridge dead"
             " replay` what is still of use, and `drop` the rest.",
             "SwfBridgeDeadLetters",

@@ -68,7 +68,7 @@ def _draining(how: str) -> Finding:
     return Finding(
         False,
         "The daemon drains and will stop",
-        how,
+        how.removeprefix("draining: "),
         "No new poll begins. What open polls bring is published, and answers go on.",
         "Nothing: it ends by itself. `swf-bridge drain` waits for that.",
     )

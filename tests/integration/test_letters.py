@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bridge.control import dead_letter_queue, dead_letters
+from bridge.control.dead_letter import DeadLetter
 from bridge.control.dead_letter_queue import CONFIRM_TIMEOUT, DeadLetterConsumer
 from bridge.control.dead_letters import DeadLetterCommands
 from bridge.control.request import Request
@@ -82,7 +83,7 @@ def test_letters_are_seen_in_their_order_again_and_again(
         rows, told = carry_out(letters.list_dead_letters)
         assert [row["messageId"] for row in rows] == [f"m{n}" for n in range(MANY)]
         assert {row["deliveries"] for row in rows} == {deliveries}
-        assert told == {"letters": MANY, "seen": MANY, "shown": MANY}
+        assert told == {"letters": MANY, "seen": MANY, "shown": MANY, "notBack": 0}
 
 
 def test_looking_at_some_letters_changes_the_order_of_none(
@@ -223,6 +224,36 @@ def test_a_list_that_would_take_too_much_memory_is_declined_and_nothing_is_lost(
     rows, _ = carry_out(letters.list_dead_letters, payload=payload, limit=10)
     assert len(rows) == 10
     assert dead.until(lambda: dead.ready(DEAD) == MANY)
+
+
+def test_headers_count_for_the_memory_of_a_list_that_shows_them(
+    letters: DeadLetterCommands, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.channel.queue_declare(DEAD, durable=True, arguments=dict(QUORUM))
+    for n in range(20):
+        worker.channel.basic_publish("", DEAD, b"", properties(n, {"mine": "x" * 10_000}))
+    assert worker.until(lambda: worker.ready(DEAD) == 20)
+    monkeypatch.setattr(dead_letters, "LIST_LIMIT", 100_000)
+    assert len(carry_out(letters.list_dead_letters)[0]) == 20
+    with pytest.raises(Declined, match="--limit"):
+        carry_out(letters.list_dead_letters, payload=True)
+    assert len(carry_out(letters.list_dead_letters, payload=True, limit=5)[0]) == 5
+
+
+def test_letters_that_rabbitmq_has_not_put_back_are_told_by_their_number(
+    vhost: Vhost, dead: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letter_queue, "RETURN_TIMEOUT", 0.5)
+
+    def on_dead_letter(consumer: DeadLetterConsumer, each: DeadLetter) -> None:
+        if each.position == 1:  # another consumer, who is given what this one gives back
+            dead.channel.basic_consume(DEAD, lambda *_: None)
+        elif each.position == MANY:
+            consumer.acknowledge(each)
+
+    consumer = DeadLetterConsumer([vhost.url], Tls(), DEAD, on_dead_letter, declare=True)
+    consumer.run()
+    assert (consumer.error, consumer.not_back) == (None, MANY - 1)
 
 
 def test_forged_details_of_100_kb_are_cut_before_they_are_looked_through(

@@ -83,9 +83,10 @@ def test_polls_that_swf_refuses_and_polls_that_fail_are_told_apart_by_their_stat
 
 
 def test_a_drain_is_nothing_wrong_and_has_its_countdown():
-    (finding,) = found(checks=check("daemon", "draining", "2 open polls left; 9 s more at most"))
+    left = "2 open polls left; 9 s more at most"
+    (finding,) = found(checks=check("daemon", "draining", f"draining: {left}"))
     assert (finding.grave, finding.alert) == (False, "")
-    assert finding.detail == "2 open polls left; 9 s more at most"
+    assert finding.detail == left
 
 
 def test_a_check_that_is_not_known_is_told_as_it_is():

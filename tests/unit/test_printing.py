@@ -45,7 +45,7 @@ TASK = {
 DEAD = {
     "position": 1, "id": "ab", "code": "c", "detail": "d", "task": "t", "sentAt": 1.0, "age": 2.0,
     "messageId": "m", "correlationId": "c", "size": 3, "deliveries": 0, "body": "b",
-    "headers": {"h": "v"},
+    "headers": {"h": "v"}, "notBack": 1,
 }  # fmt: skip
 NAMES = DEAD | {"headerNames": ["h", "i"]}
 NAMES.pop("headers")
@@ -55,7 +55,7 @@ COUNTS = dict.fromkeys(
 FAILED = dict.fromkeys(("failed", "closed", "answered", "refused", "unavailable", "left"), 0)
 REASONS = {"matched": 1, **COUNTS, "reasons": {"because": 1}}
 CHANGED = {"letters": 1, "matched": 1, "confirmed": 0, "reasons": {"because": 1},
-           "missing": ["abcdef"], "dryRun": False}  # fmt: skip
+           "missing": ["abcdef"], "dryRun": False, "notBack": 1}  # fmt: skip
 STATUS = snapshot(
     lists=[row(notPolled="queue x"), row(notPolled="refused")],
     checks=check("broker publisher") | check("polls d/l", "refused"),
@@ -124,6 +124,24 @@ def test_no_field_of_an_answer_reaches_a_terminal_as_it_is(
     if as_json:
         for line in [out] if argv[1:2] in ([], ["show"]) else out.splitlines():
             json.loads(line)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["list"], ["show", "abcdef"], ["replay", "--all"], ["drop", "--all", "--yes"]],
+    ids=lambda argv: argv[0],
+)
+def test_dead_letters_that_are_not_back_in_the_queue_are_told_beside_the_answer(
+    tmp_path, capsys, argv
+):
+    shown = {"letters": 3, "seen": 3, "shown": 3}
+    answer = NAMES | CHANGED | shown | {"reasons": {}, "missing": [], "notBack": 2}
+    path = tmp_path / "control.sock"
+    with daemon(path, [{"result": answer}]):
+        main(["dead", *argv, "--control", str(path)])
+    assert capsys.readouterr().err.splitlines() == [
+        "2 are not back in the queue yet; RabbitMQ is putting them there"
+    ]
 
 
 def test_an_error_of_the_daemon_is_told_on_one_line(tmp_path, capsys):
