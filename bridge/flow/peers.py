@@ -35,6 +35,9 @@ _TASK_ID = re.compile("[0-9a-f]{32}")
 
 SPOKEN_KEPT = 10_000
 """Maximum number of other instances' tasks remembered, so that "spoke" is sent once for each."""
+REPEATED = 1_000
+"""Number of tasks, the last that this instance closed, of which it tells the others at its start:
+a kill may have lost the notices of some."""
 SETTLED_ELSEWHERE = "settled by another instance"
 NOTICE_RETRY = 5.0
 """Seconds until a cancellation notice is published again after a queue nacked it."""
@@ -106,7 +109,9 @@ class Peers:
             self._tell_worker(task)
 
     def resume(self) -> None:
-        """Publish the cancellation notices that an earlier run did not get confirmed."""
+        """Publish again the notices that an earlier run may not have got to RabbitMQ."""
+        if closed := self._journal.last_settled(REPEATED):
+            self._tell("settled", closed)
         for entry in self._journal.cancels_owed():
             self._tell_worker(entry.task)
 

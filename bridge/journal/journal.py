@@ -188,6 +188,11 @@ class Journal:
         """Whether the task is among the last SETTLED_KEPT that this bridge closed."""
         return task_id in self._remembered
 
+    def last_settled(self, count: int) -> list[str]:
+        """The ids of the last tasks that this bridge closed, at most ``count``, oldest first."""
+        with self.commits.lock:
+            return list(self._remembered)[-count:]
+
     def tasks(self) -> Iterator[Entry]:
         """Iterate over all tasks in hand, oldest first; those not yet in the file come last."""
         # Listed before the file is read: one that is written meanwhile is found there.

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bridge.flow.peers import notice
+from bridge.flow.peers import REPEATED, notice
 from bridge.message.tasks import CANCELLATION_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.task import task_id
@@ -132,6 +132,20 @@ def test_a_cancel_is_owed_until_rabbitmq_has_its_notice(bench):
     bench.peers.resume()
     bench.peers.cancel_requested(task.id)
     assert len(bench.publisher.of(CANCELLATION_TYPE)) == 2
+
+
+def test_what_it_closed_last_is_told_again_at_its_start_because_a_kill_may_have_lost_a_notice(
+    bench,
+):
+    bench.peers.resume()
+    assert bench.publisher.messages == []
+    first, *last = [task_id(str(number)) for number in range(REPEATED + 1)]
+    for each in (first, *last):
+        bench.peers.settled(each)
+    bench.publisher.messages.clear()
+    bench.peers.resume()
+    assert bench.notices() == [("settled", each) for each in last]
+    assert len(bench.publisher.messages) == 1
 
 
 def test_a_notice_of_a_cancel_that_a_queue_does_not_take_is_published_again(bench):
