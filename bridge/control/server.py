@@ -54,13 +54,21 @@ class ControlServer(Listener):
     no socket can be made.
     """
 
-    def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        commands: Mapping[str, Command],
+        *,
+        request_timeout: float = REQUEST_TIMEOUT,
+        send_timeout: float = SEND_TIMEOUT,
+    ) -> None:
         busy = _line(_error("busy", f"{CLIENTS} commands are being served"))
-        super().__init__("control", most=CLIENTS, request_timeout=REQUEST_TIMEOUT, busy=busy)
+        super().__init__("control", most=CLIENTS, request_timeout=request_timeout, busy=busy)
         self.name = "control"
         self.patience = PATIENCE
         self.path = path
         self._commands = commands
+        self._send_timeout = send_timeout
         self._listener = _listen(path)
         self._inode = os.stat(path).st_ino
         self._making = threading.Lock()
@@ -106,9 +114,9 @@ class ControlServer(Listener):
             self._stopping.wait(TICK)
 
     def _serve(self, client: Client) -> None:
-        line = _read_line(client.socket)
+        line = _read_line(client.socket, self._request_timeout)
         client.asked()
-        client.socket.settimeout(SEND_TIMEOUT)
+        client.socket.settimeout(self._send_timeout)
         with contextlib.closing(self._answers(line, _uid(client.socket))) as answers:
             for answer in answers:
                 client.socket.sendall(_line(answer))
@@ -149,9 +157,9 @@ def _line(answer: Json) -> bytes:
     return json.dumps(answer, separators=(",", ":")).encode() + b"\n"
 
 
-def _read_line(client: socket.socket) -> bytes:
+def _read_line(client: socket.socket, timeout: float) -> bytes:
     """Read the request. Raises OSError if it is incomplete, late or over REQUEST_LIMIT."""
-    deadline = time.monotonic() + REQUEST_TIMEOUT
+    deadline = time.monotonic() + timeout
     received = bytearray()
     while b"\n" not in received:
         client.settimeout(max(0.001, deadline - time.monotonic()))

@@ -24,11 +24,8 @@ from bridge.telemetry.registry import Metrics
 
 WINDOW = 64
 TICK = 1.0
-"""Seconds between two reports of progress."""
 RECEIPT_TIMEOUT = 30.0
-"""Seconds without any receipt after which ``republish`` gives up."""
 RETRY_FOR = 20.0
-"""Seconds for which a call is retried while SWF is throttling or unreachable."""
 REASON = "failed by an operator"
 REASONS_SHOWN = 20
 
@@ -48,7 +45,12 @@ class Settles(Protocol):
 
 
 class TaskCommands:
-    """The commands ``tasks …``; ``halted`` tells whether the daemon is stopping."""
+    """The commands ``tasks …``; ``halted`` tells whether the daemon is stopping.
+
+    Each reports its progress every ``tick`` seconds. ``fail`` retries for ``retry_for`` seconds
+    while SWF is throttling or unreachable; ``republish`` gives up after ``receipt_timeout`` seconds
+    without any receipt.
+    """
 
     def __init__(
         self,
@@ -61,6 +63,9 @@ class TaskCommands:
         broker_ready: Callable[[], bool],
         routing_key: Callable[[ActivityTask], str],
         halted: Callable[[], bool],
+        tick: float = TICK,
+        retry_for: float = RETRY_FOR,
+        receipt_timeout: float = RECEIPT_TIMEOUT,
     ) -> None:
         self._journal = journal
         self._swf = swf
@@ -70,6 +75,9 @@ class TaskCommands:
         self._broker_ready = broker_ready
         self._routing_key = routing_key
         self._halted = halted
+        self._tick = tick
+        self._retry_for = retry_for
+        self._receipt_timeout = receipt_timeout
         self.commands = {
             "tasks list": self.list_tasks,
             "tasks show": self.show_task,
@@ -119,14 +127,14 @@ class TaskCommands:
             return
         if not self._broker_ready():
             raise Unavailable("RabbitMQ", "away or blocked; what waits is published when it is not")
-        receipts = _Receipts()
+        receipts = _Receipts(self._tick, self._receipt_timeout)
         told = time.monotonic()
         for number, task_id in enumerate(ids, 1):
             self._go_on()
             self._publish_again(task_id, receipts)
             while receipts.outstanding >= (WINDOW if number < len(ids) else 1):
                 receipts.take()
-                if time.monotonic() - told >= TICK:
+                if time.monotonic() - told >= self._tick:
                     told = time.monotonic()
                     yield _progress(receipts.counts.total(), len(ids))
         counts = {name: receipts.counts[name] for name in _REPUBLISHED}
@@ -160,7 +168,7 @@ class TaskCommands:
             yield {"row": {"id": task_id, "outcome": outcome, "detail": detail}}
             if outcome == "unavailable":
                 break
-            if time.monotonic() - told >= TICK:
+            if time.monotonic() - told >= self._tick:
                 told = time.monotonic()
                 yield _progress(counts.total(), len(ids))
         counts["left"] = len(ids) - counts.total()
@@ -186,8 +194,8 @@ class TaskCommands:
         return "failed", ""
 
     def _respond(self, reply: Failed) -> None:
-        """Send the reply to SWF; retry for RETRY_FOR while SWF is throttling or unreachable."""
-        deadline = time.monotonic() + RETRY_FOR
+        """Send the reply to SWF; retry while SWF is throttling or unreachable."""
+        deadline = time.monotonic() + self._retry_for
         backoff = Backoff(cap=5.0)
         while True:
             try:
@@ -244,7 +252,9 @@ _FAILED = ("failed", "closed", "answered", "refused", "unavailable", "left")
 class _Receipts:
     """The receipts of one command; ``counts`` also has the tasks that were not published."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick: float, timeout: float) -> None:
+        self._tick = tick
+        self._timeout = timeout
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.outstanding = 0
@@ -257,11 +267,11 @@ class _Receipts:
         return lambda fate, why: self._queue.put((fate, why))
 
     def take(self) -> None:
-        """Wait up to TICK for a receipt. Raises Unavailable after RECEIPT_TIMEOUT without any."""
+        """Wait a tick for a receipt. Raises Unavailable after the time-out without any."""
         try:
-            fate, why = self._queue.get(timeout=TICK)
+            fate, why = self._queue.get(timeout=self._tick)
         except Empty:
-            if time.monotonic() - self._last > RECEIPT_TIMEOUT:
+            if time.monotonic() - self._last > self._timeout:
                 raise Unavailable(
                     "RabbitMQ",
                     f"confirmed {self.counts['confirmed']}, then nothing; {self.outstanding} are"

@@ -17,7 +17,7 @@ from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from bridge.errors import ConfigError, Unavailable
-from bridge.swf.credentials import LateCredentials
+from bridge.swf.credentials import RENEW, RENEW_FOR, LateCredentials
 from bridge.swf.errors import without_values
 
 CONNECT_TIMEOUT = 10.0
@@ -29,10 +29,21 @@ class Aws:
     """A session of boto3 and the settings that it found in environment, profiles and roles.
 
     Raises ConfigError for a configuration that cannot work. Missing credentials are no error.
+    ``renew`` and ``renew_for`` are those of ``LateCredentials``.
     """
 
-    def __init__(self) -> None:
-        self.credentials = LateCredentials(lambda: _session().get_credentials())
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        renew: float = RENEW,
+        renew_for: float = RENEW_FOR,
+    ) -> None:
+        self.connect_timeout = connect_timeout
+        """Seconds in which a connection to a service must stand."""
+        self.credentials = LateCredentials(
+            lambda: _session().get_credentials(), renew=renew, renew_for=renew_for
+        )
         with _config_errors():
             self._core = _session()
             self.credentials.look()
@@ -45,7 +56,7 @@ class Aws:
             # botocore's retry of a poll would lose the task that SWF gave to the first attempt.
             retries={"mode": "standard", "total_max_attempts": 1},
             max_pool_connections=connections,
-            connect_timeout=CONNECT_TIMEOUT,
+            connect_timeout=self.connect_timeout,
             read_timeout=read_timeout,
             tcp_keepalive=True,
             parameter_validation=False,
@@ -61,7 +72,7 @@ class Aws:
         """A boto3 client for another service than SWF. It never retries."""
         config = Config(
             retries={"total_max_attempts": 1},
-            connect_timeout=CONNECT_TIMEOUT,
+            connect_timeout=self.connect_timeout,
             read_timeout=ANSWER_TIMEOUT,
         )
         make: Any = self._session.client  # its stubs accept only literal service names

@@ -182,11 +182,16 @@ class Swf:
         read_timeout: float,
         observe: Observe = lambda operation, code, seconds: None,
         way: Way = "boto3",
+        aws: Aws | None = None,
     ) -> None:
         self.clock = SwfClock()
         self.calls = Calls(identity, observe, self.clock)
         self.caller = _caller(
-            way, pollers=pollers, responders=responders + 2, read_timeout=read_timeout
+            way,
+            aws or Aws(),
+            pollers=pollers,
+            responders=responders + 2,
+            read_timeout=read_timeout,
         )
 
     @property
@@ -221,9 +226,8 @@ class Swf:
         return complete(self.calls.look(task), self.caller.call)
 
 
-def _caller(way: Way, *, pollers: int, responders: int, read_timeout: float) -> Caller:
+def _caller(way: Way, aws: Aws, *, pollers: int, responders: int, read_timeout: float) -> Caller:
     """The caller that uses the least CPU among those that support the AWS configuration."""
-    aws = Aws()
     if way != "boto3":
         try:
             from bridge.swf.curl import Curl, Impossible  # noqa: PLC0415 - PycURL is an extra

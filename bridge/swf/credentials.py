@@ -41,18 +41,27 @@ _WRONG = (
 
 
 class LateCredentials(Credentials):
-    """The session's credentials. Calls search for missing ones, at most once in RENEW seconds.
+    """The session's credentials. Calls search for missing ones, at most once in ``renew`` seconds.
 
-    After AWS has refused them, a thread searches for others; the old ones sign until then. botocore
+    After AWS has refused them, a thread searches for others, for ``renew_for`` seconds at most; the
+    old ones sign until then. botocore
     refreshes expiring ones. This object replaces the session's chain of providers, because a client
     never sees credentials found after its creation. Safe to use from many threads.
     """
 
-    def __init__(self, find: Callable[[], Credentials | None]) -> None:
+    def __init__(
+        self,
+        find: Callable[[], Credentials | None],
+        *,
+        renew: float = RENEW,
+        renew_for: float = RENEW_FOR,
+    ) -> None:
         super().__init__("", "", method="late")
         self.version = 0
         """Increases when the credentials are replaced by others."""
         self._find = find
+        self._renew_every = renew
+        self._renew_for = renew_for
         self._lock = threading.Lock()
         self._renewing = threading.Lock()
         self._found: Credentials | None = None
@@ -77,9 +86,10 @@ class LateCredentials(Credentials):
         return self._found is None or isinstance(self._found, RefreshableCredentials)
 
     def look(self) -> None:
-        """Search, unless found or searched within RENEW seconds. Raises those of _WRONG."""
+        """Search, unless found or just searched for. Raises those of _WRONG."""
         with self._lock:
-            if self._found is not None or time.monotonic() - self._looked_at < RENEW:
+            looked_ago = time.monotonic() - self._looked_at
+            if self._found is not None or looked_ago < self._renew_every:
                 return
             try:
                 self._found = self._find()
@@ -101,11 +111,11 @@ class LateCredentials(Credentials):
                 self._renewing.release()
 
     def _renew(self) -> None:
-        """Search until other credentials are found, for RENEW_FOR seconds at most."""
-        until = time.monotonic() + RENEW_FOR
+        """Search until other credentials are found, or for long enough."""
+        until = time.monotonic() + self._renew_for
         try:
             while not self._replaced() and time.monotonic() < until:
-                time.sleep(RENEW)
+                time.sleep(self._renew_every)
         finally:
             self._renewing.release()
 
@@ -137,12 +147,13 @@ def _frozen(credentials: Credentials) -> ReadOnlyCredentials | None:
 class KeptCredentials:
     """The credentials for the next call, without waiting for their provider.
 
-    A separate thread asks for expiring ones again after KEEP seconds: a provider that hangs must
-    not delay calls that the last ones can still sign. Safe to use from many threads.
+    A separate thread asks for expiring ones again after ``keep`` seconds: a provider that hangs
+    must not delay calls that the last ones can still sign. Safe to use from many threads.
     """
 
-    def __init__(self, source: LateCredentials) -> None:
+    def __init__(self, source: LateCredentials, keep: float = KEEP) -> None:
         self._source = source
+        self._keep = keep
         self._lock = threading.Lock()
         self._kept: ReadOnlyCredentials | None = None
         self._error: Exception | None = None
@@ -181,7 +192,7 @@ class KeptCredentials:
 
     def _look(self) -> None:
         """Ask the provider. The caller holds the lock; this releases it."""
-        due = time.monotonic() + KEEP
+        due = time.monotonic() + self._keep
         try:
             self._kept = self._source.get_frozen_credentials()
             if not self._source.change:

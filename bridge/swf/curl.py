@@ -18,7 +18,7 @@ from botocore.credentials import ReadOnlyCredentials
 from bridge import __version__
 from bridge.bounds import decode_json
 from bridge.errors import Unavailable
-from bridge.swf.aws import ANSWER_TIMEOUT, CONNECT_TIMEOUT, Aws, proxy_for
+from bridge.swf.aws import ANSWER_TIMEOUT, Aws, proxy_for
 from bridge.swf.credentials import KeptCredentials
 from bridge.swf.curl_multi import AGENT, Handle, Multi, Target, obstacle
 from bridge.swf.errors import error_for
@@ -43,18 +43,19 @@ class Curl:
         client = aws.make_client()
         if reason := _obstacle(aws, client.meta.config):
             raise Impossible(reason)
-        self._url: str = client.meta.endpoint_url
+        self.endpoint: str = client.meta.endpoint_url
+        """The URL that calls are sent to."""
         # libcurl's time-out runs from the start of the call, boto3's from the last byte received.
-        timeout = {True: CONNECT_TIMEOUT + read_timeout, False: ANSWER_TIMEOUT}
+        timeout = {True: aws.connect_timeout + read_timeout, False: ANSWER_TIMEOUT}
         signing = client.meta.service_model.signing_name
         self._targets = {
             held: Target(
-                self._url,
+                self.endpoint,
                 f"aws:amz:{client.meta.region_name}:{signing}",
                 USER_AGENT,
-                CONNECT_TIMEOUT,
+                aws.connect_timeout,
                 timeout[held],
-                proxy_for(self._url),
+                proxy_for(self.endpoint),
                 aws.authorities(),
             )
             for held in timeout
@@ -64,7 +65,7 @@ class Curl:
         self._own = threading.local()
 
     def __repr__(self) -> str:
-        return f"<Curl to {self._url}>"
+        return f"<Curl to {self.endpoint}>"
 
     def call(self, call: Call) -> Answer:
         """Implement ``Caller.call``."""
@@ -170,10 +171,6 @@ def _obstacle(aws: Aws, config: Any) -> str:
         return reason
     if config.signature_version != "v4":
         return f"signature version {config.signature_version}"
-    if config.client_cert:
-        return "a client certificate"
-    if config.proxies_config:
-        return "settings of a proxy"
     return "client-side monitoring or plugins" if aws.monitored() else ""
 
 

@@ -89,16 +89,19 @@ class Executor(Generic[Job, T]):
             self._stopping.set()
             self._jobs.wake_one()  # one for each executor, so that all idle ones end at once
 
-    def turn(self) -> None:
-        """Take jobs, waiting for one if none is open, then go on with those SWF has answered."""
+    def turn(self, timeout: float = TICK) -> None:
+        """Take jobs, then go on with those SWF has answered.
+
+        Waits at most ``timeout`` seconds for a job if none is open, and as long for an answer.
+        """
         self.moved = time.monotonic()
         with suppress(Empty):
             if not self._runner.open:
-                self._runner.begin(self._converse(self._jobs.get(TICK)))
+                self._runner.begin(self._converse(self._jobs.get(timeout)))
             while self._runner.open < self._room and not self._stopping.is_set():
                 self._runner.begin(self._converse(self._jobs.get()))
         if self._runner.open:
-            self._runner.turn(TICK)
+            self._runner.turn(timeout)
 
 
 def executors(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bridge.errors import BadReply, Refused, Rejected, TaskClosed, Unavailable
 from bridge.local import LocalSwf
 from bridge.local.faults import KINDS
-from bridge.swf import curl as curl_module
+from bridge.swf.aws import Aws
 from bridge.swf.client import Swf, Way
 from bridge.task import Canceled, Completed, Failed
 from tests.contract.sides import TASK_LIST, MakeSwf, Side
@@ -336,12 +336,9 @@ def test_nobody_at_the_endpoint_is_unavailable(way: Way, make_swf: MakeSwf) -> N
             call()
 
 
-def test_a_poll_held_beyond_the_time_out_is_given_up(
-    way: Way, make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(curl_module, "CONNECT_TIMEOUT", 0.5)
+def test_a_poll_held_beyond_the_time_out_is_given_up(way: Way, make_swf: MakeSwf) -> None:
     with LocalSwf(hold=30) as local:
-        swf = make_swf(way, local.endpoint, read_timeout=0.5)
+        swf = make_swf(way, local.endpoint, read_timeout=0.5, aws=Aws(connect_timeout=0.5))
         started = time.monotonic()
         with pytest.raises(Unavailable):
             swf.poll("demo", "demo")

@@ -1,18 +1,19 @@
 """What AWS's variables and files say holds for both ways: endpoint, TLS, proxies, credentials."""
 
 import base64
+import json
 import ssl
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
+import botocore.session
 import pytest
 
 from bridge.errors import ConfigError, Unavailable
-from bridge.swf import aws, credentials
+from bridge.swf import aws
 from bridge.swf.client import Way
 from bridge.task import Completed
 from tests.contract.certificates import DAY, Authority
@@ -78,7 +79,7 @@ def test_curl_calls_the_url_that_boto3_calls(
     with pytest.raises(RuntimeError):
         client.describe_domain(name="demo")
     curl = Curl(found, read_timeout=70)
-    assert [curl._url.rstrip("/")] == [url.rstrip("/") for url in urls]
+    assert [curl.endpoint.rstrip("/")] == [url.rstrip("/") for url in urls]
 
 
 def test_a_path_of_the_endpoint_is_called(way: Way, make_swf: MakeSwf, server: Recorder) -> None:
@@ -242,7 +243,6 @@ def key_of(server: Recorder) -> str:
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setattr(credentials, "RENEW", 0.0)
 
 
 def test_a_profile_gives_region_and_credentials(
@@ -276,7 +276,7 @@ def test_credentials_may_come_later(
     call: str,
 ) -> None:
     forget(monkeypatch)
-    swf = make_swf(way, server.url)
+    swf = make_swf(way, server.url, aws=aws.Aws(renew=0.0))
 
     def ask() -> None:
         if call == "poll":
@@ -297,19 +297,22 @@ def test_credentials_may_come_later(
 
 
 def test_missing_credentials_are_not_looked_for_at_every_call(
-    way: Way, make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch, server: Recorder
+    way: Way,
+    make_swf: MakeSwf,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    server: Recorder,
 ) -> None:
     forget(monkeypatch)
-    monkeypatch.setattr(credentials, "RENEW", 60.0)
-    looked: list[float] = []
-    session = aws._session
-    monkeypatch.setattr(aws, "_session", lambda: looked.append(time.time()) or session())
-    swf = make_swf(way, server.url)
-    before = len(looked)
+    looked = tmp_path / "looked"
+    failing = f"sh -c 'echo >>{looked}; exit 1'"
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {failing}\n")
+    swf = make_swf(way, server.url, aws=aws.Aws(renew=60.0))
     for _ in range(20):
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="CredentialRetrievalError"):
             swf.poll("demo", "demo")
-    assert len(looked) == before
+    assert looked.read_text() == "\n"
+    assert server.sent == []
 
 
 def credential_process(folder: Path, lasting: timedelta) -> Path:
@@ -382,7 +385,7 @@ def test_a_credential_process_that_fails_ends_neither_start_nor_calls(
     credential_process(tmp_path, timedelta(minutes=1))
     broken = tmp_path / "broken"
     broken.touch()
-    swf = make_swf(way, server.url)
+    swf = make_swf(way, server.url, aws=aws.Aws(renew=0.0))
     with pytest.raises(Unavailable, match="the vault is sealed"):
         swf.poll("demo", "demo")
     broken.unlink()
@@ -437,27 +440,25 @@ def test_a_role_is_assumed_and_its_refusal_is_unavailable_or_refused(
 
 
 @needs_pycurl
-@pytest.mark.parametrize(
-    ("asked", "reason"),
-    [
-        ({"signature_version": "v4a"}, "v4a"),
-        ({"client_cert": "/a/client.pem"}, "certificate"),
-        ({"proxies_config": {"proxy_ca_bundle": "/a/ca.pem"}}, "proxy"),
-    ],
-)
-def test_what_curl_cannot_do_is_done_by_boto3_and_said(
+def test_a_signature_that_curl_cannot_make_is_made_by_boto3_and_said(
     make_swf: MakeSwf,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    asked: dict[str, object],
-    reason: str,
+    tmp_path: Path,
 ) -> None:
-    config = aws.Config
-    monkeypatch.setattr(aws, "Config", lambda **given: config(**given, **asked))
+    model = botocore.session.get_session().get_service_model("swf")
+    signed_otherwise = {**model.metadata, "signatureVersion": "v2", "auth": []}
+    place = tmp_path / "swf" / model.api_version
+    place.mkdir(parents=True)
+    shapes = {name: {"type": "string"} for name in model.shape_names}
+    (place / "service-2.json").write_text(
+        json.dumps({"metadata": signed_otherwise, "operations": {}, "shapes": shapes})
+    )
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
     swf = make_swf("auto")
     assert "Boto3" in repr(swf.caller)
     (told,) = [record for record in caplog.records if record.message == "swf.client_replaced"]
-    assert reason in told.reason  # type: ignore[attr-defined]
+    assert "signature version v2" in told.reason  # type: ignore[attr-defined]
 
 
 @needs_pycurl

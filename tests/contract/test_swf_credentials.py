@@ -16,7 +16,7 @@ import pytest
 from botocore.credentials import SSOProvider
 
 from bridge.errors import Unavailable
-from bridge.swf import credentials
+from bridge.swf.aws import Aws
 from bridge.swf.client import Way
 from bridge.swf.runner import Runner
 from tests.contract.sides import MakeSwf
@@ -52,11 +52,14 @@ def gate() -> Iterator[Gate]:
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "RENEW", 0.05)
-    monkeypatch.setattr(credentials, "RENEW_FOR", 3.0)
+def no_static_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
+
+
+def hurried(renew: float = 0.05) -> Aws:
+    """The configuration of AWS that searches for other credentials soon, and gives up soon."""
+    return Aws(renew=renew, renew_for=3.0)
 
 
 class Source:
@@ -176,7 +179,7 @@ def taken(swf: WaitingSwf, seconds: float = 10) -> bool:
 def test_what_aws_refuses_is_read_anew_from_its_source(
     way: Way, make_swf: MakeSwf, gate: Gate, source: Source
 ) -> None:
-    swf = make_swf(way, gate.url)
+    swf = make_swf(way, gate.url, aws=hurried())
     assert taken(swf)
     source.give(NEW)
     gate.takes = NEW
@@ -192,7 +195,7 @@ def test_so_it_is_for_each_word_by_which_aws_refuses(
 ) -> None:
     gate.refusal = code
     source = Source(files(tmp_path / "credentials", KEYS))
-    swf = make_swf(way, gate.url)
+    swf = make_swf(way, gate.url, aws=hurried())
     assert taken(swf)
     source.give(NEW)
     gate.takes = NEW
@@ -206,7 +209,7 @@ def test_a_line_of_polls_takes_the_new_ones_too(
     way: Way, make_swf: MakeSwf, gate: Gate, tmp_path: Path
 ) -> None:
     source = Source(files(tmp_path / "credentials", KEYS))
-    swf = make_swf(way, gate.url)
+    swf = make_swf(way, gate.url, aws=hurried())
     told: list[bool] = []
     line: Runner[bool] = swf.runner(1, told.append)
 
@@ -237,7 +240,7 @@ def test_keys_that_come_long_after_the_refusal_are_found_without_a_call(
 ) -> None:
     """The daemon's next poll may be half a minute away: it is to be signed by the new ones."""
     source = Source(files(tmp_path / "credentials", KEYS))
-    swf = make_swf(way, gate.url)
+    swf = make_swf(way, gate.url, aws=hurried())
     assert taken(swf)
     gate.takes = NEW
     with pytest.raises(Unavailable):
@@ -251,7 +254,7 @@ def test_a_file_that_is_half_written_or_gone_takes_nothing_away(
     way: Way, make_swf: MakeSwf, gate: Gate, tmp_path: Path
 ) -> None:
     source = Source(files(tmp_path / "credentials", KEYS))
-    swf = make_swf(way, gate.url)
+    swf = make_swf(way, gate.url, aws=hurried())
     assert taken(swf)
     gate.takes = NEW
     for text in ("[default]\naws_access_key_id = X\n", "[default", "\0", None):
@@ -267,17 +270,16 @@ def test_a_file_that_is_half_written_or_gone_takes_nothing_away(
 
 
 def test_a_refusal_for_long_asks_the_source_seldom(
-    way: Way, make_swf: MakeSwf, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: Way, make_swf: MakeSwf, gate: Gate, tmp_path: Path
 ) -> None:
     assert until(lambda: not renewing())  # those of other tests read this one's files
-    monkeypatch.setattr(credentials, "RENEW", 0.5)
     asked = tmp_path / "asked"
     told = json.dumps({"Version": 1, "AccessKeyId": OLD, "SecretAccessKey": "s"})
     script = tmp_path / "process"
     script.write_text(f"#!/bin/sh\necho >> {asked}\necho '{told}'\n")
     script.chmod(0o700)
     (tmp_path / "config").write_text(f"[default]\ncredential_process = {script}\n")
-    swf = make_swf(way, gate.url)
+    swf = make_swf(way, gate.url, aws=hurried(renew=0.5))
     assert taken(swf)
     gate.takes = NEW
     end = time.monotonic() + 1.2

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -20,11 +21,11 @@ from hypothesis import strategies as st
 
 from bridge.errors import Unavailable
 from bridge.local import LocalSwf
-from bridge.swf import credentials, curl_multi
 from bridge.swf.aws import Aws
 from bridge.swf.client import Swf
-from bridge.swf.credentials import KeptCredentials
+from bridge.swf.credentials import KeptCredentials, LateCredentials
 from bridge.swf.curl import Curl
+from bridge.swf.curl_multi import GRACE, Ended, Handle, Multi, Target
 from bridge.swf.runner import Call, Runner
 from tests.contract.sides import MakeSwf
 from tests.contract.wires import Recorder, Sent
@@ -36,13 +37,14 @@ def server() -> Iterator[Recorder]:
         yield recorder
 
 
-class Given:
+class Given(LateCredentials):
     """Credentials as a test has them."""
 
-    def __init__(self, key: str, secret: str, token: str | None) -> None:
-        self.credentials = Credentials(key, secret, token)
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+        self.credentials = Credentials("", "")
 
-    def now(self) -> object:
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
         return self.credentials.get_frozen_credentials()
 
 
@@ -93,9 +95,8 @@ def test_a_signature_of_libcurl_is_that_of_botocore(
     region: str,
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SWF", server.url + path)
-    curl = made(region)
-    given = Given(key, secret, token)
-    curl._credentials = given  # type: ignore[assignment]
+    curl, given = made(region)
+    given.credentials = Credentials(key, secret, token)
     curl.call(Call(operation, fields, held))
     sent = server.sent[-1]
     url = f"{server.url}{urlsplit(sent.line.split()[1]).path}"
@@ -105,16 +106,18 @@ def test_a_signature_of_libcurl_is_that_of_botocore(
     assert set(signed.split(";")) == wanted | ({"x-amz-security-token"} if token else set())
 
 
-_MADE: dict[tuple[str, str], Curl] = {}
+_MADE: dict[tuple[str, str], tuple[Curl, Given]] = {}
 
 
-def made(region: str) -> Curl:
+def made(region: str) -> tuple[Curl, Given]:
     """One client for each region and endpoint: making one takes longer than all the rest."""
     name = (region, os.environ["AWS_ENDPOINT_URL_SWF"])
     if name not in _MADE:
         before = os.environ["AWS_REGION"]
         os.environ["AWS_REGION"] = region
-        _MADE[name] = Curl(Aws(), read_timeout=70)
+        aws = Aws()
+        aws.credentials = given = Given()
+        _MADE[name] = Curl(aws, read_timeout=70), given
         os.environ["AWS_REGION"] = before
     return _MADE[name]
 
@@ -184,32 +187,25 @@ def test_a_wake_ends_the_wait_for_answers(make_swf: MakeSwf) -> None:
         assert line.open == 1
 
 
-def test_a_call_that_libcurl_forgets_is_given_up(
-    make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(curl_multi, "GRACE", -60.0)
-    told: list[BaseException] = []
-
-    async def poll(swf: Swf) -> None:
-        try:
-            await swf.calls.poll("demo", "demo")
-        except Unavailable as error:
-            told.append(error)
-
-    with LocalSwf(hold=50) as local:
-        swf = make_swf("curl", local.endpoint, read_timeout=49.0)
-        line: Runner[None] = swf.runner(1, lambda _: None, held=True)
-        line.begin(poll(swf))
-        line.turn(0.05)
-        line.turn(0.05)
-        assert len(told) == 1
-        assert line.open == 0
+def test_a_call_that_libcurl_does_not_end_in_time_is_given_up() -> None:
+    """Its handle's own time-out is a minute, and ends nothing here."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        handle = Handle(Target(url, "aws:amz:us-east-1:swf", "test", 10.0, 60.0, "", ""))
+        handle.fill("{}", 1024)
+        multi = Multi(connections=1, timeout=0.2 - GRACE)
+        multi.begin(handle, "the call")
+        assert multi.ended(0.0) == []
+        ended: list[Ended] = []
+        deadline = time.monotonic() + 10
+        while not ended and time.monotonic() < deadline:
+            ended = multi.ended(0.05)
+        assert ended == [("the call", "the call was not answered in time")]
+        assert repr(multi) == "<Multi 0 calls>"
+        multi.close()
 
 
-def test_a_provider_that_hangs_delays_no_call(
-    make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(credentials, "KEEP", 0.0)
+def test_a_provider_that_hangs_delays_no_call() -> None:
     asked, answered = threading.Event(), threading.Event()
 
     class Provider:
@@ -223,7 +219,7 @@ def test_a_provider_that_hangs_delays_no_call(
                 answered.wait(20)
             return ReadOnlyCredentials(f"key-{self.found}", "secret", None)
 
-    kept = KeptCredentials(Provider())  # type: ignore[arg-type]
+    kept = KeptCredentials(Provider(), keep=0.0)  # type: ignore[arg-type]
     assert kept.current().access_key == "key-1"
     assert kept.current().access_key == "key-1"
     assert asked.wait(10)
@@ -235,10 +231,7 @@ def test_a_provider_that_hangs_delays_no_call(
     assert kept.current().access_key != "key-1"
 
 
-def test_credentials_that_are_gone_are_told_at_once_and_taken_when_they_are_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(credentials, "KEEP", 0.0)
+def test_credentials_that_are_gone_are_told_at_once_and_taken_when_they_are_back() -> None:
 
     class Provider:
         change, version = True, 0
@@ -250,7 +243,7 @@ def test_credentials_that_are_gone_are_told_at_once_and_taken_when_they_are_back
             return ReadOnlyCredentials("key", "secret", None)
 
     provider = Provider()
-    kept = KeptCredentials(provider)  # type: ignore[arg-type]
+    kept = KeptCredentials(provider, keep=0.0)  # type: ignore[arg-type]
     for _ in range(3):
         with pytest.raises(Unavailable, match="none"):
             kept.current()

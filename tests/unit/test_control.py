@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from bridge.control import server as module
 from bridge.control.request import Request
 from bridge.control.server import CLIENTS, REQUEST_LIMIT, ControlServer
 from bridge.errors import ConfigError, Declined, Unavailable
@@ -68,8 +67,10 @@ def commands():
 
 
 @pytest.fixture
-def server(tmp_path, commands):
-    server = ControlServer(tmp_path / "control.sock", commands.by_name())
+def server(request, tmp_path, commands):
+    """A server that runs; a test may give it other time-outs, as the fixture's parameter."""
+    timeouts = getattr(request, "param", {})
+    server = ControlServer(tmp_path / "control.sock", commands.by_name(), **timeouts)
     thread = threading.Thread(target=server.run)
     thread.start()
     yield server
@@ -147,8 +148,8 @@ def test_garbage_is_answered_as_such(server, request_):
     assert works(server)
 
 
-def test_a_request_that_never_ends_is_cut_off(server, monkeypatch):
-    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.3)
+@pytest.mark.parametrize("server", [{"request_timeout": 0.3}], indirect=True)
+def test_a_request_that_never_ends_is_cut_off(server):
     with connect(server) as client:
         client.sendall(b'{"command"')
         assert client.recv(1) == b""
@@ -184,10 +185,8 @@ def test_a_client_that_goes_away_ends_its_command_and_nothing_else(server, comma
     assert works(server)
 
 
-def test_a_client_that_reads_nothing_ends_its_command_and_nothing_else(
-    server, commands, monkeypatch
-):
-    monkeypatch.setattr(module, "SEND_TIMEOUT", 0.3)
+@pytest.mark.parametrize("server", [{"send_timeout": 0.3}], indirect=True)
+def test_a_client_that_reads_nothing_ends_its_command_and_nothing_else(server, commands):
     with connect(server) as client:
         client.sendall(line({"command": "many"}))
         assert works(server)

@@ -4,9 +4,8 @@ import time
 
 import pytest
 
-from bridge.control import tasks
 from bridge.control.request import Request
-from bridge.control.tasks import TaskCommands
+from bridge.control.tasks import WINDOW, TaskCommands
 from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
 from bridge.journal.journal import Journal
 from bridge.message.tasks import encode_task
@@ -19,7 +18,7 @@ from tests.unit.bridge_parts import LABEL, a_task
 class Site:
     """What the commands are given: `errors` is what SWF raises by token, `fates` by task."""
 
-    def __init__(self, journal):
+    def __init__(self, journal, **times):
         self.journal = journal
         self.metrics = Metrics()
         self.errors = {}
@@ -32,7 +31,7 @@ class Site:
         self.commands = TaskCommands(
             journal, self, self, self.metrics, self.republish,
             broker_ready=lambda: self.ready, routing_key=lambda task: task.name,
-            halted=lambda: self.halted,
+            halted=lambda: self.halted, **times,
         )  # fmt: skip
 
     def hold(self, *tokens, published=True, **fields):
@@ -64,9 +63,10 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(request, tmp_path):
+    """A site; a test may give its commands other times, as the fixture's parameter."""
     journal = Journal(tmp_path / "journal.db")
-    yield Site(journal)
+    yield Site(journal, **getattr(request, "param", {}))
     journal.close()
 
 
@@ -102,9 +102,9 @@ def test_a_task_that_swf_does_not_let_fail_is_let_go_and_told(site, error, outco
     assert len(site.let_go) == 1
 
 
+@pytest.mark.parametrize("site", [{"retry_for": 0.0}], indirect=True)
 @pytest.mark.parametrize("error", [Refused("AccessDenied", "no"), Unavailable("Throttling")])
-def test_an_swf_that_cannot_be_asked_ends_the_command_and_keeps_the_tasks(site, error, monkeypatch):
-    monkeypatch.setattr(tasks, "RETRY_FOR", 0.0)
+def test_an_swf_that_cannot_be_asked_ends_the_command_and_keeps_the_tasks(site, error):
     first, second, third = site.hold("t1", "t2", "t3")
     site.errors["t2"] = error
     rows, told = carry_out(site.commands.fail, all=True)
@@ -147,18 +147,17 @@ def test_a_confirm_counts_before_it_is_written_while_it_is_and_after(site):
         site.journal.flush()
 
 
-def test_at_most_a_window_of_publishes_is_on_its_way(site, monkeypatch):
-    monkeypatch.setattr(tasks, "RECEIPT_TIMEOUT", 0.0)
-    monkeypatch.setattr(tasks, "TICK", 0.01)
-    ids = site.hold(*(f"t{n}" for n in range(tasks.WINDOW + 10)))
+@pytest.mark.parametrize("site", [{"receipt_timeout": 0.0, "tick": 0.01}], indirect=True)
+def test_at_most_a_window_of_publishes_is_on_its_way(site):
+    ids = site.hold(*(f"t{n}" for n in range(WINDOW + 10)))
     site.fates = dict.fromkeys(ids)
     with pytest.raises(Unavailable, match="confirmed 0, then nothing; 64 are on their way"):
         carry_out(site.commands.republish, all=True)
-    assert site.republished == ids[: tasks.WINDOW]
+    assert site.republished == ids[:WINDOW]
 
 
-def test_long_work_speaks_of_its_progress(site, monkeypatch):
-    monkeypatch.setattr(tasks, "TICK", 0.0)
+@pytest.mark.parametrize("site", [{"tick": 0.0}], indirect=True)
+def test_long_work_speaks_of_its_progress(site):
     site.hold("t1", "t2")
     answers = list(site.commands.fail(Request({"all": True})))
     assert {"progress": {"done": 1, "total": 2}} in answers

@@ -1,10 +1,9 @@
-"""A executor takes as many jobs as it has room for, and brings to an end what it has begun."""
+"""An executor takes as many jobs as it has room for, and brings to an end what it has begun."""
 
 import threading
 
 import pytest
 
-from bridge.swf import executor as module
 from bridge.swf.executor import Executor, JobQueue
 from bridge.swf.runner import Call, InPlace, Runner
 from tests.unit.bridge_parts import until
@@ -45,17 +44,22 @@ async def ask(job):
 
 
 @pytest.fixture
-def held(monkeypatch):
-    monkeypatch.setattr(module, "TICK", 0.01)
+def held():
     return Held()
 
 
+class Patient(Executor):
+    """Waits so long for a job or an answer that only a wake ends it in time."""
+
+    def turn(self, timeout=30.0):
+        super().turn(timeout)
+
+
 @pytest.mark.parametrize("executors", [1, 3])
-def test_idle_executors_end_at_once_when_they_are_stopped(monkeypatch, executors):
-    monkeypatch.setattr(module, "TICK", 30.0)
+def test_idle_executors_end_at_once_when_they_are_stopped(executors):
     jobs = JobQueue()
     found = [
-        Executor(f"executor-{number}", jobs, ask, Runner(Held(), print))
+        Patient(f"executor-{number}", jobs, ask, Runner(Held(), print))
         for number in range(executors)
     ]
     threads = [threading.Thread(target=executor.run, daemon=True) for executor in found]
@@ -69,34 +73,37 @@ def test_idle_executors_end_at_once_when_they_are_stopped(monkeypatch, executors
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_a_hand_has_as_many_jobs_under_way_as_it_has_room_for(held):
+def test_an_executor_has_as_many_jobs_under_way_as_it_has_room_for(held):
     jobs, done = JobQueue(), []
     for number in range(5):
         jobs.put(number)
     executor = Executor("executor-1", jobs, ask, Runner(held, done.append), room=3)
-    executor.turn()
+    executor.turn(0.01)
     assert len(held.open) == 3
     held.answer()
-    executor.turn()
-    executor.turn()
+    executor.turn(0.01)
+    executor.turn(0.01)
     assert len(held.open) == 3
     assert done == [0]
 
 
-def test_a_hand_without_work_moves(held):
+def test_an_executor_without_work_moves(held):
     executor = Executor("executor-1", JobQueue(), ask, Runner(held, id))
     executor.moved = 0.0
-    executor.turn()
+    executor.turn(0.01)
     assert executor.moved > 0.0
 
 
-def test_a_job_that_comes_while_others_are_under_way_is_begun_at_once(held, monkeypatch):
-    monkeypatch.setattr(module, "TICK", 60.0)
+def test_a_job_that_comes_while_others_are_under_way_is_begun_at_once():
     woken = threading.Event()
-    monkeypatch.setattr(held, "wake", woken.set)
+
+    class Waking(Held):
+        def wake(self):
+            woken.set()
+
     jobs = JobQueue()
     jobs.put("one")
-    Executor("executor-1", jobs, ask, Runner(held, id), room=2)
+    Executor("executor-1", jobs, ask, Runner(Waking(), id), room=2)
     assert not woken.is_set()
     jobs.put("two")
     assert woken.is_set()
@@ -104,7 +111,7 @@ def test_a_job_that_comes_while_others_are_under_way_is_begun_at_once(held, monk
 
 def test_a_stop_takes_no_more_and_waits_for_what_is_begun(held):
     jobs, done = JobQueue(), []
-    executor = Executor("executor-1", jobs, ask, Runner(held, done.append))
+    executor = Patient("executor-1", jobs, ask, Runner(held, done.append))
     thread = threading.Thread(target=executor.run)
     thread.start()
     jobs.put("begun")
@@ -118,11 +125,12 @@ def test_a_stop_takes_no_more_and_waits_for_what_is_begun(held):
     assert not jobs.empty()
 
 
-def test_in_place_jobs_are_done_one_after_the_other(held):
+def test_in_place_jobs_are_done_one_after_the_other():
     jobs, done = JobQueue(), []
     for number in range(3):
         jobs.put(number)
-    executor = Executor("executor-1", jobs, ask, Runner(InPlace(lambda call: {}), done.append))
-    while not jobs.empty() or executor._runner.open:
+    runner = Runner(InPlace(lambda call: {}), done.append)
+    executor = Executor("executor-1", jobs, ask, runner)
+    while not jobs.empty() or runner.open:
         executor.turn()
     assert done == [0, 1, 2]

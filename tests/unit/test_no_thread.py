@@ -10,7 +10,6 @@ from botocore.credentials import ReadOnlyCredentials
 from bridge.control.dead_letters import DeadLetterCommands
 from bridge.control.request import Request
 from bridge.errors import Unavailable
-from bridge.swf import credentials
 from bridge.swf.credentials import KeptCredentials
 from bridge.telemetry.stderr import Stderr
 
@@ -42,10 +41,7 @@ def test_the_next_line_of_the_log_is_written_once_a_thread_can_be_had(no_thread,
     os.close(writes)
 
 
-def test_credentials_are_used_on_and_looked_for_again_once_a_thread_can_be_had(
-    no_thread, monkeypatch
-):
-    monkeypatch.setattr(credentials, "KEEP", 0.0)
+def test_credentials_are_used_on_and_looked_for_again_once_a_thread_can_be_had(no_thread):
     renewed = threading.Event()
 
     class Provider:
@@ -57,7 +53,7 @@ def test_credentials_are_used_on_and_looked_for_again_once_a_thread_can_be_had(
                 renewed.set()
             return ReadOnlyCredentials(f"key-{self.found}", "secret", None)
 
-    kept = KeptCredentials(Provider())
+    kept = KeptCredentials(Provider(), keep=0.0)
     for _ in range(3):
         assert kept.current().access_key == "key-1"
     no_thread.undo()
