@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from bridge.local.management import HttpApi
+from bridge.local.management import HttpApi, NodeError, quoted
 from bridge.local.rabbitmq import RabbitNode
 
 BROKER_URL = os.environ.get("BROKER_URL", "")
@@ -27,6 +27,27 @@ class Vhost:
         """The first number of RabbitMQ's release."""
         release: str = self.api.call("GET", "overview")["rabbitmq_version"]
         return int(release.partition(".")[0])
+
+    def connections(self, user: str = "") -> list[str]:
+        """Names of the user's open connections to it, by default of the user of `url`.
+
+        Told by what RabbitMQ tracks, at once: its list of all connections is made of statistics,
+        which come seconds late, and from RabbitMQ 4.3 on not at all where none are collected.
+        """
+        user = user or unquote(urlsplit(self.url).username or "guest")
+        found = self.api.call("GET", f"connections/username/{quoted(user)}")
+        return [each["name"] for each in found if each["vhost"] == self.name]
+
+    def cut(self, user: str = "") -> int:
+        """Have RabbitMQ close these connections; how many there were."""
+        names = self.connections(user)
+        for name in names:
+            try:
+                self.api.call("DELETE", f"connections/{quoted(name)}")
+            except NodeError as error:
+                if ": 404 " not in str(error):  # it has not ended by itself meanwhile
+                    raise
+        return len(names)
 
 
 @contextmanager

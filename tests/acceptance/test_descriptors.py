@@ -101,7 +101,8 @@ def test_a_daemon_that_runs_out_of_them_lives_and_goes_on_once_there_are_some(
     worker.complete(taken)
     worker.complete(worker.take())  # over the connections that stand
     worker.close()
-    cut(vhost)
+    assert until(lambda: len(vhost.connections()) >= 5, 20)
+    vhost.cut()
     for name in ("publisher", "consumer", "answers", "undeliverable", "notices"):
         bridge.wait("broker.lost", 40, connection=name)
     third = swf.submit()
@@ -113,15 +114,3 @@ def test_a_daemon_that_runs_out_of_them_lives_and_goes_on_once_there_are_some(
     worker.close()
     assert not bridge.events("part.ended")
     assert bridge.stop() == 0
-
-
-def cut(vhost: Vhost) -> None:
-    """Close every connection in the vhost."""
-
-    def ours() -> list[str]:
-        found = vhost.api.call("GET", "connections")
-        return [each["name"] for each in found if each["vhost"] == vhost.name]
-
-    assert until(lambda: len(ours()) >= 5, 20)
-    for name in ours():
-        vhost.api.call("DELETE", f"connections/{name.replace(' ', '%20').replace('>', '%3E')}")

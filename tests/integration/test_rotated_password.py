@@ -43,18 +43,6 @@ def let_in(vhost: Vhost, password: str) -> None:
     vhost.api.call("PUT", f"permissions/{vhost.name}/{USER}", rights)
 
 
-def cut(vhost: Vhost) -> None:
-    """Close what the user has open, as RabbitMQ's restart does."""
-    assert until(lambda: len(connections(vhost)) >= 4)
-    for name in connections(vhost):
-        vhost.api.call("DELETE", f"connections/{name.replace(' ', '%20').replace('>', '%3E')}")
-
-
-def connections(vhost: Vhost) -> list[str]:
-    found = vhost.api.call("GET", "connections")
-    return [each["name"] for each in found if each.get("user") == USER]
-
-
 def test_a_rotated_password_is_taken_at_the_next_try_and_a_refused_login_is_told_as_refused(
     swf: LocalSwf, vhost: Vhost, give: Give, tmp_path: Path
 ) -> None:
@@ -68,7 +56,8 @@ def test_a_rotated_password_is_taken_at_the_next_try_and_a_refused_login_is_told
         first = swf.submit("echo", "1.0")
         taken = worker.take()
         let_in(vhost, "hunter-two")
-        cut(vhost)
+        assert until(lambda: len(vhost.connections(USER)) >= 4)
+        vhost.cut(USER)  # as RabbitMQ's restart does
         bridge.wait("broker.lost", connection="consumer")
 
         def refused() -> bool:
