@@ -6,6 +6,7 @@ the name of the variable.
 
 import os
 import ssl
+import stat
 from pathlib import Path
 
 from pydantic import ValidationInfo
@@ -18,7 +19,7 @@ SOCKET_PATH_BYTES = 107
 
 def readable(path: Path) -> Path:
     """Accept an existing file that this user may read."""
-    if not os.path.isfile(path):  # Path.is_file raises if a directory may not be searched
+    if not stat.S_ISREG(_mode(path)):
         raise ValueError("names no file")
     if not os.access(path, os.R_OK):
         raise ValueError("names a file that this user may not read")
@@ -27,11 +28,21 @@ def readable(path: Path) -> Path:
 
 def place_for_a_file(path: Path) -> Path:
     """Accept a path that is not a directory, in a directory that exists."""
-    if os.path.isdir(path):
+    if stat.S_ISDIR(_mode(path)):
         raise ValueError("is a directory, where a file is needed")
-    if not os.path.isdir(path.parent):
+    if not stat.S_ISDIR(_mode(path.parent)):
         raise ValueError("lies in a directory that does not exist")
     return path
+
+
+def _mode(path: Path) -> int:
+    """The type and permissions of what stands there; 0 if nothing does."""
+    try:
+        return path.stat().st_mode
+    except PermissionError:
+        raise ValueError("lies in a directory that this user may not search") from None
+    except (OSError, ValueError):
+        return 0
 
 
 def place_for_a_socket(path: Path) -> Path:

@@ -1,6 +1,8 @@
 import os
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography import x509
@@ -67,11 +69,44 @@ def test_authorities_must_be_certificates_and_there(pem):
     assert problems(**tls(CA="/no/such")) == ["SWF_BRIDGE_AMQP_CA_FILE: names no file"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_is_told(tmp_path):
-    (tmp_path / "ca").touch(mode=0)
-    (problem,) = problems(**tls(CA=str(tmp_path / "ca")))
+@contextmanager
+def not_root():
+    """As a user who may not read every file."""
+    if is_root := os.getuid() == 0:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.setresuid(0, 0, 0)
+
+
+@pytest.fixture
+def seen_by_all():
+    """A folder that every user may search, unlike `tmp_path`."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_file_that_may_not_be_read_is_told(seen_by_all):
+    (seen_by_all / "ca").touch(mode=0)
+    with not_root():
+        (problem,) = problems(**tls(CA=str(seen_by_all / "ca")))
     assert problem == "SWF_BRIDGE_AMQP_CA_FILE: names a file that this user may not read"
+
+
+def test_a_file_in_a_folder_that_may_not_be_searched_is_not_told_to_be_missing(seen_by_all):
+    folder = seen_by_all / "closed"
+    folder.mkdir(0o700)
+    (folder / "ca").touch()
+    folder.chmod(0)
+    with not_root():
+        told = [*problems(**tls(CA=str(folder / "ca"))), *problems(JOURNAL=str(folder / "j.db"))]
+    assert told == [
+        "SWF_BRIDGE_AMQP_CA_FILE: lies in a directory that this user may not search",
+        "SWF_BRIDGE_JOURNAL: lies in a directory that this user may not search",
+    ]
 
 
 def test_tls_files_without_amqps_are_refused(pem):
