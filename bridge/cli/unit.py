@@ -16,6 +16,7 @@ from pathlib import Path
 from bridge.cli import client
 from bridge.cli.client import Failed
 from bridge.cli.text import complain, say
+from bridge.status.documents import more_in
 
 RUNTIME = Path("/run/systemd/system")
 """The folder of temporary units; systemd forgets them at the next boot."""
@@ -101,16 +102,29 @@ def run_as(args: argparse.Namespace, *command: str) -> int:
                 text=True,
                 check=False,
             )
-            ended = _show(ours, "ExecMainStatus", "Result")
+            ended = _show(ours, "ExecMainStatus", "Result", "AssertResult")
             for line in _lines(output):
                 say(line)
             for line in _lines(errors):
                 complain(line)
+            if started.returncode and ended["AssertResult"] == "no":
+                _tell_assertions(unit, text)
+                return os.EX_CONFIG
             return _exit_code(unit, ours, started, ended)
         finally:
             file.unlink(missing_ok=True)
             _systemctl("reset-failed", ours, check=False)
             _systemctl("daemon-reload", check=False)
+
+
+def _tell_assertions(unit: str, text: str) -> None:
+    """Say what the unit asserts, and why: systemd's own log has neither."""
+    asserts = [line for line in text.splitlines() if line.startswith("Assert")]
+    say(f"✗ {unit} cannot be started by systemd: an assertion of it fails, {' or '.join(asserts)}")
+    say(
+        "  swf-bridge.service and instances of swf-bridge@.service do not go together; the way from"
+        f" one to the other: {more_in('operations.md')}, From one account to several"
+    )
 
 
 def _exit_code(

@@ -9,7 +9,13 @@ FOLDERS = (Path(sys.prefix, "share/doc/swf-bridge"), Path(__file__).parents[2])
 
 def more_about(alert: str) -> str:
     """The alert and the file that explains it; the alert alone where no file is installed."""
+    file = more_in("alerts.md")
+    return f"{file}, {alert}" if Path(file).is_absolute() else f"the alert {alert}"
+
+
+def more_in(name: str) -> str:
+    """The path of a document; below the project, where it is not installed."""
     for folder in FOLDERS:
-        if (file := folder / "docs" / "alerts.md").is_file():
-            return f"{file}, {alert}"
-    return f"the alert {alert}"
+        if (file := folder / "docs" / name).is_file():
+            return str(file)
+    return f"docs/{name}"

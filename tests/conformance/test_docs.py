@@ -38,6 +38,7 @@ RUN_BY = {
     "systemctl disable --now swf-bridge": "../systemd/test_rolling_restart.py",
     "cd /var/lib/private && mv": "../systemd/test_rolling_restart.py",
     "mv /etc/swf-bridge/bridge.env": "../systemd/test_rolling_restart.py",
+    "mv /etc/swf-bridge/eu-west-1.env": "../systemd/test_rolling_restart.py",
     "printf ": "../systemd/test_rolling_restart.py",
     "swf-bridge units": "../packages/test_wheel.py",
     "python3 -m venv /opt/swf-bridge": "../packages/test_wheel.py",

@@ -171,6 +171,7 @@ def test_an_instance_of_the_template_beside_the_single_unit_is_refused_with_the_
     assert done.returncode != 0
     assert "Assertion failed" in done.stderr
     assert service.show("ActiveState") == ("active",)
+    assert_check_tells(blue, "--instance", "blue")
 
 
 def test_the_first_bridge_is_moved_into_the_template_with_what_it_has_in_hand(
@@ -197,6 +198,45 @@ def test_the_first_bridge_is_moved_into_the_template_with_what_it_has_in_hand(
     assert swf.task(task_id)["state"] == "completed"
 
 
+def test_the_last_instance_is_moved_back_into_the_single_unit_which_does_not_run_beside_it(
+    service: Service,
+    settings: Settings,
+    instance: Callable[[str], Service],
+    swf: LocalSwf,
+    vhost: Vhost,
+    worker: Worker,
+) -> None:
+    swf.options(hold=1.0)
+    given = dict(settings(amqp_url=vhost.url, reply_queue="swf.replies"))
+    blue = instance("blue")
+    blue.configure(given)
+    blue.start()
+    task_id = swf.submit("echo")
+    sent = worker.take()
+    service.configure(given)
+    done = service.box.run("systemctl", "start", service.unit, check=False)
+    assert "Assertion failed" in done.stderr
+    assert_check_tells(service, "--service")
+    assert blue.show("ActiveState") == ("active",)
+    service.box.run("rm", service.settings)
+    for line in moving_lines("blue", block=2):
+        service.box.run("sh", "-ec", line)
+    assert service.show("ActiveState") == ("active",), service.log
+    listed = service.box.run("swf-bridge", "tasks", "list").stdout
+    assert sent.properties.message_id in listed
+    worker.complete(sent)
+    assert swf.wait_closed(task_id, 20), service.log
+
+
+def assert_check_tells(service: Service, *which: str) -> None:
+    """`swf-bridge check` names the assertion that fails, and the page that says more."""
+    checked = service.box.run("swf-bridge", "check", *which, check=False)
+    assert checked.returncode == 78
+    assert f"✗ {service.unit} cannot be started by systemd: an assertion of it" in checked.stdout
+    assert "AssertPathIsSymbolicLink=" in checked.stdout
+    assert "docs/operations.md, From one account to several" in checked.stdout
+
+
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
 
@@ -205,7 +245,8 @@ def line_of(beginning: str) -> str:
     return next(each for each in PAGE.split("`") if each.startswith(beginning))
 
 
-def moving_lines(name: str) -> list[str]:
-    """What docs/operations.md has an operator type, for an instance of this name."""
-    block = PAGE.split("## From one account to several\n")[1].split("```sh\n")[1].split("```")[0]
-    return block.replace("eu-west-1", name).strip().splitlines()
+def moving_lines(name: str, block: int = 1) -> list[str]:
+    """What docs/operations.md has an operator type, there (block 1) and back (2)."""
+    section = PAGE.split("## From one account to several\n")[1]
+    lines = section.split("```sh\n")[block].split("```")[0]
+    return lines.replace("eu-west-1", name).strip().splitlines()
