@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.cli import client, unit
-from bridge.cli.text import say
+from bridge.cli.text import say, say_results
 
 if TYPE_CHECKING:
     from bridge.settings.settings import Settings
@@ -63,11 +63,7 @@ def _connect(settings: "Settings") -> int:
     """Check AWS and RabbitMQ, print a line for each check and return the worst exit code."""
     from bridge.control.preflight import look  # noqa: PLC0415 — slow to load
 
-    worst = 0
-    for mark, text in look(settings):
-        say(f"{mark.sign} {text}")
-        worst = max(worst, mark.exit_code)
-    return worst
+    return say_results(look(settings))
 
 
 def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:

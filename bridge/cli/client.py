@@ -83,19 +83,24 @@ def command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Name
     return guarded
 
 
-def socket_path(args: argparse.Namespace, environ: Mapping[str, str] = os.environ) -> Path:
-    """The control socket of the selected daemon, by the rules of the daemon's own settings."""
+def socket_path(
+    args: argparse.Namespace, environ: Mapping[str, str] = os.environ, run: Path = RUN
+) -> Path:
+    """The control socket of the selected daemon, by the rules of the daemon's own settings.
+
+    ``run`` is the folder of the installed daemon's socket.
+    """
     if args.control:
         return Path(args.control)
     if name := args.instance or args.peer:
-        return (RUN if args.instance else PEERS) / str(name) / "control.sock"
+        return (run if args.instance else PEERS) / str(name) / "control.sock"
     if given := environ.get("SWF_BRIDGE_CONTROL"):
         return Path(given)
     if runtime := environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
         return Path(runtime, "control.sock")
     if journal := environ.get("SWF_BRIDGE_JOURNAL"):
         return Path(journal).parent / f"{Path(journal).stem}.sock"
-    installed = RUN / "control.sock"
+    installed = run / "control.sock"
     return installed if _may_be_there(installed) else Path("swf-bridge.sock")
 
 
@@ -173,23 +178,24 @@ def result(args: argparse.Namespace, name: str, **fields: object) -> Json:
 class Progress:
     """Shows the daemon's progress on standard error.
 
-    A terminal has one line that is rewritten; elsewhere a line is printed every PLAIN_PROGRESS s.
+    A terminal has one line that is rewritten; elsewhere a line is printed every ``plain`` seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, plain: float = PLAIN_PROGRESS) -> None:
+        self._plain = plain
         self._rewrites = sys.stderr.isatty()
         self._shown = False
-        self._next = time.monotonic() + PLAIN_PROGRESS
+        self._next = time.monotonic() + plain
 
     def show(self, progress: Json) -> None:
-        """Show the progress; without a terminal, only if PLAIN_PROGRESS seconds have passed."""
+        """Show the progress; without a terminal, only if it is time for a line."""
         text = progress.get("text") or f"{progress['done']} of {progress['total']}"
         if self._rewrites:
             rewrite(text)
             self._shown = True
         elif time.monotonic() >= self._next:
             note(text)
-            self._next = time.monotonic() + PLAIN_PROGRESS
+            self._next = time.monotonic() + self._plain
 
     def clear(self) -> None:
         """Clear the progress line, so that other output can be printed."""

@@ -3,6 +3,7 @@
 import argparse
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,13 +76,7 @@ def run(args: argparse.Namespace) -> int:
         args.usage_error(f"no check {', '.join(unknown)}")
     plan = _plan(args)
 
-    def tell(finding: "Finding") -> None:
-        if args.json:
-            say_json(report.as_row(finding))
-            return
-        for each in report.line(finding).split("\n"):
-            say(each)
-
+    tell = partial(say_finding, as_json=args.json)
     try:
         with ExitStack() as ends:
             node = None if args.broker else ends.enter_context(RabbitNode())
@@ -100,6 +95,17 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         say(report.total(findings))
     return os.EX_SOFTWARE if any(f.mark == report.FAILED for f in findings) else 0
+
+
+def say_finding(finding: "Finding", *, as_json: bool) -> None:
+    """Print what a check found."""
+    from bridge.conformance import report  # noqa: PLC0415 — slow to load
+
+    if as_json:
+        say_json(report.as_row(finding))
+        return
+    for each in report.line(finding).split("\n"):
+        say(each)
 
 
 def _plan(args: argparse.Namespace) -> "Plan":

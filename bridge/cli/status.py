@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bridge.cli import client
-from bridge.cli.blocks import blocks
+from bridge.cli.blocks import blocks_of_hours
 from bridge.cli.text import (
     Column,
     Row,
@@ -28,9 +28,6 @@ from bridge.status.diagnosis import by_trouble, findings
 from bridge.status.documents import more_about
 
 WATCH = 2.0  # seconds
-MINUTES = 60
-BESIDE = 18
-"""Columns of text at the left of the blocks."""
 ERRORS_SHOWN = 8
 DAY = 86_400  # seconds
 _HOME, _REST, _BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -84,7 +81,7 @@ def _print(args: argparse.Namespace, screen: "Screen", now: Row, before: Row | N
         found = [asdict(each) for each in findings(now)]
         say_json({**now, "findings": found}, indent=None if args.watch else 2)
     else:
-        hours = [] if args.watch is None else _hours(now, screen.width)
+        hours = [] if args.watch is None else blocks_of_hours(now, screen.width)
         screen.show([*_head(now), *_lists(now, before, screen.width), *hours, *_tail(now)])
 
 
@@ -176,23 +173,6 @@ def _lists(status: Row, before: Row | None, width: int | None) -> Iterator[str]:
     for row in rows:
         if row["notPolled"]:
             yield f"  {row['domain']}/{row['taskList']} is not polled: {row['notPolled']}"
-
-
-def _hours(status: Row, width: int | None) -> Iterator[str]:
-    """The last hour of each list as lines of blocks; fewer minutes on a narrow terminal."""
-    room = MINUTES if width is None else max(10, min(MINUTES, width - BESIDE))
-    rows = [each for each in status["lists"] if each.get("lastHour")]
-    if not rows:
-        return
-    yield ""
-    yield f"the last {room} minutes, a block each, the newest at the right; before them the highest"
-    for row in rows:
-        hour = row["lastHour"]
-        yield f"  {row['domain']}/{row['taskList']}"
-        for name in ("polled", "settled", "oldest"):
-            top = max([0, *hour[name][-room:]])
-            told = span(top) if name == "oldest" else f"{top:.0f}"
-            yield f"  {name:<8} {told:>6} {blocks(hour[name], room)}"
 
 
 def _link(connection: Row) -> str:

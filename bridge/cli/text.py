@@ -10,7 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby, takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bridge.control.preflight import Result
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str]]
@@ -33,6 +36,15 @@ def printable(text: object) -> str:
 def say(text: object = "", *, end: str = "\n") -> None:
     """Print one line."""
     print(printable(text), end=end, flush=True)
+
+
+def say_results(results: "Iterable[Result]") -> int:
+    """Print each result of a preflight check as it comes; return the worst exit code."""
+    worst = 0
+    for mark, text in results:
+        say(f"{mark.sign} {text}")
+        worst = max(worst, mark.exit_code)
+    return worst
 
 
 def complain(text: object) -> None:

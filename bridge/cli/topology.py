@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from bridge.cli.text import say, say_json
+from bridge.cli.text import say_json, say_results
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,11 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = Settings.load(lists_needed=False)
     if args.apply:
-        worst = 0
-        for mark, text in preflight.declare(settings):
-            say(f"{mark.sign} {text}")
-            worst = max(worst, mark.exit_code)
-        return worst
+        return say_results(preflight.declare(settings))
     vhost = args.vhost or preflight.vhost_of(settings)
     told = definitions(
         Topology.of(settings), vhost=vhost, user=args.user, workers=dict(args.worker)

@@ -57,7 +57,8 @@ class Listener(ABC):
         """Monotonic seconds of the loop's last round; the watchdog reads it."""
         self._name = name
         self._most = most
-        self._request_timeout = request_timeout
+        self.request_timeout = request_timeout
+        """Seconds after the accept in which the whole request must arrive."""
         self._busy = busy
         self._lock = threading.Lock()
         self._clients: dict[Client, None] = {}  # in order of arrival
@@ -110,7 +111,7 @@ class Listener(ABC):
             self._stopping.wait(PAUSE)
             return
         accepted.setblocking(True)
-        client = Client(accepted, self._request_timeout)
+        client = Client(accepted, self.request_timeout)
         if not self._admit(client):
             with accepted, contextlib.suppress(OSError):
                 accepted.setblocking(False)

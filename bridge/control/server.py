@@ -114,7 +114,7 @@ class ControlServer(Listener):
             self._stopping.wait(TICK)
 
     def _serve(self, client: Client) -> None:
-        line = _read_line(client.socket, self._request_timeout)
+        line = _read_line(client.socket, self.request_timeout)
         client.asked()
         client.socket.settimeout(self._send_timeout)
         with contextlib.closing(self._answers(line, _uid(client.socket))) as answers:

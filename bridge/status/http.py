@@ -72,9 +72,15 @@ class StatusServer(Listener):
     name = "status"
 
     def __init__(
-        self, address: tuple[str, int], facts: Facts, *, allowed: Sequence[str] = ()
+        self,
+        address: tuple[str, int],
+        facts: Facts,
+        *,
+        allowed: Sequence[str] = (),
+        request_timeout: float = REQUEST_TIMEOUT,
+        bind_interval: float = BIND_INTERVAL,
     ) -> None:
-        super().__init__("status", most=CONNECTIONS, request_timeout=REQUEST_TIMEOUT)
+        super().__init__("status", most=CONNECTIONS, request_timeout=request_timeout)
         self.listening = Event()
         self.address: tuple[str, int] = (address[0], address[1])  # the real port while listening
         self.patience = PATIENCE
@@ -82,6 +88,7 @@ class StatusServer(Listener):
         self.names: frozenset[str] = frozenset()
         """The accepted names in a ``Host`` header."""
         self._allowed = allowed
+        self._bind_interval = bind_interval
         where = f"{address[0]}:{address[1]}"
         self._outage = Outage(log, "status.unavailable", "status.available", address=where)
 
@@ -95,7 +102,7 @@ class StatusServer(Listener):
                 if not isinstance(error, OSError):
                     log.exception("status.failed", extra={"path": ""})
                 self._outage.begin(error)
-                self._stopping.wait(BIND_INTERVAL)
+                self._stopping.wait(self._bind_interval)
             finally:
                 self.listening.clear()
         self._close()
@@ -115,6 +122,7 @@ class StatusServer(Listener):
         self._stop_listening()
 
     def _serve(self, client: Client) -> None:
+        client.socket.settimeout(self.request_timeout)
         _Request(client, self)
 
 
@@ -140,7 +148,6 @@ class _Request(BaseHTTPRequestHandler):
     server_version = "swf-bridge"
     sys_version = ""
     protocol_version = "HTTP/1.1"
-    timeout = REQUEST_TIMEOUT
 
     def __init__(self, client: Client, server: StatusServer) -> None:
         self._client = client
@@ -150,7 +157,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a GET, or a HEAD on behalf of ``do_HEAD``."""
-        self._client.asked(kept_for=ANSWER_TIME, timeout=REQUEST_TIMEOUT)
+        self._client.asked(kept_for=ANSWER_TIME, timeout=self._server.request_timeout)
         pages = {
             "/": self._page,
             "/livez": lambda: self._checks(self._server.facts.livez()),

@@ -323,7 +323,7 @@ def _rate(rate: float) -> str:
     for unit, seconds in (("second", 1), ("minute", 60)):
         if rate * seconds >= 1:
             return f"{rate * seconds:.1f} a {unit}"
-    return f"{rate * 3600:.1f} an hour" if rate else "none"
+    return f"{rate * 3600:.1f} an hour"
 
 
 def _moment(at: float) -> str:

@@ -76,7 +76,8 @@ class Found:
 class Process:
     """One process of cases. It is given one range after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, hang: float = HANG) -> None:
+        self._hang = hang
         context = multiprocessing.get_context("fork")
         self.pipe, theirs = context.Pipe()
         self._number = context.Value("q", -1, lock=False)
@@ -109,7 +110,7 @@ class Process:
         number, since = self._moved
         if self._number.value != number:
             self._moved = (self._number.value, time.monotonic())
-        elif self._range and time.monotonic() - since > HANG:
+        elif self._range and time.monotonic() - since > self._hang:
             self._process.kill()
 
     def end(self) -> None:

@@ -84,8 +84,7 @@ def test_a_case_that_hangs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         yield lambda data: time.sleep(60) or "woke"
 
     monkeypatch.setitem(INPUTS, "hanging", Input("hanging", hanging, (b"x",)))
-    monkeypatch.setattr("tests.fuzz.process.HANG", 0.5)
-    process = Process()
+    process = Process(hang=0.5)
     try:
         process.give("hanging", 5, 1)
         while not process.pipe.poll(0.2):

@@ -34,10 +34,9 @@ def test_the_socket_is_looked_for_where_the_settings_put_it(given, environ, path
     assert client.socket_path(args(**given), environ) == Path(path)
 
 
-def test_without_settings_the_installed_daemon_is_meant(tmp_path, monkeypatch):
-    monkeypatch.setattr(client, "RUN", tmp_path)
+def test_without_settings_the_installed_daemon_is_meant(tmp_path):
     (tmp_path / "control.sock").touch()
-    assert client.socket_path(args(), {}) == tmp_path / "control.sock"
+    assert client.socket_path(args(), {}, tmp_path) == tmp_path / "control.sock"
 
 
 def test_a_folder_that_may_not_be_searched_may_hold_the_socket(monkeypatch):
@@ -144,13 +143,18 @@ def test_progress_rewrites_one_line_on_a_terminal_and_leaves_it_free(daemon, mon
     assert terminal.getvalue() == "\r\x1b[K1 of 2\r\x1b[K2 of 2\r\x1b[K"
 
 
-def test_progress_is_a_plain_line_now_and_then_elsewhere(daemon, monkeypatch, capsys):
-    monkeypatch.setattr(client, "PLAIN_PROGRESS", 0.0)
+def test_progress_is_a_plain_line_now_and_then_elsewhere(capsys):
+    progress = client.Progress(plain=0.0)
+    progress.show({"done": 1, "total": 2})
+    progress.show({"text": "nearly there"})
+    progress.clear()
+    assert capsys.readouterr().err == "1 of 2\nnearly there\n"
+
+
+def test_work_that_is_soon_done_tells_no_progress_elsewhere(daemon, capsys):
     path = daemon({"progress": {"done": 1, "total": 2}}, {"result": REPUBLISHED})
     assert main(["tasks", "republish", "--all", "--control", str(path)]) == 0
-    out, err = capsys.readouterr()
-    assert err == "1 of 2\n"
-    assert out == "2 of 2 published again\n"
+    assert capsys.readouterr() == ("2 of 2 published again\n", "")
 
 
 def test_names_with_control_characters_cannot_speak_to_the_terminal(daemon, capsys):

@@ -165,20 +165,18 @@ def test_a_port_is_given_to_one_process_only() -> None:
             asker.communicate("\n")
 
 
-def test_an_interrupt_in_the_middle_of_a_start_leaves_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_interrupt_in_the_middle_of_a_start_leaves_nothing() -> None:
     if reason := RabbitNode.unavailable():
         pytest.skip(reason)
     folders: list[Path] = []
 
-    def interrupted(self: RabbitNode, *_: object) -> None:
-        folders.append(self.folder)
-        os.kill(os.getpid(), signal.SIGINT)
+    class Interrupted(RabbitNode):
+        def _await_ready(self, *_: object) -> None:
+            folders.append(self.folder)
+            os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(RabbitNode, "_await_ready", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        RabbitNode().start()
+        Interrupted().start()
     # All have been killed by now; those that are not our children may still be dying.
     assert until(lambda: not processes_that_name(str(folders[0])))
     assert not folders[0].exists()

@@ -1,6 +1,8 @@
 """Small parts for the tests of a part: tasks, deliveries, a topology, a publisher that records."""
 
 import itertools
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,6 +131,13 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "in vain"
         time.sleep(0.002)
+
+
+def waits(thread: threading.Thread) -> bool:
+    """Whether the thread waits for a condition or an event: what comes next has to wake it."""
+    assert thread.ident is not None
+    code = sys._current_frames()[thread.ident].f_code
+    return code.co_name == "wait" and code.co_filename == threading.__file__
 
 
 @contextmanager

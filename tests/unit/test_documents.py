@@ -7,6 +7,5 @@ def test_what_is_named_is_there_and_has_the_heading():
         assert f"### {alert}\n" in text.read()
 
 
-def test_where_no_document_stands_the_alert_is_named_alone(monkeypatch, tmp_path):
-    monkeypatch.setattr(documents, "FOLDERS", (tmp_path,))
-    assert documents.more_about("SwfBridgeDown") == "the alert SwfBridgeDown"
+def test_where_no_document_stands_the_alert_is_named_alone(tmp_path):
+    assert documents.more_about("SwfBridgeDown", (tmp_path,)) == "the alert SwfBridgeDown"

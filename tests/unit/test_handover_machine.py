@@ -23,7 +23,9 @@ from bridge.journal.slots import Slots
 from bridge.message.tasks import encode_task
 from bridge.task import task_id
 from tests.unit.bridge_parts import LABEL, a_task
+from tests.unit.failing_disk import Disk
 
+DISK = Disk()
 LIMIT = 4
 WHICH = st.integers(0, LIMIT)
 
@@ -180,7 +182,7 @@ class HandOver(RuleBasedStateMachine):
                 self.close(self.owed[each])
             self.tasks_come(count)
             if dies:
-                shutil.copytree(self.path.parent, self.next_life)
+                self.leave_files()
         if dies:
             self.abandon()
             self.come_back()
@@ -204,19 +206,20 @@ class HandOver(RuleBasedStateMachine):
     @precondition(lambda self: self.owed)
     @rule()
     def disk_fails(self):
-        self.journal._file._db.execute("PRAGMA query_only = ON")
+        DISK.fail()
 
     @precondition(lambda self: not self.journal.writable.is_set())
     @rule()
     def disk_is_back(self):
-        self.journal._file._db.execute("PRAGMA query_only = OFF")
+        DISK.mend()
         assert self.journal.flush()
 
     @precondition(lambda self: len(self.owed) + len(self.unrecorded) > 1)
     @rule()
     def crash(self):
         """The process is gone: what the next one finds are the files as they are now."""
-        self.abandon(self.next_life)
+        self.leave_files()
+        self.abandon()
         self.come_back()
 
     def come_back(self):
@@ -232,9 +235,9 @@ class HandOver(RuleBasedStateMachine):
     @rule()
     def restart(self):
         """A stop by the rules, with a disk that takes what waited."""
-        self.journal._file._db.execute("PRAGMA query_only = OFF")
+        DISK.mend()
         self.journal.close()
-        shutil.copytree(self.path.parent, self.next_life)
+        self.leave_files()
         self.begin_life()
         owed = {entry.task.id for entry in self.journal.owed()}
         assert owed | self.perhaps_confirmed >= set(self.owed) - self.confirmed
@@ -244,11 +247,15 @@ class HandOver(RuleBasedStateMachine):
     def next_life(self):
         return self.folder / f"life-{self.life + 1}"
 
-    def abandon(self, copy_to=None):
+    def leave_files(self):
+        """What stands on disk is what the next life finds."""
+        DISK.mend()  # for the copy; nothing that comes after it counts
+        shutil.copytree(self.path.parent, self.next_life)
+
+    def abandon(self):
         """Let the journal go without a word; SQLite would tidy up where it is closed."""
-        if copy_to is not None:
-            shutil.copytree(self.path.parent, copy_to)
-        self.journal._file.close()
+        DISK.mend()
+        self.journal.commits.close()
 
     # --- what always holds ---
 

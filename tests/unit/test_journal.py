@@ -17,6 +17,7 @@ from bridge.journal.slots import Slots
 from bridge.message.tasks import encode_task
 from bridge.task import Deadline, task_id
 from tests.unit.bridge_parts import LABEL, a_task, until
+from tests.unit.failing_disk import Disk
 
 CLOSED = []
 
@@ -231,9 +232,9 @@ def test_its_size_counts_the_write_ahead_log(journal, path):
 # --- many threads, and death -------------------------------------------------------------------
 
 
-def test_all_who_wait_are_written_in_one_commit(journal):
+def test_all_who_wait_are_written_in_one_commit(path):
     commits = []
-    journal._file._db.set_trace_callback(lambda sql: sql == "COMMIT" and commits.append(sql))
+    journal = Journal(path, observe=commits.append)
     threads = [threading.Thread(target=record, args=(journal, f"t{n}")) for n in range(20)]
     with journal.commits.lock:
         for thread in threads:
@@ -243,6 +244,7 @@ def test_all_who_wait_are_written_in_one_commit(journal):
         thread.join(10)
     assert len(commits) == 1
     assert len(in_hand(journal)) == 20
+    journal.close()
 
 
 def test_many_threads_lose_no_change(journal):
@@ -395,27 +397,13 @@ def test_a_journal_emptied_beside_its_log_is_begun_anew(path):
 
 # --- a disk that takes nothing -----------------------------------------------------------------
 
-FAILURES = {
-    "full": ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"),
-    "read-only": ("PRAGMA query_only = ON", "PRAGMA query_only = OFF"),
-}
 
-
-@pytest.fixture(params=FAILURES)
-def disk(request, journal):
-    """Breaks and mends the disk below the journal, as SQLite sees it."""
-    breaks, mends = FAILURES[request.param]
-
-    class Disk:
-        def fail(self):
-            journal._file._db.execute(breaks)
-
-        def mend(self):
-            journal._file._db.execute(mends)
-
-    yield Disk()
-    if journal not in CLOSED:
-        journal._file._db.execute(mends)
+@pytest.fixture
+def disk(journal):
+    """Breaks and mends the disk below the journal."""
+    disk = Disk()
+    yield disk
+    disk.mend()
 
 
 BIG = {"input": "x" * 30_000}

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from bridge.cli import status
-from bridge.cli.blocks import blocks
+from bridge.cli.blocks import blocks, blocks_of_hours
 from bridge.journal.entry import Standing
 from bridge.status import plots
 from bridge.status.last_hour import MINUTES, LastHour
@@ -133,7 +132,7 @@ def test_blocks_end_at_the_right_and_begin_with_blanks_where_there_was_no_daemon
 
 @pytest.mark.parametrize(("width", "minutes"), [(80, 60), (200, 60), (50, 32), (20, 10)])
 def test_in_a_terminal_there_are_as_many_minutes_as_there_is_room_for(width, minutes):
-    head, name, *lines = list(status._hours(snapshot(), width))[1:]
+    head, name, *lines = list(blocks_of_hours(snapshot(), width))[1:]
     assert head.startswith(f"the last {minutes} minutes")
     assert name == "  dev/images"
     assert [line.split()[:2] for line in lines] == [

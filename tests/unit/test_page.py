@@ -92,11 +92,17 @@ def test_a_command_in_what_to_do_stands_out():
 
 
 @pytest.mark.parametrize(
-    ("a_second", "told"),
-    [(12.34, "12.3 a second"), (0.5, "30.0 a minute"), (0.01, "36.0 an hour"), (0, "none")],
+    ("polled", "told"),
+    [
+        (1234, "1234 in all, 12.3 a second on average"),
+        (50, "50 in all, 30.0 a minute on average"),
+        (1, "1 in all, 36.0 an hour on average"),
+        (0, "none yet"),
+    ],
 )
-def test_a_rate_is_told_in_a_unit_that_shows_it(a_second, told):
-    assert page._rate(a_second) == told
+def test_a_rate_is_told_in_a_unit_that_shows_it(polled, told):
+    status = snapshot(now=NOW, startedAt=NOW - 100, lists=[row(polled=polled)])
+    assert told in Document(page.render(status)).text
 
 
 def test_a_list_that_is_not_polled_says_why_in_words_not_only_by_a_sign():

@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from bridge.__main__ import main
+from bridge.cli.conformance import say_finding
 from bridge.cli.localview import SUMMARY, print_task
-from bridge.cli.text import print_table
-from bridge.control import preflight
+from bridge.cli.text import print_table, say_results
+from bridge.conformance import report
 from bridge.control.preflight import Mark, Result
 from bridge.control.server import ControlServer
 from bridge.errors import Declined
@@ -153,15 +154,9 @@ def test_an_error_of_the_daemon_is_told_on_one_line(tmp_path, capsys):
     assert len(err.splitlines()) == 1
 
 
-def test_what_a_peer_says_to_check_reaches_no_terminal_as_it_is(monkeypatch, capsys):
-    for name, value in LISTS.items():
-        monkeypatch.setenv(name, value)
-    told = [Result(mark, f"domain: {HOSTILE}") for mark in Mark]
-    monkeypatch.setattr(preflight, "look", lambda settings: iter(told))
-    monkeypatch.setattr(preflight, "declare", lambda settings: iter(told))
-    for argv in (["check", "--connect"], ["topology", "--apply"]):
-        assert main(argv) == 78
-        assert_harmless(capsys.readouterr().out)
+def test_what_a_peer_says_to_a_check_reaches_no_terminal_as_it_is(capsys):
+    assert say_results(Result(mark, f"domain: {HOSTILE}") for mark in Mark) == 78
+    assert_harmless(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("argv", [["config"], ["config", "--json"], ["topology"], ["check"]])
@@ -202,20 +197,11 @@ def test_a_task_of_the_local_swf_is_shown_harmlessly(capsys):
     assert_harmless(capsys.readouterr().out)
 
 
-def test_what_a_worker_did_in_a_trial_is_shown_harmlessly(monkeypatch, capsys):
-    from bridge.cli import conformance
-    from bridge.conformance import report, run
-
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_a_worker_did_in_a_trial_is_shown_harmlessly(capsys, as_json):
     check = SimpleNamespace(name="c", expected="e", contract="§2")
     finding = report.Finding(check, report.FAILED, HOSTILE, 1.0)
-
-    def trial(url, plan, tell, **more):
-        tell(finding)
-        return [finding]
-
-    monkeypatch.setattr(run, "run", trial)
-    for more in ([], ["--json"]):
-        assert main(["conformance", "--broker", "amqp://127.0.0.1:1/", *more]) == 70
-        out = capsys.readouterr().out
-        assert [c for c in out if not (c.isprintable() or c == "\n")] == []
-    assert conformance
+    say_finding(finding, as_json=as_json)
+    out = capsys.readouterr().out
+    assert "FORGED" in out
+    assert [c for c in out if not (c.isprintable() or c == "\n")] == []

@@ -1,21 +1,15 @@
 import json
-import re
 from urllib.parse import quote
 
 import pytest
 
-from bridge.telemetry import redact as module
 from bridge.telemetry.redact import MARK, redact, redact_value, register_secret
 
 TOKEN = "AAAAKgAAAAIAAAAAAAAAAx7Qf+Zk/1b="
 INPUT = 'the "input" of\n a \\task\\ {}'
 
 
-@pytest.fixture(autouse=True)
-def _no_secrets(monkeypatch):
-    monkeypatch.setattr(module, "_secrets", frozenset())
-    monkeypatch.setattr(module, "_secret_pattern", None)
-
+# What is registered stays so for the whole process: no other test's text has these secrets in it.
 
 TASK = {"taskToken": TOKEN, "activityId": "17", "input": INPUT}
 QUOTED = {
@@ -51,17 +45,17 @@ def test_what_stands_beside_a_secret_is_kept():
 @pytest.mark.parametrize(
     "url",
     [
-        "amqp://bridge:hunter2@rabbit:5672/%2F",
-        "amqps://bridge:hunter2@rabbit",
-        "AMQP://:hunter2@rabbit",
-        "amqp://bridge:hunter2/with@both@rabbit/vhost",
-        "amqp://a:hunter2@one,amqp://b:hunter2@two",
-        "https://user:hunter2@proxy:3128",
+        "amqp://bridge:plums42@rabbit:5672/%2F",
+        "amqps://bridge:plums42@rabbit",
+        "AMQP://:plums42@rabbit",
+        "amqp://bridge:plums42/with@both@rabbit/vhost",
+        "amqp://a:plums42@one,amqp://b:plums42@two",
+        "https://user:plums42@proxy:3128",
     ],
 )
 def test_the_password_of_a_url_is_taken_out(url):
     told = redact(f"cannot connect to {url} (refused)")
-    assert "hunter2" not in told
+    assert "plums42" not in told
     assert told.endswith("(refused)")
 
 
@@ -108,9 +102,9 @@ def test_of_a_url_the_password_is_the_secret():
 
 
 def test_a_secret_that_begins_another_does_not_leave_its_rest():
-    register_secret("hunter2")
-    register_secret("hunter2-and-more")
-    assert redact("hunter2-and-more") == MARK
+    register_secret("quince8")
+    register_secret("quince8-and-more")
+    assert redact("quince8-and-more") == MARK
 
 
 @pytest.mark.parametrize("secret", ["", "abc", "guest"])
@@ -124,8 +118,8 @@ def test_values_are_redacted_all_through_and_fit_for_json():
     told = redact_value(
         {
             "taskToken": TOKEN,
-            "list": ["amqp://a:hunter2@h", {"input": [1, 2]}, None, True, 1.5, float("nan")],
-            "body": b"hunter2",
+            "list": ["amqp://a:plums42@h", {"input": [1, 2]}, None, True, 1.5, float("nan")],
+            "body": b"plums42",
             "error": ValueError(f"taskToken={TOKEN}"),
             7: {"details": None},
         }
@@ -145,7 +139,9 @@ def test_hostile_text_takes_no_time():
         redact(text)
 
 
-def test_no_pattern_is_without_its_cue():
-    """Every text that a pattern would change must pass the cheap search before them."""
-    samples = [*QUOTED.values(), "amqp://u:hunter2@h", "password: x", "Authorization: x"]
-    assert all(re.search(module._SUSPECT, each) for each in samples)
+@pytest.mark.parametrize("text", ["amqp://u:plums42@h", "password: plums42", "PassWd=plums42"])
+@pytest.mark.parametrize("header", ["", "Authorization: plums42, ", "x-amz-security-token: x\n"])
+def test_a_secret_without_any_other_cue_beside_it_is_taken_out(header, text):
+    told = redact(header + text)
+    assert MARK in told
+    assert "plums42" not in told

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from bridge.journal.slots import Slots
-from tests.unit.bridge_parts import LABEL, until
+from tests.unit.bridge_parts import LABEL, until, waits
 
 OTHER = ("demo", "other")
 GONE = ("demo", "polled no more")
@@ -100,7 +100,7 @@ def test_who_waits_for_a_slot_is_woken_by_one_that_comes_free(window, how):
     got = []
     waiter = threading.Thread(target=lambda: got.append(window.acquire(LABEL, 30)))
     waiter.start()
-    until(lambda: window._freed[LABEL]._waiters)
+    until(lambda: waits(waiter))
     {
         "release": lambda: window.release("a"),
         "give_back": lambda: window.give_back(LABEL),
@@ -125,7 +125,7 @@ def test_a_closed_window_wakes_all_who_wait_and_gives_no_slot(window):
     ]
     for waiter in waiters:
         waiter.start()
-    until(lambda: len(window._freed[OTHER]._waiters) == 3)
+    until(lambda: all(map(waits, waiters)))
     window.close()
     for waiter in waiters:
         waiter.join(10)
