@@ -40,8 +40,8 @@ USAGES: dict[str, Usage] = {
     ),
     "run": Usage(
         (
-            ("in a terminal, with the settings of the service",
-             "(set -a; . /etc/swf-bridge/bridge.env; swf-bridge run)"),
+            ("in a terminal, with settings from a file that is written as a shell reads it",
+             "(set -a; . ./bridge.env; swf-bridge run)"),
             ("with every step in the log",
              "SWF_BRIDGE_LOG_LEVEL=DEBUG SWF_BRIDGE_LOG_FORMAT=text swf-bridge run"),
         ),
@@ -59,7 +59,7 @@ USAGES: dict[str, Usage] = {
     ),
     "config": Usage(
         (
-            ("what is set, and where", "swf-bridge config --service | grep -v ' default '"),
+            ("what is set, and where", "swf-bridge config --service | grep -vE ' default( |$)'"),
             ("a first file of settings",
              "(umask 077; swf-bridge config --example > /etc/swf-bridge/bridge.env)"),
         ),
@@ -115,15 +115,16 @@ USAGES: dict[str, Usage] = {
     "dead": Usage(
         (
             ("what could not be accepted, and why", "swf-bridge dead list"),
-            ("once the worker is mended: take its replies again",
-             "swf-bridge dead replay --code refused-by-swf"),
+            ("a bridge with another account's keys had taken them: try them with this one",
+             "swf-bridge dead replay --code token-invalid"),
         ),
         ASKED,
     ),
     "dead list": Usage(
         (
             ("the first ten", "swf-bridge dead list --limit 10"),
-            ("all with body and headers, for a script", "swf-bridge dead list --json --payload"),
+            ("up to a thousand with body and headers, for a script",
+             "swf-bridge dead list --json --payload --limit 1000"),
         ),
         ASKED,
     ),
@@ -216,24 +217,24 @@ USAGES: dict[str, Usage] = {
     ),
     "local cancel": Usage(
         (
-            ("by the id that submit printed", "swf-bridge local cancel 1f0c8a"),
+            ("by the id that submit printed", "swf-bridge local cancel 3"),
             ("at another address",
-             "swf-bridge local cancel 1f0c8a --endpoint http://127.0.0.1:9191"),
+             "swf-bridge local cancel 3 --endpoint http://127.0.0.1:9191"),
         ),
         LOCAL,
     ),
     "local terminate": Usage(
         (
-            ("by the id that submit printed", "swf-bridge local terminate 1f0c8a"),
+            ("by the id that submit printed", "swf-bridge local terminate 3"),
             ("at another address",
-             "swf-bridge local terminate 1f0c8a --endpoint http://127.0.0.1:9191"),
+             "swf-bridge local terminate 3 --endpoint http://127.0.0.1:9191"),
         ),
         LOCAL,
     ),
     "local show": Usage(
         (
-            ("what happened to a task, in order", "swf-bridge local show 1f0c8a"),
-            ("its result", "swf-bridge local show 1f0c8a --payload --json | jq -r .result"),
+            ("what happened to a task, in order", "swf-bridge local show 3"),
+            ("its result", "swf-bridge local show 3 --payload --json | jq -r .result"),
         ),
         LOCAL,
     ),

@@ -151,7 +151,8 @@ def _dead_letters(now: Json) -> Iterator[Finding]:
             " codes result-too-large, refused-by-swf and, where the answer names its task,"
             " too-large, which were failed.",
             "See what they are and mend the worker: `swf-bridge dead list`. Then `swf-bridge dead"
-            " replay` what is still of use, and `drop` the rest.",
+            " drop` them; `replay` those whose fault was not their own, such as token-invalid at a"
+            " bridge with another account's keys.",
             "SwfBridgeDeadLetters",
         )
 
