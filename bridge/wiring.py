@@ -175,7 +175,7 @@ class Parts:
             take_new_id=self.journal.take_new_id,
             deliver=self.responder.deliver,
             publish=self.copies.publish,
-            parked=partial(self.metrics.count, m.DEAD_LETTERS),
+            parked=self._count_dead_letter,
             depth=self.dead_letters,
         )
 
@@ -299,6 +299,11 @@ class Parts:
         self.control = ControlServer(settings.control, commands)
 
     # --- groups of them ---
+
+    def _count_dead_letter(self, code: str) -> None:
+        """Count a confirmed dead letter: one that was set aside was decided on more than once."""
+        self.metrics.count(m.DEAD_LETTERS, code)
+        self.metrics.count(m.REPLIES, "dead_lettered")
 
     @property
     def needed(self) -> list[Connection]:

@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
         "replay",
         help="publish them to the reply queue again",
         description="Publish each selected dead letter to the reply queue, as its worker sent it."
-        " It leaves the dead-letter queue once RabbitMQ has confirmed it. Its bytes are the same, so"
+        " It leaves the dead-letter queue once RabbitMQ has confirmed it. Its bytes are the same:"
         " one whose fault stands in them comes back.",
     )
     dropped = commands.add_parser(

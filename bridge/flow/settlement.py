@@ -121,7 +121,6 @@ class Settlement:
                     code = INVALID
         if code == INVALID and task_id:
             self._note(task_id, BadReply(code, error.detail))
-        self._metrics.count(m.REPLIES, "dead_lettered")
         return Park(code, error.detail, about)
 
     def _about(self, delivery: Delivery) -> dict[str, str]:

@@ -15,7 +15,9 @@ from bridge.local import LocalSwf
 from tests.acceptance.harness import Bridge, Site, Start
 from tests.brokers import Vhost
 from tests.processes import until
-from tests.worker import DEAD, Worker
+from tests.worker import DEAD, REPLIES, Worker
+
+MANY = 3000
 
 
 class Door:
@@ -181,3 +183,18 @@ def test_thousands_of_bad_replies_are_a_few_lines_that_name_the_worker_and_their
         assert (each["app_id"], each["user_id"]) == ("encoder-7", "guest")
         assert (each["code"], each["activity"]) == ("status-unknown", "echo")
         assert each["task"] == task.properties.message_id
+
+
+def test_a_bad_reply_is_counted_once_however_often_it_waits_for_its_turn(site: Site) -> None:
+    site.bridge.wait("broker.connected", connection="consumer")
+    burst = site.worker.channel.connection.channel()  # without confirms: faster than letters go out
+    for _ in range(MANY):
+        burst.basic_publish("", REPLIES, b"not JSON")
+    assert site.worker.until(lambda: site.worker.ready(DEAD) == MANY, 30)
+
+    def counted() -> int:
+        outcomes: dict[str, int] = site.bridge.status["replies"]["outcomes"]
+        return outcomes["dead_lettered"]
+
+    assert site.worker.until(lambda: counted() >= MANY)
+    assert counted() == MANY

@@ -121,7 +121,6 @@ def test_the_age_of_a_late_reply_bears_any_timestamp(bench, responder, timestamp
 def test_what_is_no_reply_is_parked_without_a_word_to_swf(bench, responder, body):
     assert isinstance(outcome(responder, a_delivery(body)), Park)
     assert bench.swf.calls == []
-    assert replies(bench, "dead_lettered") == 1
 
 
 def test_a_result_that_is_too_large_fails_the_task_and_is_parked(bench, responder):
