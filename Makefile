@@ -8,6 +8,8 @@ SUITE :=
 # Most of a test waits: three at a time keep two cores busy. A file's tests stay in one process;
 # tests/spread.py has the order.
 WORKERS := 3
+# Each worker would compile all tests anew for itself, 4 s of CPU.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 help: ## These targets

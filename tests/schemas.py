@@ -1,10 +1,15 @@
 """The contract as files: the JSON Schemas of config/schemas and their examples."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+# jsonschema would compile the grammar of IRIs when it is imported, which takes two seconds in each
+# process of the tests. It makes do without where that is missing, and no schema asks for a format.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+from jsonschema import Draft202012Validator  # noqa: E402 - after that
 
 CONFIG = Path(__file__).parents[1] / "config"
 FOLDER = CONFIG / "schemas"

@@ -47,6 +47,12 @@ def start(swf: LocalSwf, vhost: Vhost, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
+def by_exec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the test is forked from a process that has loaded the libraries."""
+    monkeypatch.setenv("TESTS_EXEC", "1")
+
+
+@pytest.fixture
 def operator(tmp_path: Path) -> Operator:
     """A shell beside the daemon that `start` starts."""
     return Operator(tmp_path)

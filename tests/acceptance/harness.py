@@ -16,6 +16,7 @@ from typing import Any
 
 from bridge.cli import client
 from bridge.local import LocalSwf
+from tests import forked
 from tests.brokers import Vhost
 from tests.worker import Taken, Worker
 
@@ -53,7 +54,7 @@ class Bridge:
         self._changed = threading.Condition()
         self._lines: list[str] = []
         self._events: list[Event] = []
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: forked.Process | None = None
         self._reader: threading.Thread | None = None
         self._life = 0
 
@@ -62,16 +63,12 @@ class Bridge:
     def start(self, *, await_start: bool = True) -> "Bridge":
         """Start it, again after its end; returns when it has said that it has started."""
         assert self._process is None, "it runs already"
-        environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **self.settings}
-        self._process = subprocess.Popen(
-            [sys.executable, *self._command],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+        reading, writing = os.pipe()
+        self._process = forked.python(
+            self._command, env={**forked.SHELL, **self.settings}, stderr=writing
         )
-        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        os.close(writing)
+        self._reader = threading.Thread(target=self._read, args=(reading,), daemon=True)
         self._reader.start()
         self._life = len(self._events)
         if await_start:
@@ -155,9 +152,8 @@ class Bridge:
         assert self._reader is not None
         return self._reader.is_alive()
 
-    def _read(self, process: "subprocess.Popen[bytes]") -> None:
-        assert process.stderr is not None
-        with process.stderr as stream:
+    def _read(self, descriptor: int) -> None:
+        with open(descriptor, "rb") as stream:
             for line in stream:
                 self._note(line.decode())
                 self.reading.wait()
@@ -261,30 +257,20 @@ class Operator:
 
     def __init__(self, folder: Path) -> None:
         self._socket = folder / "journal.sock"
-        self._shell: Any = {
-            "cwd": ROOT,
-            "env": {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-            "stdin": subprocess.DEVNULL,
-        }
 
     def _command(self, args: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", "bridge", *args, "--control", str(self._socket)]
+        return ["-m", "bridge", *args, "--control", str(self._socket)]
 
     def run(self, *args: str) -> tuple[int, str, str]:
-        ended = subprocess.run(
-            self._command(args),
-            **self._shell,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        ended = forked.run(self._command(args))
         assert "Traceback" not in ended.stderr
         return ended.returncode, ended.stdout, ended.stderr
 
     def begin(self, *args: str, **streams: Any) -> subprocess.Popen[str]:
         """The same, without waiting for its end."""
-        return subprocess.Popen(self._command(args), text=True, **self._shell, **streams)
+        command = [sys.executable, *self._command(args)]
+        shell: Any = {"cwd": ROOT, "env": forked.SHELL, "stdin": subprocess.DEVNULL}
+        return subprocess.Popen(command, text=True, **shell, **streams)
 
     def json(self, *args: str) -> Any:
         code, out, err = self.run(*args, "--json")

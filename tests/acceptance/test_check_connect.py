@@ -3,11 +3,8 @@
 SWF is the local one, the owner of the credentials is told by moto's STS, RabbitMQ is real.
 """
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -23,7 +20,8 @@ from moto.server import ThreadedMotoServer
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import free_ports
-from tests.acceptance.harness import ROOT, settings
+from tests import forked
+from tests.acceptance.harness import settings
 from tests.brokers import Vhost
 from tests.worker import Worker
 
@@ -94,14 +92,10 @@ def run(swf: LocalSwf, vhost: Vhost, tmp_path: Path, sts: str) -> Iterator[Check
     def run(*command: str, **more: object) -> Told:
         given = settings(swf, vhost.url, tmp_path, **{"AWS_ENDPOINT_URL_STS": sts, **more})
         before = stands()
-        ended = subprocess.run(
-            [sys.executable, "-m", "bridge", *(command or ("check", "--connect"))],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **given},
-            capture_output=True,
-            text=True,
+        ended = forked.run(
+            ["-m", "bridge", *(command or ("check", "--connect"))],
+            env={**forked.SHELL, **given},
             timeout=100,
-            check=False,
         )
         assert ended.stderr == ""
         assert PASSWORD not in ended.stdout

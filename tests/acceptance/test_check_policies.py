@@ -4,15 +4,13 @@ The policies are those of config/iam/, filled in for one domain and one task lis
 """
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bridge.local import LocalSwf
+from tests import forked
 from tests.acceptance.harness import ROOT, settings
 from tests.brokers import Vhost
 from tests.iam_service import ROLE, SESSION, USER, Document, Identity, serving
@@ -57,11 +55,9 @@ def check(swf: LocalSwf, vhost: Vhost, tmp_path: Path) -> Iterator[Check]:
                 swf, vhost.url, tmp_path, task_lists=LISTS, AWS_REGION="eu-west-1",
                 AWS_ENDPOINT_URL_STS=identity.endpoint, AWS_ENDPOINT_URL_IAM=identity.endpoint,
             )  # fmt: skip
-            ended = subprocess.run(
-                [sys.executable, "-m", "bridge", "check", "--connect"],
-                cwd=ROOT, env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **given},
-                capture_output=True, text=True, timeout=100, check=False,
-            )  # fmt: skip
+            ended = forked.run(
+                ["-m", "bridge", "check", "--connect"], env={**forked.SHELL, **given}, timeout=100
+            )
         assert ended.stderr == ""
         lines = ended.stdout.splitlines()
         begin = next(at for at, line in enumerate(lines) if "clock: " in line) + 1

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from bridge.local import LocalSwf
+from tests import forked
 from tests.acceptance.harness import MARK, ROOT, Bridge, Start
 from tests.brokers import Vhost
 from tests.processes import until
@@ -49,16 +50,7 @@ def run(tmp_path: Path) -> Run:
 
     def run(*args: str, here: bool = True) -> Ended:
         control = ["--control", str(tmp_path / "journal.sock")] if here else []
-        ended = subprocess.run(
-            [sys.executable, "-m", "bridge", *args, *control],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
+        ended = forked.run(["-m", "bridge", *args, *control], timeout=TIMEOUT)
         assert "Traceback" not in ended.stderr
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 

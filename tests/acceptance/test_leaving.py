@@ -8,6 +8,8 @@ import pytest
 
 from tests.acceptance.harness import Site
 
+pytestmark = pytest.mark.usefixtures("by_exec")
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_open_polls_end_and_what_they_bring_is_published(

@@ -7,6 +7,8 @@ import pytest
 
 from tests.acceptance.harness import MARK, Site
 
+pytestmark = pytest.mark.usefixtures("by_exec")
+
 FROM_256_LETTERS = {
     "latin": "Greeter.say " + "x" * 244,
     "two bytes a letter": "é" * 256,

@@ -14,6 +14,8 @@ from tests.envelopes import Sentry
 from tests.processes import until
 from tests.worker import DEAD, Worker
 
+pytestmark = pytest.mark.usefixtures("by_exec")
+
 PASSWORD = "hunter2-of-the-broker"
 Breaking = Callable[..., Bridge]
 

@@ -13,6 +13,8 @@ from tests.envelopes import Sentry
 from tests.processes import until
 from tests.worker import Taken, Worker
 
+pytestmark = pytest.mark.usefixtures("by_exec")
+
 TYPES = ("one", "two", "three", "four")
 BREAK_ON_THE_WAY = """
 import logging

@@ -15,6 +15,8 @@ from bridge.local.rabbitmq import free_ports
 from tests.acceptance.harness import ROOT, START_TIMEOUT, Start
 from tests.worker import Worker
 
+pytestmark = pytest.mark.usefixtures("by_exec")
+
 WRONG = {
     "a misspelt variable": (
         {"SWF_BRIDGE_POLERS": "3"},

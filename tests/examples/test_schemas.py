@@ -9,15 +9,27 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from bridge.errors import BadReply
 from bridge.message.message import ERROR_AT_HEADER
 from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
-from bridge.message.tasks import cancellation, decode_task, encode_task, heartbeat_answer, task_message
+from bridge.message.tasks import (
+    cancellation,
+    decode_task,
+    encode_task,
+    heartbeat_answer,
+    task_message,
+)
 from bridge.rabbitmq.copies import dead_letter
 from bridge.task import ActivityTask
-from tests.schemas import CONFIG, NAMES, assert_valid, examples, validator
+from tests.schemas import (
+    CONFIG,
+    NAMES,
+    Draft202012Validator,
+    assert_valid,
+    examples,
+    validator,
+)
 
 ROOT = Path(__file__).parents[2]
 REPLIES = ("reply-completed", "reply-failed", "reply-canceled", "reply-heartbeat")

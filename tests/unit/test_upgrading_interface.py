@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from bridge.message.message import Message
 from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
 from bridge.message.tasks import cancellation, encode_task, heartbeat_answer, task_message
 from bridge.settings.settings import Settings
 from bridge.task import Canceled, Completed, Failed, Heartbeat
+from tests.schemas import Draft202012Validator
 from tests.unit.bridge_parts import a_task
 from tests.unit.settings_given import load
 

@@ -1,0 +1,160 @@
+"""A Python that has loaded the libraries of the bridge, forked for each process that is asked for.
+
+A program of its own, which tests.forked starts and talks to. It loads nothing of ours: each process
+loads the bridge itself, from the start, and differs from one that was begun by exec only in that
+the libraries are there already, which is two thirds of a start. It has one thread.
+"""
+
+import gc
+import json
+import os
+import runpy
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+PROBE = """
+import sys
+from bridge import __main__, daemon
+from bridge.cli import check, run, topology
+from bridge.swf.aws import Aws
+Aws().make_client()
+print(*(name for name in sys.modules if name.partition(".")[0] not in ("__main__", "bridge")))
+"""
+"""Names what a daemon has loaded by the time it starts, without what is ours."""
+
+
+def load_libraries(root: str) -> None:
+    """Load what a daemon loads, in its order."""
+    probe = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        cwd=root,
+        env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "AWS_REGION": "eu-west-1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    for name in probe.stdout.split():
+        with suppress(ImportError):  # a module that its package makes itself
+            import_module(name)
+
+
+class Server:
+    """Takes requests from one socket until it is closed, and tells of each child on its own."""
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(requests, selectors.EVENT_READ)
+        self._children: dict[int, tuple[int, socket.socket]] = {}
+        """By the descriptor that tells a child's end: its pid, and who is told."""
+
+    def serve(self) -> list[str] | None:
+        """The arguments of the command to run, in the child; None once nobody asks any more."""
+        while True:
+            for key, _ in self._selector.select():
+                if key.data is not None:
+                    self._forget(key.data)
+                    continue
+                if key.fileobj is not self._requests:
+                    self._tell(key.fd)
+                    continue
+                request, descriptors = self._request()
+                if request is None:
+                    return None
+                if self._fork(descriptors):
+                    return become(request, descriptors)
+
+    def _request(self) -> tuple[Any, list[int]]:
+        size, descriptors, _, _ = socket.recv_fds(self._requests, 4, 4)
+        if not size:
+            return None, []
+        body, wanted = b"", int.from_bytes(size, "big")
+        while len(body) < wanted:
+            body += self._requests.recv(wanted - len(body))
+        return json.loads(body), descriptors
+
+    def _fork(self, descriptors: list[int]) -> bool:
+        """Fork; whether this is the child. The last descriptor is the socket of who asked."""
+        assert len(os.listdir("/proc/self/task")) == 1, "a thread would not be in the child"
+        client = socket.socket(fileno=descriptors.pop())
+        if pid := os.fork():
+            for descriptor in descriptors:
+                os.close(descriptor)
+            end = os.pidfd_open(pid)
+            self._children[end] = pid, client
+            self._selector.register(end, selectors.EVENT_READ)
+            client.sendall(pid.to_bytes(4, "big"))
+            return False
+        # Each is closed as the object that it is: one that closed its number later, when it is
+        # collected, would close a file of the daemon's.
+        self._selector.close()
+        self._requests.close()
+        client.close()
+        for end, (_, other) in self._children.items():
+            os.close(end)
+            other.close()
+        self._children.clear()
+        return True
+
+    def _tell(self, end: int) -> None:
+        """Tell how the child ended; like any zombie it keeps its pid until that was taken."""
+        pid, client = self._children[end]
+        self._selector.unregister(end)
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None
+        code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        self._selector.register(client, selectors.EVENT_READ, end)
+        with suppress(OSError):  # nobody waits for it
+            client.sendall(code.to_bytes(4, "big", signed=True))
+
+    def _forget(self, end: int) -> None:
+        """The exit code was taken, or whoever started the child is gone."""
+        pid, client = self._children[end]
+        self._selector.unregister(client)
+        os.waitpid(pid, 0)
+        os.close(end)
+        client.close()
+        del self._children[end]
+
+
+def become(request: Any, descriptors: list[int]) -> list[str]:
+    """Be what exec would have made of this process; return the command's arguments."""
+    if request["group"] is not None:
+        os.setpgid(0, request["group"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    os.chdir(request["cwd"])
+    sys.path[0] = request["cwd"]
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+    for descriptor in descriptors:
+        if descriptor > 2:
+            os.close(descriptor)
+    arguments: list[str] = request["args"]
+    return arguments
+
+
+def main() -> None:
+    root, descriptor = sys.argv[1], int(sys.argv[2])
+    gc.disable()
+    load_libraries(root)
+    gc.freeze()  # or each child would walk, and so copy, all that it shares with the others
+    gc.enable()
+    with suppress(KeyboardInterrupt):
+        module, *arguments = Server(socket.socket(fileno=descriptor)).serve() or [""]
+        if not module:
+            return
+    sys.argv[1:] = arguments
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

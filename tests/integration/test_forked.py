@@ -1,0 +1,48 @@
+"""A process that tests fork from one with the libraries is as one that begins by exec."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import forked
+
+SEEN = ["-m", "process_seen"]
+FOLDER = Path(__file__).parent
+OURS = {"LANG": forked.SHELL["LANG"], "SWF_BRIDGE_DOMAIN": "a\udcffb", "TZ": "Asia/Tokyo"}
+
+
+@pytest.mark.parametrize("what", ["say", "exit 7", "raise"])
+def test_it_has_all_that_exec_would_have_given_it(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = [forked.run([*SEEN, what], env=OURS, cwd=FOLDER)]
+    monkeypatch.setenv("TESTS_EXEC", "1")
+    ended.append(forked.run([*SEEN, what], env=OURS, cwd=FOLDER))
+    (one, other) = (json.loads(each.stdout) for each in ended)
+    assert one == other
+    assert one["environment"] == OURS
+    assert one["folder"] == str(FOLDER)
+    assert one["ours"] == []
+    assert [each.returncode for each in ended] == 2 * [{"say": 0, "exit 7": 7, "raise": 1}[what]]
+    last = [each.stderr.splitlines()[-1:] for each in ended]
+    assert last == 2 * [["ValueError: as it was asked to"] if what == "raise" else []]
+
+
+def test_its_end_is_told_as_that_of_a_child_and_nothing_of_it_stays() -> None:
+    process = forked.python([*SEEN, "wait for a signal"], env=OURS, cwd=FOLDER)
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(10) == -signal.SIGKILL
+    assert process.poll() == -signal.SIGKILL
+    assert not Path(f"/proc/{process.pid}").exists()
+
+
+def test_a_variable_that_python_reads_at_its_start_begins_it_by_exec() -> None:
+    ended = forked.run([*SEEN, "say"], env={**OURS, "PYTHONOPTIMIZE": "1"}, cwd=FOLDER)
+    assert "optimize=1" in json.loads(ended.stdout)["flags"]
