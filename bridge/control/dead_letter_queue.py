@@ -45,7 +45,7 @@ class DeadLetterConsumer(Connection):
 
     ``on_dead_letter`` runs on the thread of ``run``. It may call ``acknowledge`` or ``replay``;
     otherwise RabbitMQ requeues the message. Its result is ignored. ``run`` returns when the queue
-    holds the unacknowledged messages again, after RETURN_TIMEOUT with ``not_back`` set, or with
+    holds the unacknowledged messages again, after ``return_timeout`` with ``not_back`` set, or with
     ``error`` set.
     """
 
@@ -57,6 +57,8 @@ class DeadLetterConsumer(Connection):
         on_dead_letter: "Callable[[DeadLetterConsumer, DeadLetter], object]",
         *,
         declare: bool,
+        confirm_timeout: float = CONFIRM_TIMEOUT,
+        return_timeout: float = RETURN_TIMEOUT,
     ) -> None:
         super().__init__("dead letters", urls, tls, [Queue(queue, QUORUM)], declare=declare)
         self.count = 0
@@ -69,6 +71,8 @@ class DeadLetterConsumer(Connection):
         """The number of replays by the fate of their publish."""
         self.reasons: Counter[str] = Counter()
         self._queue = queue
+        self._confirm_timeout = confirm_timeout
+        self._return_timeout = return_timeout
         self._on_dead_letter = on_dead_letter
         self._held = 0
         self._receipts: SimpleQueue[tuple[int, Receipt]] = SimpleQueue()
@@ -111,7 +115,7 @@ class DeadLetterConsumer(Connection):
         self.wake()
 
     def _next_receipt(self) -> tuple[int, Receipt]:
-        deadline = time.monotonic() + CONFIRM_TIMEOUT
+        deadline = time.monotonic() + self._confirm_timeout
         while time.monotonic() < deadline and not self._stopping.is_set():
             with suppress(Empty):
                 return self._receipts.get(timeout=CONFIRM_LOOK)
@@ -181,7 +185,7 @@ class DeadLetterConsumer(Connection):
 
     def _tick(self) -> None:
         quiet = time.monotonic() - self._last
-        if self._outstanding and quiet > CONFIRM_TIMEOUT:
+        if self._outstanding and quiet > self._confirm_timeout:
             self.abort(TimeoutError("no confirm: what is on its way may come twice"))
         elif not self._outstanding and quiet > IDLE:
             self._enough = True
@@ -197,7 +201,7 @@ class DeadLetterConsumer(Connection):
         channel = self._channel
         await Step("close the channel", partial(_close, channel))
         another = await self._open_channel()
-        deadline = time.monotonic() + RETURN_TIMEOUT
+        deadline = time.monotonic() + self._return_timeout
         while missing := max(0, self._held - await self._waiting(another)):
             if time.monotonic() >= deadline:
                 self.not_back = missing

@@ -30,7 +30,11 @@ HEADER_SIZE = 128
 
 
 class DeadLetterCommands:
-    """The commands ``dead …``. One runs at a time: two consumers would share the messages."""
+    """The commands ``dead …``. One runs at a time: two consumers would share the messages.
+
+    A command waits ``leave_timeout`` seconds for another to finish. A list has ``list_limit`` bytes
+    at most.
+    """
 
     def __init__(
         self,
@@ -39,11 +43,15 @@ class DeadLetterCommands:
         *,
         reply_queue: str,
         halted: Callable[[], bool],
+        leave_timeout: float = LEAVE_TIMEOUT,
+        list_limit: int = LIST_LIMIT,
     ) -> None:
         self._consume = consume
         self._publisher = publisher
         self._reply_queue = reply_queue
         self._halted = halted
+        self._leave_timeout = leave_timeout
+        self._list_limit = list_limit
         self._one_at_a_time = threading.Lock()
         self.commands = {
             "dead list": self.list_dead_letters,
@@ -57,7 +65,7 @@ class DeadLetterCommands:
         wanted, limit = DeadLetterFilter.of(request), request.count("limit")
         payload = request.flag("payload")
         rows: list[Json] = []
-        room = LIST_LIMIT
+        room = self._list_limit
 
         def on_dead_letter(consumer: DeadLetterConsumer, each: DeadLetter) -> None:
             nonlocal room
@@ -71,7 +79,9 @@ class DeadLetterCommands:
         consumer = self._consume(on_dead_letter)
         yield from self._run(consumer)
         if room < 0:
-            raise Declined("usage", f"more than {LIST_LIMIT >> 20} MiB: list fewer, with --limit")
+            raise Declined(
+                "usage", f"more than {self._list_limit >> 20} MiB: list fewer, with --limit"
+            )
         yield from ({"row": row} for row in rows)
         told = {"letters": consumer.count, "seen": consumer.seen, "shown": len(rows)}
         yield {"result": told | {"notBack": consumer.not_back}}
@@ -149,7 +159,7 @@ class DeadLetterCommands:
 
     def _run(self, consumer: DeadLetterConsumer, chosen: Counter[str] | None = None) -> Output:
         """Run the consumer; yield progress every second. Raises Declined and Unavailable."""
-        if not self._one_at_a_time.acquire(timeout=LEAVE_TIMEOUT):
+        if not self._one_at_a_time.acquire(timeout=self._leave_timeout):
             raise Declined("busy", "another command reads the dead letters")
         thread = threading.Thread(target=consumer.run, name="dead-letters", daemon=True)
         try:
@@ -165,7 +175,7 @@ class DeadLetterCommands:
                 yield {"progress": {"done": done, "total": consumer.count, "seen": consumer.seen}}
         finally:
             consumer.stop()
-            thread.join(LEAVE_TIMEOUT)
+            thread.join(self._leave_timeout)
             self._one_at_a_time.release()
         if consumer.error is not None:
             raise consumer.error

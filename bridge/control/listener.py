@@ -67,7 +67,7 @@ class Listener(ABC):
         self._waker.setblocking(False)
 
     @abstractmethod
-    def _serve(self, client: Client) -> None:
+    def serve(self, client: Client) -> None:
         """Read one request and answer it, on the client's thread. May raise OSError."""
 
     def _is_reachable(self) -> bool:
@@ -144,7 +144,7 @@ class Listener(ABC):
     def _live(self, client: Client) -> None:
         try:
             with client.socket, contextlib.suppress(OSError):
-                self._serve(client)
+                self.serve(client)
         except Exception:
             log.exception(f"{self._name}.failed")  # noqa: G004
         finally:

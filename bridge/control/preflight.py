@@ -97,7 +97,7 @@ def _look_at_swf(settings: Settings) -> Iterator[Result]:
     arn = _Arn(caller.region, owner)
     for domain in dict.fromkeys(each.domain for each in settings.task_lists):
         yield _look_at_domain(caller, domain, arn)
-    yield _skew(caller.answered_at)
+    yield clock_result(caller.answered_at)
     yield from _look_at_policies(settings, aws, arn)
 
 
@@ -181,7 +181,7 @@ def _look_at_domain(caller: Boto3, domain: str, arn: _Arn) -> Result:
     return Result(Mark.HOLDS if status == "REGISTERED" else Mark.WRONG, f"{what}: {status}")
 
 
-def _skew(told: str) -> Result:
+def clock_result(told: str) -> Result:
     """Compare our clock with the ``Date`` of SWF's last answer, even of one that refuses us."""
     if not told:
         return Result(Mark.UNPROVEN, "clock: SWF did not tell its own")

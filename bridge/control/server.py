@@ -113,7 +113,8 @@ class ControlServer(Listener):
                     return
             self._stopping.wait(TICK)
 
-    def _serve(self, client: Client) -> None:
+    def serve(self, client: Client) -> None:
+        """Implement ``Listener.serve``."""
         line = _read_line(client.socket, self.request_timeout)
         client.asked()
         client.socket.settimeout(self._send_timeout)

@@ -20,13 +20,20 @@ INTERVAL = 1.0
 
 
 class QueueWatch(Connection):
-    """A part that reads the counts of each queue and updates its Demand."""
+    """A part that reads the counts of each queue every ``interval`` s, and updates its Demand."""
 
     def __init__(
-        self, urls: Iterable[str], tls: Tls, demands: Iterable[Demand], *, declare: bool
+        self,
+        urls: Iterable[str],
+        tls: Tls,
+        demands: Iterable[Demand],
+        *,
+        declare: bool,
+        interval: float = INTERVAL,
     ) -> None:
         super().__init__("demand", urls, tls, (), declare=declare)
         self.demands = tuple(demands)
+        self._interval = interval
         self._looking = False
 
     async def _setup(self) -> None:
@@ -49,7 +56,7 @@ class QueueWatch(Connection):
             demand.set(DemandState.AWAY, "RabbitMQ is away")
 
     async def _look(self, demand: Demand) -> None:
-        """Read the queue's counts once a second, for as long as the connection lives.
+        """Read the queue's counts again and again, for as long as the connection lives.
 
         It uses its own channel, so that a queue without an answer does not stop the other lists.
         """
@@ -64,4 +71,4 @@ class QueueWatch(Connection):
             else:
                 counts = answer.method
                 demand.count(counts.consumer_count, counts.message_count)
-            await Step("wait", lambda done: self._call_later(INTERVAL, done))
+            await Step("wait", lambda done: self._call_later(self._interval, done))

@@ -121,7 +121,8 @@ class StatusServer(Listener):
         """Make ``run`` return without waiting for open requests. Never blocks."""
         self._stop_listening()
 
-    def _serve(self, client: Client) -> None:
+    def serve(self, client: Client) -> None:
+        """Implement ``Listener.serve``."""
         client.socket.settimeout(self.request_timeout)
         _Request(client, self)
 

@@ -161,7 +161,7 @@ class _Handle(Handle):
         if failure:
             raise Unavailable("ConnectionFailed", self.why(failure))
         fields = self._call.fields if self._call else {}
-        answer = _decoded(*self.answered(), fields)
+        answer = decode_answer(*self.answered(), fields)
         return {**answer, "ResponseMetadata": {"HTTPHeaders": {"date": self.date}}}
 
 
@@ -174,7 +174,7 @@ def _obstacle(aws: Aws, config: Any) -> str:
     return "client-side monitoring or plugins" if aws.monitored() else ""
 
 
-def _decoded(status: int, body: bytes, fields: Mapping[str, Any]) -> Answer:
+def decode_answer(status: int, body: bytes, fields: Mapping[str, Any]) -> Answer:
     """The answer to a call with ``fields``.
 
     Raises the error that it reports, and Unavailable for a body that is no JSON object.

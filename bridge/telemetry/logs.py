@@ -81,7 +81,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
     return {key: _cut(value) for key, value in found.items()}
 
 
-class _Text(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """``time level event key=value …`` in aligned columns, for people."""
 
     def __init__(self, *, colour: bool) -> None:
@@ -89,6 +89,7 @@ class _Text(logging.Formatter):
         self.colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
+        """Implement ``Formatter.format``."""
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
         line = f"{time} {record.levelname:<8} {_event(record):<24} {_pairs(fields_of(record))}"
         text = "\n".join([line.rstrip(), *_exception(record)])
@@ -96,20 +97,22 @@ class _Text(logging.Formatter):
         return f"{start}{text}\33[0m" if start else text
 
 
-class _Journald(logging.Formatter):
+class JournaldFormatter(logging.Formatter):
     """``<N>event key=value …``: every line begins with the priority that journald parses."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Implement ``Formatter.format``."""
         fields = {**fields_of(record), "thread": record.threadName}
         lines = [f"{_event(record)} {_pairs(fields)}", *_exception(record)]
         prefix = f"<{next((n for floor, n in _PRIORITIES if record.levelno >= floor), 7)}>"
         return "\n".join(prefix + line for line in lines)
 
 
-class _Json(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, event, logger, thread and the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Implement ``Formatter.format``."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {
             "time": time.replace("+00:00", "Z"),
@@ -130,10 +133,10 @@ def _formatter(format: Format, fd: int) -> logging.Formatter:  # noqa: A002
     if format == "auto":
         format = "journald" if _is_journal(fd) else "text" if on_terminal else "json"  # noqa: A001
     if format == "json":
-        return _Json()
+        return JsonFormatter()
     if format == "journald":
-        return _Journald()
-    return _Text(colour=on_terminal and not os.environ.get("NO_COLOR"))
+        return JournaldFormatter()
+    return TextFormatter(colour=on_terminal and not os.environ.get("NO_COLOR"))
 
 
 def _is_journal(fd: int) -> bool:

@@ -19,7 +19,7 @@ from bridge.local import LocalSwf
 from bridge.message.tasks import encode_task
 from bridge.settings.settings import Settings
 from bridge.status.http import StatusServer
-from bridge.telemetry.logs import _Journald, _Json, _Text
+from bridge.telemetry.logs import JournaldFormatter, JsonFormatter, TextFormatter
 from bridge.telemetry.redact import redact
 from tests.environment import settings_of
 from tests.unit.bridge_parts import Bench, a_task
@@ -131,7 +131,7 @@ def control_socket() -> Iterator[Feed]:
                 _send(theirs, data)
                 client = Client(ours, 10.0)
                 try:
-                    server._serve(client)
+                    server.serve(client)
                 except OSError:
                     return "closed"
                 finally:
@@ -174,7 +174,7 @@ def page() -> Iterator[Feed]:
             with _pair() as (ours, theirs):
                 _send(theirs, data)
                 try:
-                    server._serve(Client(ours, 10.0))
+                    server.serve(Client(ours, 10.0))
                 except OSError:
                     return "closed"
                 finally:
@@ -324,7 +324,7 @@ def local_swf() -> Iterator[Feed]:
 @contextmanager
 def texts() -> Iterator[Feed]:
     """Whatever a peer says, on its way into a log, a page or a terminal."""
-    formats = (_Json(), _Journald(), _Text(colour=True))
+    formats = (JsonFormatter(), JournaldFormatter(), TextFormatter(colour=True))
 
     def feed(data: bytes) -> str:
         text = data[:4096].decode("utf-8", "surrogateescape")

@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
-from bridge.control.preflight import _skew
+from bridge.control.preflight import clock_result
 from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.swf.boto import Boto3
 from bridge.swf.client import Calls
 from bridge.swf.codes import known_code
-from bridge.swf.curl import Curl, _decoded
+from bridge.swf.curl import Curl, decode_answer
 from bridge.swf.runner import Call, complete
 from bridge.task import ActivityTask, Completed
 from tests.unit.bridge_parts import a_task, aws
@@ -79,7 +79,7 @@ def answers() -> Iterator[Feed]:
         status = int(data[:3]) if data[:3].isdigit() else 200
 
         def make(call: Call) -> Mapping[str, Any]:
-            return _decoded(status, data[3:], call.fields)
+            return decode_answer(status, data[3:], call.fields)
 
         return _ask(calls, make)
 
@@ -157,7 +157,7 @@ def _over_the_wire(way: str) -> Iterator[Feed]:
             else:
                 told = type(task).__name__
             if isinstance(caller, Boto3):
-                _skew(caller.answered_at)
+                clock_result(caller.answered_at)
             return told
 
         try:
@@ -193,6 +193,6 @@ def dates() -> Iterator[Feed]:
     """The `Date` of an answer, from which the clock's skew is told."""
 
     def feed(data: bytes) -> str:
-        return _skew(data.decode("latin-1")).mark.name
+        return clock_result(data.decode("latin-1")).mark.name
 
     yield feed

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from bridge.control import dead_letter_queue, dead_letters
 from bridge.control.dead_letter import DeadLetter
 from bridge.control.dead_letter_queue import CONFIRM_TIMEOUT, DeadLetterConsumer
 from bridge.control.dead_letters import DeadLetterCommands
@@ -48,9 +47,18 @@ def publisher() -> Said:
 
 
 @pytest.fixture
-def letters(vhost: Vhost, publisher: Said) -> DeadLetterCommands:
-    make = partial(DeadLetterConsumer, [vhost.url], Tls(), DEAD, declare=True)
-    return DeadLetterCommands(make, publisher, reply_queue="swf.replies", halted=lambda: False)
+def letters(request: pytest.FixtureRequest, vhost: Vhost, publisher: Said) -> DeadLetterCommands:
+    """The commands; a test may give them other bounds, as the fixture's parameter."""
+    bounds: dict[str, Any] = {**getattr(request, "param", {})}
+    own = {name: bounds.pop(name) for name in ("confirm_timeout",) if name in bounds}
+    make = partial(DeadLetterConsumer, [vhost.url], Tls(), DEAD, declare=True, **own)
+    halted = lambda: False  # noqa: E731
+    return DeadLetterCommands(make, publisher, reply_queue="swf.replies", halted=halted, **bounds)
+
+
+def given(**bounds: float) -> pytest.MarkDecorator:
+    """Commands with these bounds."""
+    return pytest.mark.parametrize("letters", [bounds], indirect=True, ids=[""])
 
 
 @pytest.fixture
@@ -137,10 +145,10 @@ def test_a_letter_that_the_reply_queue_does_not_take_stays_a_letter(
     assert [row["messageId"] for row in rows] == [f"m{n}" for n in range(7, MANY, 10)]
 
 
+@given(confirm_timeout=1.0)
 def test_a_letter_whose_confirm_never_comes_stays_a_letter(
-    letters: DeadLetterCommands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
+    letters: DeadLetterCommands, dead: Worker, publisher: Said
 ) -> None:
-    monkeypatch.setattr(dead_letter_queue, "CONFIRM_TIMEOUT", 1.0)
     publisher.fate = lambda message: None if message.body == b"letter 3" else Fate.CONFIRMED
     with pytest.raises(Unavailable, match="no confirm"):
         carry_out(letters.replay, all=True, limit=10)
@@ -159,10 +167,10 @@ def test_a_command_that_is_broken_off_loses_no_letter(
     await_that(lambda: dead.ready(DEAD) == MANY)
 
 
+@given(leave_timeout=0.2)
 def test_one_command_at_a_time_is_at_the_letters(
-    letters: DeadLetterCommands, dead: Worker, publisher: Said, monkeypatch: pytest.MonkeyPatch
+    letters: DeadLetterCommands, dead: Worker, publisher: Said
 ) -> None:
-    monkeypatch.setattr("bridge.control.dead_letters.LEAVE_TIMEOUT", 0.2)
     publisher.fate = lambda message: None
     first = letters.replay(Request({"all": True}))
     next(first)
@@ -215,10 +223,10 @@ def test_no_broker_is_told_as_such(publisher: Said) -> None:
 
 
 @pytest.mark.parametrize("payload", [False, True])
+@given(list_limit=20_000)
 def test_a_list_that_would_take_too_much_memory_is_declined_and_nothing_is_lost(
-    letters: DeadLetterCommands, dead: Worker, monkeypatch: pytest.MonkeyPatch, payload: bool
+    letters: DeadLetterCommands, dead: Worker, payload: bool
 ) -> None:
-    monkeypatch.setattr(dead_letters, "LIST_LIMIT", 20_000)
     with pytest.raises(Declined, match="--limit"):
         carry_out(letters.list_dead_letters, payload=payload, limit=MANY)
     rows, _ = carry_out(letters.list_dead_letters, payload=payload, limit=10)
@@ -226,14 +234,14 @@ def test_a_list_that_would_take_too_much_memory_is_declined_and_nothing_is_lost(
     assert dead.until(lambda: dead.ready(DEAD) == MANY)
 
 
+@given(list_limit=100_000)
 def test_headers_count_for_the_memory_of_a_list_that_shows_them(
-    letters: DeadLetterCommands, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    letters: DeadLetterCommands, worker: Worker
 ) -> None:
     worker.channel.queue_declare(DEAD, durable=True, arguments=dict(QUORUM))
     for n in range(20):
         worker.channel.basic_publish("", DEAD, b"", properties(n, {"mine": "x" * 10_000}))
     assert worker.until(lambda: worker.ready(DEAD) == 20)
-    monkeypatch.setattr(dead_letters, "LIST_LIMIT", 100_000)
     assert len(carry_out(letters.list_dead_letters)[0]) == 20
     with pytest.raises(Declined, match="--limit"):
         carry_out(letters.list_dead_letters, payload=True)
@@ -241,17 +249,17 @@ def test_headers_count_for_the_memory_of_a_list_that_shows_them(
 
 
 def test_letters_that_rabbitmq_has_not_put_back_are_told_by_their_number(
-    vhost: Vhost, dead: Worker, monkeypatch: pytest.MonkeyPatch
+    vhost: Vhost, dead: Worker
 ) -> None:
-    monkeypatch.setattr(dead_letter_queue, "RETURN_TIMEOUT", 0.5)
-
     def on_dead_letter(consumer: DeadLetterConsumer, each: DeadLetter) -> None:
         if each.position == 1:  # another consumer, who is given what this one gives back
             dead.channel.basic_consume(DEAD, lambda *_: None)
         elif each.position == MANY:
             consumer.acknowledge(each)
 
-    consumer = DeadLetterConsumer([vhost.url], Tls(), DEAD, on_dead_letter, declare=True)
+    consumer = DeadLetterConsumer(
+        [vhost.url], Tls(), DEAD, on_dead_letter, declare=True, return_timeout=0.5
+    )
     consumer.run()
     assert (consumer.error, consumer.not_back) == (None, MANY - 1)
 

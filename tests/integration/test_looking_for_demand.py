@@ -13,14 +13,14 @@ from tests.worker import Worker
 
 
 def looking(url: str, *queues: str) -> QueueWatch:
-    return QueueWatch([url], Tls(), [Demand(queue, 5) for queue in queues], declare=False)
+    demands = [Demand(queue, 5) for queue in queues]
+    return QueueWatch([url], Tls(), demands, declare=False, interval=0.1)
 
 
 def test_a_queue_that_does_not_answer_stops_no_other(
     vhost: Vhost, running: Running, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(setup, "STEP_TIMEOUT", 0.5)
-    monkeypatch.setattr(queue_watch, "INTERVAL", 0.1)
     look_at = queue_watch.look_at
 
     def look(channel: object, queue: str) -> Step:
@@ -40,9 +40,8 @@ def test_a_queue_that_does_not_answer_stops_no_other(
 
 
 def test_a_queue_that_is_deleted_and_declared_again_is_seen_again(
-    vhost: Vhost, running: Running, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    vhost: Vhost, running: Running, worker: Worker
 ) -> None:
-    monkeypatch.setattr(queue_watch, "INTERVAL", 0.1)
     worker.queue()
     worker.channel.basic_consume("work", lambda *given: None)
     part = looking(vhost.url, "work")

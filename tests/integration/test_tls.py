@@ -11,6 +11,7 @@ import pytest
 
 from bridge.control import preflight
 from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.rabbitmq.addresses import Address
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Publisher
 from bridge.telemetry.logs import fields_of
@@ -67,8 +68,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(node, port, authority, server)
 
 
-def publisher(url: str, tls: Tls) -> Publisher:
-    return Publisher([url], tls, [], declare=True)
+class CountedPublisher(Publisher):
+    """Counts how often it tried to connect."""
+
+    lives = 0
+
+    def live(self, address: Address) -> None:
+        super().live(address)
+        self.lives += 1
+
+
+def publisher(url: str, tls: Tls) -> CountedPublisher:
+    return CountedPublisher([url], tls, [], declare=True)
 
 
 def told_of_refusal(
@@ -78,7 +89,7 @@ def told_of_refusal(
     caplog.set_level(logging.DEBUG, "bridge")
     part = publisher(url, tls)
     running.start(part, await_ready=False)
-    await_that(lambda: part._lives > 2)
+    await_that(lambda: part.lives > 2)
     assert not part.ready.is_set()
     running.stop()
     (line,) = [each for each in caplog.records if each.getMessage() == "broker.lost"]
