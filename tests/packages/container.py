@@ -18,7 +18,7 @@ import pytest
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import free_ports
 from tests.brokers import Vhost
-from tests.packages import source
+from tests.packages import plain, source
 from tests.processes import until
 from tests.worker import Worker
 
@@ -72,15 +72,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def make_base(store: Store, packed: Path) -> None:
-    """A plain Debian, of the release that this machine has, from where its apt has its packages."""
-    listed = source.run(
-        "apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages",
-        cwd=packed.parent,
-    ).splitlines()  # fmt: skip
-    uri, suite = next(each for each in listed if "/debian/ " in f"{each} ").split()
-    include = "--include=ca-certificates,python3"
-    make = ("mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", include)
-    source.run(*make, suite, packed, f"deb {uri} {suite} main", cwd=packed.parent)
+    """A plain Debian, of the release that this machine has."""
+    plain.make(packed, "ca-certificates", "python3")
     container = store.buildah("from", "scratch")
     store.buildah("add", container, packed, "/")
     store.buildah("commit", "--quiet", "--rm", container, BASE)

@@ -77,8 +77,8 @@ def test_tab_in_fish_shows_the_commands(given: Mapping[str, str], tmp_path: Path
 def test_man_shows_the_page_by_its_name(given: Mapping[str, str], tmp_path: Path) -> None:
     needed("man")
     with Terminal("bash", "--norc", "-i", env=given, cwd=tmp_path) as terminal:
-        terminal.type("man swf-bridge; man 5 swf-bridge.env | tail -3; echo EN''D\n")
-        told = terminal.see("END", seconds=60)
+        terminal.type("man swf-bridge; man 5 swf-bridge.env | tail -3; echo ALL''-READ\n")
+        told = terminal.see("ALL-READ", seconds=60)
     plain = re.sub(r".\x08", "", told)
     assert "SYNOPSIS" in plain
     assert "No manual entry" not in plain
@@ -88,8 +88,8 @@ def test_help_of_a_command_has_its_examples_and_exit_codes(
     given: Mapping[str, str], tmp_path: Path
 ) -> None:
     with Terminal("bash", "--norc", "-i", env=given, cwd=tmp_path) as terminal:
-        terminal.type("swf-bridge tasks --help; echo EN''D\n")
-        told = terminal.see("END", seconds=60)
+        terminal.type("swf-bridge tasks --help; echo ALL''-READ\n")
+        told = terminal.see("ALL-READ", seconds=60)
     assert "examples:" in told
     assert "exit codes:" in told
     assert max(map(len, told.splitlines())) <= 100

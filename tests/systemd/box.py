@@ -1,8 +1,9 @@
 """A real systemd, booted in half a second as PID 1 of namespaces of its own.
 
-It has its own mounts, processes, control group, hostname and journal, and shares /usr (read-only)
-and the network with this machine, so that a RabbitMQ and an SWF on loopback are in reach. It is
-for tests of our own units and no security boundary. It dies with the process that started it.
+It has its own mounts, processes, control group, hostname and journal. It shares the network with
+this machine, so that a RabbitMQ and an SWF on loopback are in reach, and /usr (read-only), where it
+is not given a root. It is for tests of our own units and no security boundary. It dies with the
+process that started it.
 """
 
 import ctypes
@@ -35,19 +36,18 @@ class Box:
     """One booted systemd; `with Box() as box:`.
 
     `binds` maps folders here to where they stand in the box, read-only; `etc` is copied to /etc.
-    With `packages` it has the packages of this machine, and apt may install and remove some.
+    With `base`, a root of a Debian that has systemd, it begins as that, which stays as it is.
     """
 
     def __init__(
         self,
         binds: Mapping[Path, str] | None = None,
         etc: Path | None = None,
-        *,
-        packages: bool = False,
+        base: Path | None = None,
     ) -> None:
         self._binds = dict(binds or {})
         self._etc = etc
-        self._packages = packages
+        self._base = base
         self._unshare: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
@@ -103,16 +103,22 @@ class Box:
         path.write_text(text)
         path.chmod(mode)
 
-    def run(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *argv: str, check: bool = True, seconds: float = 100
+    ) -> subprocess.CompletedProcess[str]:
         """Run a program in the box, as root. Raises BoxError where it fails."""
-        enter = ["nsenter", "-t", str(self._pid), "-m", "-p", "-u", "-i", "-C"]
-        clean = ["env", "-i", f"PATH={PATH}", "LANG=C.UTF-8", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0"]
         done = subprocess.run(
-            [*enter, *clean, *argv], capture_output=True, text=True, timeout=100, check=False
+            self.argv(*argv), capture_output=True, text=True, timeout=seconds, check=False
         )
         if check and done.returncode:
             raise BoxError(f"{' '.join(argv)}: {done.returncode}: {done.stdout}{done.stderr}")
         return done
+
+    def argv(self, *argv: str) -> tuple[str, ...]:
+        """What runs a program in the box, from here."""
+        enter = ("nsenter", "-t", str(self._pid), "-m", "-p", "-u", "-i", "-C")
+        clean = ("env", "-i", f"PATH={PATH}", "LANG=C.UTF-8", "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0")
+        return *enter, *clean, *argv
 
     def systemctl(self, *args: str, check: bool = True) -> str:
         """What `systemctl ARGS` prints."""
@@ -132,7 +138,7 @@ class Box:
     # --- boot ---
 
     def _boot(self) -> None:
-        for name in ("root", "var"):
+        for name in ("root", "disk"):
             (self._folder / name).mkdir()
         base = _cgroup2()
         assert base is not None
@@ -159,9 +165,9 @@ class Box:
         return {
             "PATH": f"{os.environ['PATH']}:{PATH}",
             "BOX_ROOT": str(self._folder / "root"),
-            "BOX_VAR": str(self._folder / "var"),
+            "BOX_DISK": str(self._folder / "disk"),
+            "BOX_BASE": str(self._base or ""),
             "BOX_ETC": str(self._etc or ""),
-            "BOX_USR": str(self._folder / "usr") if self._packages else "",
             "BOX_BINDS": " ".join(binds),
         }
 
