@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from socket import gethostname
 
 import pytest
 
@@ -20,6 +19,14 @@ PICTURES = ROOT / "docs/pictures"
 LIMIT = 100_000
 MINUTES = 3
 """Of load before a picture: the plots of the last hour have something to show."""
+HOST = "bridge-1"
+NAMED = f"""
+import socket, sys
+from bridge.__main__ import main
+socket.gethostname = lambda: {HOST!r}
+sys.exit(main())
+"""
+"""The program on a machine of that name, whichever this one has."""
 WELL = "images,emails"
 ILL = [
     {"name": "images"},
@@ -53,9 +60,10 @@ def take(
         worker = Worker(vhost.url)
         ends.callback(worker.close)
         worker.queue(bind="Resize.#")
-        more = {"task_lists": lists, "identity": "swf-bridge@bridge-1", "log_level": "INFO"}
+        more = {"task_lists": lists, "log_level": "INFO"}
         http = f"127.0.0.1:{port}"
-        bridge = Bridge(settings(swf, vhost.url, folder, http=http, unroutable_timeout=600, **more))
+        given = settings(swf, vhost.url, folder, http=http, unroutable_timeout=600, **more)
+        bridge = Bridge(given, command=("-c", NAMED, "run"))
         ends.callback(bridge.end)
         bridge.start().wait("broker.connected", connection="consumer")
         work(swf, worker)
@@ -64,6 +72,7 @@ def take(
         ends.callback(browser.end)
         tab = browser.tab().look(1000, 860)
         assert tab.open(f"http://{http}/").until(lambda tab: "polled" in tab.text("#hour"), 60)
+        assert HOST in tab.text("h1")
         tab.run(RENAME % json.dumps(elsewhere(vhost)))
         tab.picture(path)
     assert 5_000 < path.stat().st_size < LIMIT
@@ -83,7 +92,7 @@ def work(swf: LocalSwf, worker: Worker) -> None:
 def elsewhere(vhost: Vhost) -> dict[str, str]:
     """Names of this machine, and those that they have where the package is installed."""
     documents = "/opt/swf-bridge/share/doc/swf-bridge"
-    return {str(ROOT): documents, f"on {gethostname()}": "on bridge-1", vhost.name: "/"}
+    return {str(ROOT): documents, vhost.name: "/"}
 
 
 def test_the_page_of_a_daemon_that_does_well(
