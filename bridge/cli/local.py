@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bridge.cli import localsubmit
@@ -11,6 +12,19 @@ from bridge.cli.text import count, print_table, say_json, seconds
 
 if TYPE_CHECKING:
     from bridge.local import LocalClient
+
+RUN: dict[str, Any] = {
+    "listen": ADDRESS,
+    "hold": 60.0,
+    "domain": None,
+    "any_domain": False,
+    "give_to_vanished": False,
+    "keep": 1_000_000,
+    "latency": 0.0,
+    "with_broker": False,
+    "with_bridge": False,
+}
+"""The options of ``run`` with their defaults. They may stand before its name too, or without it."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -25,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     started = commands.add_parser("run", help="start it (also without a command)")
-    _add_run_options(started)
+    _add_run_options(started, after_the_name=True)
     started.set_defaults(run=run)
     localsubmit.add_parser(commands)
     for name, ask, text in (
@@ -38,41 +52,72 @@ def add_parser(subparsers: Any) -> None:
         command.set_defaults(run=reaching(ask))
     _add_show(commands)
     _add_list(commands)
+    for name, command in commands.choices.items():
+        if name != "run":
+            command.set_defaults(run=_without_run_options(command))
 
 
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
+def _without_run_options(
+    command: argparse.ArgumentParser,
+) -> Callable[[argparse.Namespace], int]:
+    """What the command runs; an option of ``run`` before its name is a wrong command line."""
+    ask: Callable[[argparse.Namespace], int] = command.get_default("run")
+    foreign = {name: it for name, it in RUN.items() if command.get_default(name) is None}
+
+    def checked(args: argparse.Namespace) -> int:
+        for name, default in foreign.items():
+            if getattr(args, name) != default:
+                command.error(f"--{name.replace('_', '-')} is an option of swf-bridge local run")
+        return ask(args)
+
+    return checked
+
+
+def _add_run_options(parser: argparse.ArgumentParser, *, after_the_name: bool = False) -> None:
+    """Add the options of ``run``. Those after its name leave those before it as they are."""
+    unless = dict.fromkeys(RUN, argparse.SUPPRESS) if after_the_name else RUN
     parser.add_argument(
-        "--listen", metavar="HOST:PORT", type=_address, default=ADDRESS,
-        help="address to listen on (default %(default)s; port 0: any; no signature is checked,"
+        "--listen", metavar="HOST:PORT", type=_address, default=unless["listen"],
+        help=f"address to listen on (default {ADDRESS}; port 0: any; no signature is checked,"
         " so keep to loopback)",
     )  # fmt: skip
     parser.add_argument(
-        "--hold", metavar="SECONDS", type=seconds, default=60.0,
+        "--hold", metavar="SECONDS", type=seconds, default=unless["hold"],
         help="how long an empty poll is held (default 60, as the service)",
     )  # fmt: skip
     parser.add_argument(
-        "--domain", metavar="NAME", action="append",
+        "--domain", metavar="NAME", action="append", default=unless["domain"],
         help="domain that exists from the start; may be repeated (default demo)",
     )  # fmt: skip
     parser.add_argument(
-        "--any-domain", action="store_true", help="take polls of domains that nobody registered"
+        "--any-domain",
+        action="store_true",
+        default=unless["any_domain"],
+        help="take polls of domains that nobody registered",
     )
     parser.add_argument(
-        "--give-to-vanished", action="store_true",
+        "--give-to-vanished", action="store_true", default=unless["give_to_vanished"],
         help="give tasks to polls whose client is gone, as the service may",
     )  # fmt: skip
     parser.add_argument(
-        "--keep", metavar="N", type=count, default=1_000_000,
+        "--keep", metavar="N", type=count, default=unless["keep"],
         help="closed tasks to remember (default a million, some 5 kB each)",
     )  # fmt: skip
     parser.add_argument(
-        "--latency", metavar="SECONDS", type=seconds, default=0.0, help="delay every call"
+        "--latency",
+        metavar="SECONDS",
+        type=seconds,
+        default=unless["latency"],
+        help="delay every call",
     )
     parser.add_argument(
-        "--with-broker", action="store_true", help="start a private RabbitMQ beside it, too"
+        "--with-broker",
+        action="store_true",
+        default=unless["with_broker"],
+        help="start a private RabbitMQ beside it, too",
     )
     parser.add_argument(
-        "--with-bridge", action="store_true",
+        "--with-bridge", action="store_true", default=unless["with_bridge"],
         help="start the bridge, too, for task list demo of the first domain, with the broker of"
         " --with-broker, else of $SWF_BRIDGE_AMQP_URL",
     )  # fmt: skip

@@ -54,3 +54,20 @@ def test_a_description_of_one_paragraph_is_broken_to_the_width_of_the_terminal(m
         # argparse breaks no group of options that exclude each other, and indents it in the usage.
         told = described.removeprefix("usage:").partition("\n\n")[2]
         assert max(map(len, told.splitlines())) <= 80
+
+
+def test_options_of_local_run_hold_before_its_name_too():
+    before = parser.build().parse_args(["local", "--listen", "h:1", "--with-broker", "run"])
+    after = parser.build().parse_args(["local", "run", "--listen", "h:1", "--with-broker"])
+    without = parser.build().parse_args(["local", "--listen", "h:1", "--with-broker"])
+    assert before == after == without
+    assert (before.listen, before.with_broker, before.hold) == ("h:1", True, 60.0)
+
+
+@pytest.mark.parametrize("command", ["submit X", "cancel 1", "terminate 1", "show 1", "list"])
+def test_options_of_local_run_before_another_command_are_a_wrong_command_line(command, capsys):
+    args = parser.build().parse_args(["local", "--listen", "h:1", *command.split()])
+    with pytest.raises(SystemExit) as ended:
+        args.run(args)
+    assert ended.value.code == 64
+    assert "--listen is an option of swf-bridge local run" in capsys.readouterr().err
