@@ -145,7 +145,7 @@ def test_a_peer_shares_the_settings_of_the_first_but_for_what_two_on_a_machine_c
 def test_the_units_differ_only_in_what_makes_an_instance(unit):
     plain, template = directives(UNITS[0]), directives(unit)
     own = {"Description", "EnvironmentFile", "Environment", "StateDirectory", "RuntimeDirectory"}
-    own.add("AssertPathIsSymbolicLink")
+    own |= {"AssertPathIsSymbolicLink", "AssertPathExists"}  # which stands not beside which
     assert {n: v for n, v in plain.items() if n not in own} == {
         n: v for n, v in template.items() if n not in own
     }
