@@ -3,8 +3,9 @@
 import os
 import socket
 import ssl
+import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,11 @@ from pika.exceptions import (
     ConnectionClosed,
     ConnectionClosedByBroker,
     ConnectionWrongStateError,
+    InvalidFrameError,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
+from pika.frame import decode_frame
 from pika.spec import BasicProperties
 
 from bridge.message.message import CUT_HEADER, Message
@@ -50,6 +53,14 @@ RabbitMQ 3 allows eight times as many."""
 
 _JOINED = 3
 """Frames of a message that are written at once: method, header, and a body up to 128 KiB."""
+
+_READ = 64 * 1024
+"""Bytes read from the socket at once. pika reads 4 KiB."""
+_FRAME = struct.Struct(">BHL")
+"""What a frame begins with: type, channel, and the size of what follows, without the end mark."""
+_FRAME_TYPES = (1, 2, 3, 8)
+_PROTOCOL_HEADER = 8
+"""Bytes of the header that RabbitMQ sends, in place of a frame, to refuse our protocol."""
 
 _PROPERTIES = tuple(name for name in vars(BasicProperties()) if not name.startswith("_"))
 
@@ -94,15 +105,63 @@ def parameters(url: str, tls: Tls, name: str, ip: str = "") -> pika.URLParameter
 
 
 class SelectConnection(pika.SelectConnection):
-    """Like pika's, but a message of up to three frames is written with one system call.
+    """Like pika's, but with fewer system calls and copies.
 
-    Larger messages are not joined: pika copies the whole rest after each partial write.
+    A message of up to three frames is written at once. Larger messages are not joined: pika copies
+    the whole rest after each partial write. More is read at once, and each byte is copied once to
+    be decoded; pika copies all that is buffered for each read and again for each frame.
     """
+
+    bytes_received: int
+    _process_frame: Callable[[Any], None]
+    _unread: list[bytes]
+    """What was received and not decoded: the beginning of a frame."""
+    _lacks = 0
+    """Bytes to be received before the next frame can be decoded."""
+
+    def _init_connection_state(self) -> None:
+        super()._init_connection_state()  # type: ignore[misc]
+        self._unread = []
+        self._lacks = 0
+
+    def _proto_connection_made(self, transport: Any) -> None:
+        transport._MAX_RECV_BYTES = _READ
+        super()._proto_connection_made(transport)  # type: ignore[misc]
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        self._unread.append(data_in)
+        self._lacks -= len(data_in)
+        if self._lacks > 0:
+            return
+        buffer = b"".join(self._unread)
+        start = 0
+        while (end := _frame_end(buffer, start)) <= len(buffer):
+            _, frame = decode_frame(buffer[start:end])
+            self.bytes_received += end - start
+            start = end
+            self._process_frame(frame)
+        self._unread = [buffer[start:]]
+        self._lacks = end - len(buffer)
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
         if len(marshaled_frames) <= _JOINED:
             marshaled_frames = [b"".join(marshaled_frames)]
         super()._output_marshaled_frames(marshaled_frames)  # type: ignore[misc]
+
+
+def _frame_end(buffer: bytes, start: int) -> int:
+    """Where the frame that begins at ``start`` ends, or its header while that is not complete.
+
+    Raises InvalidFrameError if there is no frame.
+    """
+    if len(buffer) < start + _FRAME.size:
+        return start + _PROTOCOL_HEADER  # every frame has as many bytes
+    kind, _, size = _FRAME.unpack_from(buffer, start)
+    if kind not in _FRAME_TYPES:
+        if buffer.startswith(b"AMQP", start):
+            return start + _PROTOCOL_HEADER
+        raise InvalidFrameError(f"unknown frame type: {kind}")
+    return start + _FRAME.size + int(size) + 1
 
 
 class _Bodies(ContentFrameAssembler):

@@ -1,22 +1,24 @@
 """Between pika and plain values: what workers send passes, whatever pika thinks of it."""
 
 import importlib.util
+import math
 import ssl
 import struct
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pika import data
+from pika import data, frame, spec
 from pika.credentials import ExternalCredentials, PlainCredentials
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, InvalidFrameError
 from pika.spec import BasicProperties
 
 from bridge.message.message import UNDECODABLE_HEADERS, Message
 from bridge.rabbitmq import pika_tables
-from bridge.rabbitmq.amqp import Tls, from_pika, parameters, to_pika
+from bridge.rabbitmq.amqp import IOLoop, SelectConnection, Tls, from_pika, parameters, to_pika
 from bridge.rabbitmq.copies import dead_letter
 from tests.authority import Authority
 
@@ -268,3 +270,67 @@ def test_a_certificate_logs_in_where_the_address_names_nobody(certificate):
 def test_a_certificate_that_cannot_be_read_is_an_error_of_this_address(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         parameters("amqps://broker", Tls(ca=tmp_path / "missing"), "p")
+
+
+# --- frames ------------------------------------------------------------------------------------
+
+
+class Reading(SelectConnection):
+    """Only what reads: the frames that come out of the bytes that are put in."""
+
+    LOOP = IOLoop()
+
+    def __init__(self):
+        super().__init__(custom_ioloop=self.LOOP, internal_connection_workflow=False)
+        self.frames: list[object] = []
+
+    def _process_frame(self, frame_value):
+        self.frames.append(frame_value)
+
+
+FRAMES = st.one_of(
+    st.builds(frame.Heartbeat),
+    st.builds(frame.Body, st.integers(1, 9), st.binary(max_size=300)),
+    st.builds(lambda tag: frame.Method(1, spec.Basic.Ack(delivery_tag=tag)), st.integers(1, 2**40)),
+    st.builds(
+        lambda size: frame.Header(1, size, BasicProperties(message_id="x")), st.integers(0, 2**40)
+    ),
+)
+
+
+@given(st.lists(FRAMES, max_size=20), st.lists(st.integers(1, 400), min_size=1))
+def test_frames_are_read_whole_however_the_bytes_come(frames, sizes):
+    encoded = b"".join(each.marshal() for each in frames)
+    reading, rest, number = Reading(), encoded, 0
+    while rest:
+        size = sizes[number % len(sizes)]
+        reading._on_data_available(rest[:size])
+        rest, number = rest[size:], number + 1
+    assert [each.marshal() for each in reading.frames] == [each.marshal() for each in frames]
+    assert reading.bytes_received == len(encoded)
+
+
+def test_the_header_with_which_rabbitmq_refuses_our_protocol_is_read():
+    reading = Reading()
+    reading._on_data_available(b"AMQP\0\0\x09\x01")
+    assert isinstance(reading.frames[0], frame.ProtocolHeader)
+
+
+def test_what_is_no_frame_is_an_error_at_once():
+    with pytest.raises(InvalidFrameError):
+        Reading()._on_data_available(b"HTTP/1.1 400 Bad Request")
+    with pytest.raises(InvalidFrameError):
+        Reading()._on_data_available(frame.Heartbeat().marshal()[:-1] + b"\0")
+
+
+def test_many_small_frames_that_come_at_once_take_time_in_proportion_to_their_number():
+    def least(count: int) -> float:
+        received = frame.Heartbeat().marshal() * count
+        taken = []
+        for _ in range(3):
+            started = time.process_time()
+            Reading()._on_data_available(received)
+            taken.append(time.process_time() - started)
+        return min(taken)
+
+    assert math.log(least(40_000) / least(5_000), 8) < 1.6
