@@ -6,11 +6,11 @@ and only if the delivery belongs to the current channel: each channel counts its
 
 A delivery that cannot be processed now must not fill the memory or the prefetch:
 
-- SWF cannot take the reply now: it is held with its body, up to HELD_LIMIT replies and for
-  HELD_FOR seconds; beyond that it is published to the tail of its queue.
+- SWF cannot take the reply now: it is held with its body, or published to the tail of its queue
+  (see ``held``).
 - The bodies in hand would exceed the budget: it is set aside until there is room.
-- The dead-letter queue refuses it: it is set aside; one such reply is tried again every
-  UNPARKED_RETRY seconds.
+- Bad replies come faster than they can be parked, or the dead-letter queue refuses them: see
+  ``parking``.
 
 To set a delivery aside is to drop its body and keep its tag. The prefetch is raised accordingly.
 """
@@ -18,7 +18,7 @@ To set a delivery aside is to drop its body and keep its tag. The prefetch is ra
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -30,32 +30,20 @@ from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.copies import to_the_tail
 from bridge.rabbitmq.delivery import Ack, Delivery, Later, Outcome, Park
 from bridge.rabbitmq.depth import Depth
+from bridge.rabbitmq.held import TAIL_RETRY, Held, is_over
 from bridge.rabbitmq.parking import UNPARKED_RETRY, Parking
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.subscription import Subscription
 from bridge.rabbitmq.topology import QUORUM, Item, Queue
 from bridge.rabbitmq.unacked import Aside, Unacked
-from bridge.telemetry.outage import Outage
 
 log = logging.getLogger(__name__)
 
 PREFETCH = 256
 PREFETCH_MOST = 32_768
-"""Upper limit of the prefetch when it is raised for deliveries that are set aside."""
-HELD_LIMIT = PREFETCH // 2
-"""If more replies are held, the one held longest is published to the tail of the queue."""
-HELD_FOR = 600.0
-"""Seconds after which a reply that SWF cannot take is published to the tail of the queue."""
-TAIL_PACE = 100.0
-"""Replies a second published to the tail because too many are held: all of them come again."""
-TAIL_BYTES = 4 * 1024 * 1024
-"""Bytes a second published to the tail because too many replies are held."""
+"""Upper limit of the prefetch when it is raised for deliveries that wait."""
 BUDGET = 64 * 1024 * 1024
 """Maximum bytes of bodies in hand; a single body may be larger."""
-SPARE = 64
-"""If deliveries set aside leave less than this of the prefetch, it is raised."""
-TAIL_RETRY = 5.0
-"""Seconds to hold a reply whose copy for the tail was not confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +86,7 @@ class Consumer(Connection):
         optional = [Queue(dead_letter_queue, QUORUM)]
         super().__init__(name, urls, tls, items, declare=declare, optional=optional)
         self._subscription = Subscription(queue, exclusive=exclusive, former=former)
-        self.parking = Parking(dead_letter_queue, parked)
+        self.parking = Parking(dead_letter_queue, parked, budget // 4)
         self.dead_letters = self.parking.outage
         """The outage of the dead-letter queue."""
         self._depth = depth
@@ -110,11 +98,9 @@ class Consumer(Connection):
         self._life = 0
         self._unacked = Unacked(budget)
         self._no_room = Aside()
-        self._held: OrderedDict[int, Delivery] = OrderedDict()
-        self._tails = Outage(log, "tail.failing", "tail.back", queue=queue)
-        self._next_tail = 0.0
-        self._lending = False
-        """Whether a request to raise the prefetch is under way."""
+        self._held = Held(queue)
+        self._paced = False
+        """Whether a call of ``_on_pace`` is scheduled."""
         self._cancelled = threading.Event()
         self._gone = ""
         """The queue, if a copy for its tail was unroutable: then it was deleted, and a new
@@ -197,10 +183,12 @@ class Consumer(Connection):
             delivery, outcome = self._outcomes.popleft()
             if delivery.life != self._life:
                 continue
-            if isinstance(outcome, _Copied) and outcome.parked is not None:
-                self.parking.under_way -= 1
+            if isinstance(outcome, _Copied):
+                of = self._held if outcome.parked is None else self.parking
+                of.under_way -= 1
             if delivery.tag in self._unacked:
                 self._carry_out(delivery, outcome)
+        self._park_waiting()
         self._give_back()
         self._unacked.acknowledge(self._channel)
         if self._cancelled.is_set():
@@ -210,6 +198,8 @@ class Consumer(Connection):
         match outcome:
             case Ack():
                 self._unacked.done(delivery.tag)
+            case Later() if is_over(delivery):
+                self._to_the_tail(delivery)
             case Later(seconds):
                 self._hold(delivery, seconds)
             case Park():
@@ -221,43 +211,44 @@ class Consumer(Connection):
 
     # --- replies that SWF cannot take now ---
 
-    def _hold(self, delivery: Delivery, seconds: float, *, here: bool = False) -> None:
-        now = time.monotonic()
-        if now - delivery.since > HELD_FOR and not here:
-            self._to_the_tail(delivery)
-            return
-        self._held[delivery.tag] = delivery
+    def _hold(self, delivery: Delivery, seconds: float) -> None:
+        self._held.put(delivery)
+        self._lend()
         self._call_later(seconds, partial(self._hand_on, delivery))
-        crowded = len(self._held) > HELD_LIMIT or self._unacked.crowded
-        if crowded and now >= self._next_tail:
-            _, longest = self._held.popitem(last=False)
-            self._next_tail = now + max(1 / TAIL_PACE, len(longest.body) / TAIL_BYTES)
-            self._to_the_tail(longest)
+        if surplus := self._held.take_surplus(crowded=self._unacked.crowded):
+            self._to_the_tail(surplus)
+
+    def _hand_on(self, delivery: Delivery) -> None:
+        if self._held.take(delivery):
+            self._deliver(delivery)
 
     def _to_the_tail(self, delivery: Delivery) -> None:
         message = to_the_tail(delivery.queue, delivery.body, delivery.properties)
         log.debug("reply.requeued", extra={"queue": delivery.queue})
+        self._held.under_way += 1
         self._publish(message, partial(self._published, delivery, None))
 
     def _sent_to_the_tail(self, delivery: Delivery, receipt: Receipt) -> None:
-        if receipt.fate is Fate.CONFIRMED:
-            self._tails.end()
+        if self._held.sent(receipt):
             self._unacked.done(delivery.tag)
             return
-        self._tails.begin(receipt.detail)
-        self._next_tail = time.monotonic() + TAIL_RETRY
         if receipt.fate is Fate.UNROUTABLE:
             self._gone = delivery.queue
-        self._hold(delivery, TAIL_RETRY, here=True)
+        self._hold(delivery, TAIL_RETRY)
 
     # --- bad replies, for the dead-letter queue ---
 
     def _park(self, delivery: Delivery, parked: Park) -> None:
         if self.parking.may_go(delivery):
-            letter = self.parking.letter(delivery, parked)
-            self._publish(letter, partial(self._published, delivery, parked))
+            self._publish_letter(delivery, parked)
+        elif self.parking.wait(delivery, parked):
+            self._lend()
         else:
-            self._wait_to_park(delivery)
+            self._set_aside(delivery)
+
+    def _publish_letter(self, delivery: Delivery, parked: Park) -> None:
+        letter = self.parking.letter(delivery, parked)
+        self._publish(letter, partial(self._published, delivery, parked))
 
     def _published(self, delivery: Delivery, parked: Park | None, receipt: Receipt) -> None:
         """Queue the receipt of a copy. Runs on the publisher's thread."""
@@ -271,8 +262,11 @@ class Consumer(Connection):
             self._unacked.done(delivery.tag)
             self.parking.taken(delivery)
             return
-        if not self.parking.refused(delivery, receipt.detail):
-            self._wait_to_park(delivery)
+        is_probe = self.parking.refused(delivery, receipt.detail)
+        while waiting := self.parking.take(all_=True):
+            self._set_aside(waiting[0])
+        if not is_probe:
+            self._set_aside(delivery)
             return
         if receipt.fate is Fate.UNROUTABLE:
             self._run(self._declarations.try_optional(self._open_channel))
@@ -282,30 +276,36 @@ class Consumer(Connection):
         if self.parking.is_probe(delivery):
             self._park(delivery, parked)
 
-    def _wait_to_park(self, delivery: Delivery) -> None:
+    def _park_waiting(self) -> None:
+        """Publish the dead letters that may go now; come again when PACE allows the next."""
+        while waiting := self.parking.take():
+            self._publish_letter(*waiting)
+        if not self._paced and (delay := self.parking.delay):
+            self._paced = True
+            self._call_later(delay, self._on_pace)
+
+    def _on_pace(self) -> None:
+        self._paced = False
+        self.wake()
+
+    def _set_aside(self, delivery: Delivery) -> None:
+        """Set a bad reply aside; hold it if that would leave no prefetch to good ones."""
         parking = self.parking
-        if len(parking.aside) + PREFETCH >= PREFETCH_MOST:
-            self._hold(delivery, UNPARKED_RETRY)
+        if parking.in_prefetch + PREFETCH >= PREFETCH_MOST:
+            self._carry_out(delivery, Later(UNPARKED_RETRY))
             return
         self._unacked.let_go(delivery.tag)
         parking.aside.put(delivery.tag, len(delivery.body))
         self._lend()
 
-    # --- deliveries that are set aside ---
+    # --- the prefetch, and deliveries that are set aside ---
 
     def _lend(self) -> None:
-        """Raise the prefetch if deliveries set aside leave less than SPARE of it."""
-        parking, subscription = self.parking, self._subscription
-        waiting = len(self._no_room) + len(parking.aside) + parking.under_way
-        crowded = subscription.prefetch < min(waiting + SPARE, PREFETCH_MOST)
-        if crowded and not self._lending and not subscription.exclusive:
-            self._lending = True
+        """Raise the prefetch if deliveries that wait leave too little of it."""
+        waiting = self._held.in_prefetch + len(self._no_room) + self.parking.in_prefetch
+        if self._subscription.is_crowded(waiting, PREFETCH_MOST):
             on_message = self.guarded(self._on_message)
-            more = subscription.raise_prefetch(self._channel, on_message, subscription.prefetch)
-            self._run(more, self._lent)
-
-    def _lent(self) -> None:
-        self._lending = False
+            self._run(self._subscription.double_prefetch(self._channel, on_message))
 
     def _give_back(self) -> None:
         """Requeue deliveries that were set aside and can be processed now."""
@@ -316,8 +316,7 @@ class Consumer(Connection):
         self._unacked.expect_no_more()
         self._refresh()
         self._give_back()
-        aside = len(self._no_room) + len(self.parking.aside)
-        if self._subscription.is_raised and not aside and not self._lending:
+        if self._subscription.is_raised and not self._no_room and not self.parking.in_prefetch:
             self._subscription.lower_prefetch(self._channel, PREFETCH)
 
     def _refresh(self) -> None:
@@ -328,20 +327,14 @@ class Consumer(Connection):
         if probe := self.parking.take_old_probe():
             self._unacked.requeue(self._channel, probe.tag)
 
-    def _hand_on(self, delivery: Delivery) -> None:
-        """Deliver a held reply again, unless it has left for the tail or the channel is lost."""
-        if self._held.get(delivery.tag) is delivery:
-            del self._held[delivery.tag]
-            self._deliver(delivery)
-
     def _lost(self, error: BaseException | None) -> None:
         """Forget all deliveries: RabbitMQ delivers them again."""
         self._unacked.clear()
-        self._held.clear()
+        self._held.lost()
         self._no_room.clear()
         self.parking.lost()
         self._subscription.lost()
-        self._lending = False
+        self._paced = False
 
 
 def _nothing() -> None:

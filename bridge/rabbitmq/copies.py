@@ -81,7 +81,7 @@ def _is_death(name: str) -> bool:
 
 def _within_limit(headers: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The headers without the largest, within HEADERS_LIMIT; and the names left out."""
-    sizes = {name: _size(name) + _size(value) for name, value in headers.items()}
+    sizes = {name: size(name) + size(value) for name, value in headers.items()}
     total = sum(sizes.values())
     left_out = []
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
@@ -97,14 +97,14 @@ def _readable(name: str | bytes) -> str:
     return name if isinstance(name, str) else name.decode("utf-8", "replace")
 
 
-def _size(value: object) -> int:
+def size(value: object) -> int:
     """The approximate bytes of a header's value in a frame."""
     if isinstance(value, str):
         return 5 + len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, bytes):
         return 5 + len(value)
     if isinstance(value, Mapping):
-        return 5 + sum(_size(name) + _size(inner) for name, inner in value.items())
+        return 5 + sum(size(name) + size(inner) for name, inner in value.items())
     if isinstance(value, list | tuple):
-        return 5 + sum(map(_size, value))
+        return 5 + sum(map(size, value))
     return 9

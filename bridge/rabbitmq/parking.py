@@ -1,15 +1,22 @@
-"""Bad replies that are being published to the dead-letter queue, or are refused by it.
+"""Bad replies that are being published to the dead-letter queue, wait for that, or are refused.
 
-While the queue refuses them, one reply, the probe, is tried again every UNPARKED_RETRY seconds. The
-other replies are set aside.
+Good replies must not wait for bad ones. So bad ones wait in memory, while the consumer looks at the
+replies behind them, and are published slowly: PACE letters and PACE_BYTES a second. (Every quorum
+queue of a node writes to one log, and what workers publish waits until that is on the disk.) If the
+memory for them is half full, only PACE_BYTES and PARKING limit the pace. Those for which there is
+no memory are set aside.
+
+While the queue refuses letters, one reply, the probe, is tried again every UNPARKED_RETRY seconds.
+The other replies are set aside.
 """
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 from bridge.message.message import ERROR_AT_HEADER, Message
-from bridge.rabbitmq.copies import dead_letter
+from bridge.rabbitmq.copies import dead_letter, size
 from bridge.rabbitmq.delivery import Delivery, Park
 from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.unacked import REFRESH, Aside
@@ -20,16 +27,31 @@ log = logging.getLogger(__name__)
 
 PARKING = 224
 """Maximum number of dead letters that are published and not yet confirmed."""
+PACE = 2000.0
+"""Dead letters a second, while there is memory for others to wait."""
+PACE_BYTES = 8 * 1024 * 1024
+"""Bytes of dead letters a second."""
+BURST = 0.05
+"""Seconds for which letters may be published ahead of the pace."""
+OVERHEAD = 1024
+"""Bytes that a waiting reply takes beside its body and headers, about."""
 UNPARKED_RETRY = 5.0
 
 
 class Parking:
     """The bad replies of one consumer. Only ``tell`` runs on another thread than the connection's.
 
-    ``parked`` is called with the error code of each dead letter that RabbitMQ has confirmed.
+    ``parked`` is called with the error code of each dead letter that RabbitMQ has confirmed. Those
+    that wait take at most ``memory`` bytes; a single one may be larger.
     """
 
-    def __init__(self, queue: str, parked: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        queue: str,
+        parked: Callable[[str], object],
+        memory: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.outage = Outage(log, "dead_letters.failing", "dead_letters.back", queue=queue)
         """The outage of the dead-letter queue."""
         self.aside = Aside()
@@ -37,6 +59,12 @@ class Parking:
         """Number of dead letters that are published and not yet confirmed."""
         self._queue = queue
         self._parked = parked
+        self._memory = memory
+        self._clock = clock
+        self._waiting: deque[tuple[Delivery, Park]] = deque()
+        self._waiting_bytes = 0
+        self._next_at = 0.0
+        """When the pace allows the next letter."""
         self._probe: Delivery | None = None
         self._told = Repeated(log, "reply.dead_lettered")
 
@@ -45,21 +73,61 @@ class Parking:
         return len(self.aside) + (self._probe is not None)
 
     @property
+    def in_prefetch(self) -> int:
+        """Number of replies that take prefetch: set aside, waiting, or under way."""
+        return len(self.aside) + len(self._waiting) + self.under_way
+
+    @property
     def room(self) -> int:
-        """How many more dead letters may be published now."""
-        return 0 if self.outage.error else PARKING - self.under_way
+        """How many of the replies that are set aside may come again now."""
+        if not self.aside or self.outage.error or self._waiting or not self._has_room:
+            return 0
+        return min(PARKING - self.under_way, max(1, self._memory // max(1, self.aside.oldest)))
+
+    @property
+    def delay(self) -> float:
+        """Seconds until the pace allows the next letter, if one waits for that; else 0."""
+        waits = self._waiting or (self.aside and not self.outage.error)
+        return max(0.0, self._next_at - self._clock()) if waits else 0.0
+
+    @property
+    def _has_room(self) -> bool:
+        return self.under_way < PARKING and self._clock() >= self._next_at - BURST
 
     def may_go(self, delivery: Delivery) -> bool:
-        """Whether the reply may be published now; else it must be set aside."""
+        """Whether the reply may be published now; else it must wait or be set aside."""
         if delivery is self._probe:
             return True
-        return self.under_way < PARKING and not (self.outage.error and self._probe)
+        if self.outage.error:
+            return self._probe is None and self.under_way < PARKING
+        return self._has_room
+
+    def wait(self, delivery: Delivery, parked: Park) -> bool:
+        """Keep the reply until ``take`` returns it; False if it must be set aside instead."""
+        cost = _cost(delivery)
+        full = bool(self._waiting) and self._waiting_bytes + cost > self._memory
+        if full or self.outage.error:
+            return False
+        self._waiting.append((delivery, parked))
+        self._waiting_bytes += cost
+        return True
+
+    def take(self, *, all_: bool = False) -> tuple[Delivery, Park] | None:
+        """Remove and return the oldest that waits, if it may be published now or ``all_`` go."""
+        if not self._waiting or not (all_ or self._has_room):
+            return None
+        found = self._waiting.popleft()
+        self._waiting_bytes -= _cost(found[0])
+        return found
 
     def letter(self, delivery: Delivery, parked: Park) -> Message:
         """Build the dead letter and count it as under way; during an outage it is the probe."""
         if self.outage.error:
             self._probe = delivery
         self.under_way += 1
+        crowded = self._waiting_bytes > self._memory // 2
+        seconds = len(delivery.body) / PACE_BYTES + (0.0 if crowded else 1 / PACE)
+        self._next_at = max(self._next_at, self._clock()) + seconds
         properties = delivery.properties
         letter = dead_letter(self._queue, delivery.body, properties, parked.code, parked.detail)
         return letter.with_headers({ERROR_AT_HEADER: int(time.time())})
@@ -99,5 +167,12 @@ class Parking:
     def lost(self) -> None:
         """Forget all replies after the loss of the channel: RabbitMQ delivers them again."""
         self.aside.clear()
+        self._waiting.clear()
+        self._waiting_bytes = 0
         self.under_way = 0
         self._probe = None
+
+
+def _cost(delivery: Delivery) -> int:
+    """The bytes that a waiting reply takes, about: decoded headers take twice their size."""
+    return OVERHEAD + len(delivery.body) + 2 * size(delivery.properties["headers"])

@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 FORMER_EMPTIES = 5.0
 """Seconds for which a former queue is consumed. If it is not empty then, the next start goes on."""
 
+SPARE = 64
+"""If deliveries that wait leave less than this of the prefetch, it is raised."""
+
 OnMessage = Callable[..., None]
 """pika's callback, with channel, method, properties and body."""
 
@@ -31,13 +34,20 @@ class Subscription:
         self.former = former
         self.prefetch = 0
         """Maximum number of unacknowledged deliveries, summed over the consumers."""
+        self._doubling = False
         self._tags: list[str] = []
         """Consumer tags: the first consumer's, then those of consumers that raise the prefetch."""
 
     @property
     def is_raised(self) -> bool:
-        """Whether there is more than the first consumer."""
-        return len(self._tags) > 1
+        """Whether there is more than the first consumer, and no other on the way."""
+        return len(self._tags) > 1 and not self._doubling
+
+    def is_crowded(self, waiting: int, most: int) -> bool:
+        """Whether to double the prefetch, up to ``most``, as so many deliveries of it wait."""
+        if self._doubling or self.exclusive:
+            return False
+        return self.prefetch < min(waiting + SPARE, most)
 
     async def raise_prefetch(self, channel: Any, on_message: OnMessage, count: int) -> None:
         """Add a consumer with a prefetch of ``count``."""
@@ -52,6 +62,12 @@ class Subscription:
         self._tags.append(answer.method.consumer_tag)
         self.prefetch += count
 
+    async def double_prefetch(self, channel: Any, on_message: OnMessage) -> None:
+        """Add a consumer with as much prefetch as there is."""
+        self._doubling = True
+        await self.raise_prefetch(channel, on_message, self.prefetch)
+        self._doubling = False
+
     def lower_prefetch(self, channel: Any, count: int) -> None:
         """Cancel all consumers but the first, whose prefetch is ``count``."""
         self._cancel(channel, self._tags[1:])
@@ -65,6 +81,7 @@ class Subscription:
         """Forget the consumers after the loss of the channel."""
         self._tags.clear()
         self.prefetch = 0
+        self._doubling = False
 
     async def take_over(
         self,

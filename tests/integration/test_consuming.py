@@ -4,6 +4,7 @@ import random
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 import pika
@@ -11,10 +12,11 @@ import pytest
 
 from bridge.local.rabbitmq import RabbitNode
 from bridge.message.message import UNDECODABLE_HEADERS, Message
-from bridge.rabbitmq import connection
+from bridge.rabbitmq import connection, held
 from bridge.rabbitmq import consumer as consumer_module
 from bridge.rabbitmq.consumer import PREFETCH, Consumer
 from bridge.rabbitmq.delivery import Ack, Delivery, Later, Park
+from bridge.rabbitmq.parking import PARKING
 from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
 from tests.brokers import Vhost
@@ -271,7 +273,7 @@ def test_with_half_the_prefetch_held_others_come_through(
     running: Running,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consumer_module, "HELD_LIMIT", 100)
+    monkeypatch.setattr(held, "HELD_LIMIT", 100)
 
     def decide(delivery: Delivery) -> None:
         good = int(delivery.body) >= 1000
@@ -290,7 +292,7 @@ def test_with_half_the_prefetch_held_others_come_through(
 def test_a_reply_held_for_too_long_goes_to_the_tail_unchanged(
     part: Consumer, inbox: Inbox, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer_module, "HELD_FOR", 0.2)
+    monkeypatch.setattr(held, "HELD_FOR", 0.2)
     hold(inbox, part, 0.1)
     worker.send(b"7", headers={"mine": "x", "CC": ["work"]}, correlation_id="c", expiration="99999")
     await_that(lambda: len({delivery.tag for delivery in inbox.deliveries}) >= 3)
@@ -313,7 +315,7 @@ def test_a_tail_that_cannot_be_had_is_tried_seldom(
     worker: Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consumer_module, "HELD_FOR", 0.1)
+    monkeypatch.setattr(held, "HELD_FOR", 0.1)
     monkeypatch.setattr(consumer_module, "UNPARKED_RETRY", 0.3)
     tries: list[Message] = []
 
@@ -370,6 +372,50 @@ def test_a_dead_letter_queue_that_was_deleted_is_declared_again_for_the_next_let
     assert worker.until(lambda: worker.exists(DEAD), 15)
     assert worker.take(DEAD).body == b"7"
     assert part.reconnects == 0
+    assert left(worker, running) == 0
+
+
+def test_good_replies_come_before_bad_ones_are_parked_and_no_bad_one_comes_twice(
+    vhost: Vhost, topology: Topology, running: Running, inbox: Inbox, worker: Worker
+) -> None:
+    letters: deque[Done] = deque()
+
+    def all_are_confirmed() -> bool:
+        while letters:
+            letters.popleft()(Receipt(Fate.CONFIRMED))
+        return part.unsettled == 1
+
+    def judge(delivery: Delivery) -> None:
+        if delivery.body != b"3000":
+            part.settle(delivery, Park("not-json", "why"))
+
+    inbox.decide = judge
+    part = consumer(vhost.url, topology, inbox, lambda message, done: letters.append(done))
+    running.start(part)
+    send(worker, 3001)
+    await_that(lambda: 3000 in inbox.bodies())
+    assert len(letters) <= PARKING, "none was confirmed, and the others wait"
+    await_that(all_are_confirmed)
+    assert sorted(inbox.bodies()) == list(range(3001))
+    assert not any(delivery.redelivered for delivery in inbox.deliveries)
+    assert left(worker, running) == 1
+
+
+def test_bad_replies_for_which_there_is_no_memory_are_parked_later(
+    sender: Publisher,
+    vhost: Vhost,
+    topology: Topology,
+    running: Running,
+    inbox: Inbox,
+    worker: Worker,
+) -> None:
+    part = consumer(vhost.url, topology, inbox, sender.publish, budget=200_000)
+    inbox.decide = lambda delivery: part.settle(delivery, Park("not-json", "why"))
+    running.start(part)
+    send(worker, 600)
+    dead = worker.take_many(600, DEAD)
+    assert sorted(int(taken.body) for taken in dead) == list(range(600))
+    await_that(lambda: not part.unsettled and not part.unparked)
     assert left(worker, running) == 0
 
 
@@ -513,6 +559,21 @@ def test_more_large_replies_than_the_prefetch_leave_the_way_free_to_small_ones(
     send(worker, 20, start=1000)
     await_that(lambda: {*range(1000, 1020)} <= {*inbox.bodies()})
     assert len(inbox.deliveries) < PREFETCH, "the large ones are set aside"
+
+
+def test_large_replies_held_and_set_aside_leave_the_way_free_to_small_ones(
+    vhost: Vhost, topology: Topology, running: Running, inbox: Inbox, worker: Worker
+) -> None:
+    """Together they are as many as the prefetch, though neither alone is."""
+    part = consumer(vhost.url, topology, inbox, lambda message, done: None, budget=600_000)
+    hold(inbox, part, 60)
+    running.start(part)
+    for number in range(PREFETCH):
+        worker.send(b"%d" % number + b" " * 5_000)
+    send(worker, 100, start=1000)
+    await_that(lambda: {*range(1000, 1100)} <= {*inbox.bodies()})
+    assert part.held > 100, "and the small ones"
+    assert len({each for each in inbox.bodies() if each < 1000}) < PREFETCH // 2
 
 
 def test_one_body_over_the_budget_comes_when_nothing_else_is_in_hand(
