@@ -60,7 +60,7 @@ def run(
 
 def _findings(trial: Trial, skip: Collection[str]) -> Iterator[Finding]:
     stopped_at, bridge_runs = "", False
-    for check in CHECKS:
+    for check in (each.of(trial.plan) for each in CHECKS):
         why = _obstacle(trial, check, skip) or stopped_at
         if why:
             yield Finding(check, SKIPPED, why, 0.0)

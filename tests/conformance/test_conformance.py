@@ -143,6 +143,9 @@ def test_a_worker_with_results_of_its_own_passes_where_that_is_said(vhost: Vhost
     finally:
         worker.kill()
     assert tried.code == 0, tried.out
+    assert "completed, with a result of its own\n" in tried.out
+    assert "with its input as the result" not in tried.out
+    assert "no letter is changed" not in tried.out
 
 
 @pytest.mark.parametrize(
