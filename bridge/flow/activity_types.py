@@ -33,8 +33,11 @@ Told = Callable[[Timeouts], object]
 class ActivityTypes:
     """The cache of registered time-outs, by activity type. Safe to use from many threads."""
 
-    def __init__(self, swf: Calls, journal: Journal) -> None:
+    def __init__(
+        self, swf: Calls, journal: Journal, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._swf = swf
+        self._monotonic = monotonic
         self._journal = journal
         self._outage = Outage(log, "types.failing", "types.back")
         self._lock = threading.Lock()
@@ -53,7 +56,7 @@ class ActivityTypes:
         if kind in self._journal.overridden:
             return UNKNOWN
         timeouts, until = self._registered.get(kind, (None, 0.0))
-        return timeouts if time.monotonic() < until else None
+        return timeouts if self._monotonic() < until else None
 
     def saw(self, kind: Kind, timeouts: Timeouts) -> None:
         """Compare the time-outs of a scheduled task with those registered for its type."""
@@ -69,9 +72,9 @@ class ActivityTypes:
         Return 0 if no other callback waits: then the caller must call ``ask``.
         """
         with self._lock:
-            since, waiting = self._waiting.setdefault(kind, (time.monotonic(), []))
+            since, waiting = self._waiting.setdefault(kind, (self._monotonic(), []))
             waiting.append(told)
-            return time.monotonic() - since if len(waiting) > 1 else 0.0
+            return self._monotonic() - since if len(waiting) > 1 else 0.0
 
     async def ask(self, kind: Kind) -> None:
         """Ask SWF and call all waiting callbacks, with UNKNOWN if SWF cannot be reached."""
@@ -83,7 +86,7 @@ class ActivityTypes:
             self._outage.begin(error, activity=kind[1], version=kind[2])
         finally:
             with self._lock:
-                _keep(self._registered, kind, (timeouts, time.monotonic() + seconds))
+                _keep(self._registered, kind, (timeouts, self._monotonic() + seconds))
                 seen = self._seen.pop(kind, None)
                 _, waiting = self._waiting.pop(kind, (0.0, []))
             if seen is not None:

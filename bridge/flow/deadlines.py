@@ -88,9 +88,10 @@ class Deadlines:
         modes: Mapping[TaskListId, str],
         kept_alive: Container[TaskListId] = (),
         calls: int,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.work: JobQueue[Callable[[], Conversation[None]]] = JobQueue()
-        self.budget = Budget(calls)
+        self.budget = Budget(calls, monotonic)
         """The budget of reads of workflow histories."""
         self.wanted = any(mode != "off" for mode in modes.values())
         """Whether any task list enables deadlines."""
@@ -102,7 +103,8 @@ class Deadlines:
         self._metrics = metrics
         self._modes = modes
         self._kept_alive = kept_alive
-        self._types = ActivityTypes(swf, journal)
+        self._types = ActivityTypes(swf, journal, monotonic)
+        self._monotonic = monotonic
         self._forward: Callable[[ActivityTask, bytes], object] = _nobody
         self._searches: set[_Search] = set()
         """Needs no lock: only single adds and discards, never iterated."""
@@ -183,7 +185,7 @@ class Deadlines:
         if at is None or now is None:
             return at, None
         self._metrics.observe(m.SECONDS_LEFT, max(0.0, at - now))
-        return at, time.monotonic() + at + MARGIN - now
+        return at, self._monotonic() + at + MARGIN - now
 
     async def _by_history(self, search: _Search) -> None:
         """Use the task's own time-outs, or those of its type if its history does not tell."""
@@ -281,7 +283,7 @@ class Deadlines:
             if not self._journal.holds(task_id):
                 self._urgent.pop(task_id, None)
                 return False
-            waits = self._put_off.get(task_id, 0.0) > time.monotonic()
+            waits = self._put_off.get(task_id, 0.0) > self._monotonic()
             return not waits and task_id not in self._asking
 
     async def _ask(self, task_id: str) -> None:
@@ -299,7 +301,7 @@ class Deadlines:
 
     def _ask_later(self, task_id: str, seconds: float = RETRY) -> None:
         with self._lock:
-            self._put_off[task_id] = time.monotonic() + seconds
+            self._put_off[task_id] = self._monotonic() + seconds
             self._urgent[task_id] = None
 
     async def _ask_about(self, entry: Entry) -> None:
@@ -321,7 +323,7 @@ class Deadlines:
         task_id, now = entry.task.id, self._clock.now() or 0.0
         if not look.whole and entry.published:  # the reconciler reads on
             with self._lock:
-                self._put_off[task_id] = time.monotonic() + SELDOM
+                self._put_off[task_id] = self._monotonic() + SELDOM
             return
         deadline = look.deadline or NEVER
         if deadline.beat_by is not None and deadline.beat_by + MARGIN <= now:

@@ -53,12 +53,14 @@ class Keepalive:
         intervals: Mapping[TaskListId, float],
         limit: float,
         mark: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._swf = swf
         self._journal = journal
         self._peers = peers
         self._intervals = {name: seconds for name, seconds in intervals.items() if seconds}
         self._limit = limit
+        self._monotonic = monotonic
         self._mark = mark or bool(self._intervals)
         self._lock = Lock()
         self._due: dict[str, float] = {}
@@ -100,7 +102,7 @@ class Keepalive:
 
         ``work`` is the queue of the threads that send heartbeats to SWF.
         """
-        until = time.monotonic() + LOOK
+        until = self._monotonic() + LOOK
         with self._lock:
             due = [task_id for task_id, when in self._due.items() if when <= until]
             known = set(self._next)
@@ -129,7 +131,7 @@ class Keepalive:
         """Make the next heartbeat due in ``seconds``, unless the worker has spoken."""
         with self._lock:
             if task_id in self._due:
-                self._due[task_id] = time.monotonic() + seconds
+                self._due[task_id] = self._monotonic() + seconds
 
     def _interval(self, task: ActivityTask) -> float:
         return self._intervals.get((task.domain, task.task_list), 0.0)
@@ -138,7 +140,7 @@ class Keepalive:
         if self._interval(task):
             with self._lock:
                 if task.id not in self._heard:
-                    self._due[task.id] = time.monotonic() + seconds
+                    self._due[task.id] = self._monotonic() + seconds
 
     # --- conversations with SWF ---
 

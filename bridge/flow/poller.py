@@ -257,29 +257,32 @@ class Pollers:
         self._stopping.set()
         self._runner.wake()
 
-    def turn(self) -> None:
-        """Begin the polls that are due and allowed, and handle the answers that have come."""
+    def turn(self, tick: float = TICK) -> None:
+        """Begin the polls that are due and allowed, and handle the answers that have come.
+
+        Waits at most ``tick`` seconds each for what keeps polls from beginning and for answers.
+        """
         self.moved = time.monotonic()
-        pause = self._begin()
+        pause = self._begin(tick)
         if self._runner.open:
             self._runner.turn(pause)
         elif pause > 0:
             self._stopping.wait(pause)
 
-    def _begin(self) -> float:
+    def _begin(self, tick: float) -> float:
         """Begin the polls that are due; return the seconds to wait before the next attempt."""
-        now, pause = time.monotonic(), TICK
+        now, pause = time.monotonic(), tick
         for _ in range(len(self._idle)):
             poller = self._idle.popleft()
             if poller.due > now:
                 pause = min(pause, poller.due - now)
                 self._idle.append(poller)
-            elif obstacle := self._take_slot(0.0 if self._runner.open else TICK):
+            elif obstacle := self._take_slot(0.0 if self._runner.open else tick):
                 self._idle.appendleft(poller)
                 for each in self._idle:
                     if each.due <= now:
                         each.be(*obstacle)
-                return TICK if self._runner.open else 0.0
+                return tick if self._runner.open else 0.0
             else:
                 self._runner.begin(self._poll(poller))
         return pause

@@ -7,7 +7,7 @@ window is full. It never uses a heartbeat: that would restart the heartbeat cloc
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bridge.errors import Unavailable
 from bridge.flow.deadlines import Deadlines
@@ -50,10 +50,12 @@ class Reconciler:
         *,
         deadlines: Deadlines,
         in_flight_timeout: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = "reconciler"
         self.patience = PATIENCE
-        self.moved = time.monotonic()
+        self._monotonic = monotonic
+        self.moved = monotonic()
         self._swf = swf
         self._journal = journal
         self._slots = slots
@@ -70,20 +72,24 @@ class Reconciler:
         self._stopping = threading.Event()
 
     def __repr__(self) -> str:
-        return f"<Reconciler next round in {self._next_round - time.monotonic():.0f} s>"
+        return f"<Reconciler next round in {self._next_round - self._monotonic():.0f} s>"
 
     def run(self) -> None:
         """Reconcile, round by round, until asked to stop."""
         while not self._stopping.wait(TICK):
-            self.moved = now = time.monotonic()
-            self.expire()
-            full = self._next_full()
-            if full is not None:
-                self._next_round = min(self._next_round, self._last_round + self._when_full)
-            if now >= self._next_round:
-                freed = self.ask(full)
-                self._last_round = now
-                self._next_round = now + (ROUND_WHEN_FULL if freed else ROUND)
+            self.turn()
+
+    def turn(self) -> None:
+        """Free the slots of tasks that are too old, and hold a round if one is due."""
+        self.moved = now = self._monotonic()
+        self.expire()
+        full = self._next_full()
+        if full is not None:
+            self._next_round = min(self._next_round, self._last_round + self._when_full)
+        if now >= self._next_round:
+            freed = self.ask(full)
+            self._last_round = now
+            self._next_round = now + (ROUND_WHEN_FULL if freed else ROUND)
 
     def _next_full(self) -> TaskListId | None:
         """A list whose window is full, or None; full lists take turns."""
@@ -119,7 +125,7 @@ class Reconciler:
                 self._stopping.wait(AGAIN)
             if stopped:
                 break
-            self.moved = time.monotonic()
+            self.moved = self._monotonic()
             try:
                 freed += self._ask_about(entry)
             except Unavailable as error:

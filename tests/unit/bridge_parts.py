@@ -249,9 +249,13 @@ class TestTimer(Timer):
 class Bench:
     """A journal, a window, metrics and instances as the daemon joins them, over a recorder."""
 
-    def __init__(self, path: Path, *, limit: int = 4) -> None:
+    def __init__(
+        self, path: Path, *, limit: int = 4, kind: Callable[..., Journal] = Journal
+    ) -> None:
+        self.ahead = 0.0
+        """Seconds that have passed for the parts and not for the test."""
         self.window = Slots({LABEL: limit})
-        self.journal = Journal(path, slots=self.window, lock_timeout=0)
+        self.journal = kind(path, slots=self.window, lock_timeout=0)
         self.pauses = Pauses(self.journal)
         self.publisher = Recorder()
         self.metrics = Metrics()
@@ -284,7 +288,11 @@ class Bench:
             modes=self.modes,
             kept_alive=self.kept_alive,
             calls=20,
+            monotonic=self.monotonic,
         )
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
 
     def hold(self, token: str = "token-1", *, published: bool = True, **fields: Any) -> Any:
         """A task in hand, as if a poll had brought it."""

@@ -10,12 +10,13 @@ import pytest
 from bridge.errors import Refused, Unavailable
 from bridge.flow.budget import Budget
 from bridge.flow.deadlines import MARGIN, PATIENCE, RETRY
+from bridge.journal.journal import Journal
 from bridge.message.tasks import TASK_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.swf.history import Look
 from bridge.task import Deadline, Timeouts
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL
+from tests.unit.bridge_parts import LABEL, Bench
 from tests.unit.test_forwarder import a_forwarder
 
 KIND = (LABEL[0], "Greeter.say", "1.0")
@@ -139,12 +140,9 @@ def test_no_task_waits_for_longer_than_its_patience(flow, bench):
     assert len(flow.sent()) == 1, "once"
 
 
-def test_a_task_does_not_wait_for_an_answer_that_others_have_waited_for_in_vain(
-    flow, bench, monkeypatch
-):
+def test_a_task_does_not_wait_for_an_answer_that_others_have_waited_for_in_vain(flow, bench):
     flow.forward()
-    later = time.monotonic() + 2 * PATIENCE
-    monkeypatch.setattr("bridge.flow.activity_types.time.monotonic", lambda: later)
+    bench.ahead = 2 * PATIENCE
     flow.forward("two")
     (message,) = flow.sent()
     assert b'"two"' in message.body
@@ -238,10 +236,9 @@ def test_a_look_that_takes_too_long_is_not_waited_for(bench):
     assert len(flow.sent()) == 1
 
 
-def test_a_budget_is_of_any_second_not_of_each(monkeypatch):
+def test_a_budget_is_of_any_second_not_of_each():
     now = 100.0
-    monkeypatch.setattr("bridge.flow.budget.time.monotonic", lambda: now)
-    budget, taken = Budget(5), []
+    budget, taken = Budget(5, lambda: now), []
     for step in range(400):
         now = 100.0 + step * 0.01
         taken += [now] if budget.take() else []
@@ -333,15 +330,14 @@ def test_a_task_past_its_heartbeat_that_is_open_has_a_worker(flow, bench):
     assert bench.journal.deadlines.get(task.id).beat_by is None
 
 
-def test_swf_may_be_late_itself_and_is_asked_again(flow, bench, monkeypatch):
+def test_swf_may_be_late_itself_and_is_asked_again(flow, bench):
     task = bench.hold()
     flow.expire(task)
     flow.looks(Look(None, Timeouts(20), Deadline(flow.now - 10)), "timed out")
     flow.look()
     flow.look()
     assert len(flow.asked("look")) == 1
-    later = time.monotonic() + RETRY + 1
-    monkeypatch.setattr("bridge.flow.deadlines.time.monotonic", lambda: later)
+    bench.ahead = RETRY + 1
     flow.look()
     assert bench.journal.get(task.id) is None
 
@@ -363,7 +359,7 @@ def test_where_the_history_may_not_be_read_what_was_not_published_goes_out(flow,
     assert again.until is None
 
 
-def test_where_the_history_cannot_be_read_now_nothing_is_lost(flow, bench, monkeypatch):
+def test_where_the_history_cannot_be_read_now_nothing_is_lost(flow, bench):
     flow.types(Timeouts(20))
     task = flow.forward(ago=60)
     bench.ask_swf()
@@ -371,8 +367,7 @@ def test_where_the_history_cannot_be_read_now_nothing_is_lost(flow, bench, monke
     flow.looks(Unavailable("ThrottlingException"), "timed out")
     flow.look()
     assert bench.journal.get(task.id)
-    later = time.monotonic() + RETRY + 1
-    monkeypatch.setattr("bridge.flow.deadlines.time.monotonic", lambda: later)
+    bench.ahead = RETRY + 1
     flow.look()
     assert bench.journal.get(task.id) is None
 
@@ -385,27 +380,38 @@ def test_looks_at_what_is_overdue_keep_to_the_budget(flow, bench):
     assert len(flow.asked("look")) == 20
 
 
-def test_a_look_goes_on_while_an_answer_puts_a_task_off(flow, bench, monkeypatch):
+class Watched(Journal):
+    """Tells whoever asks whether it holds a task, before it answers."""
+
+    def meanwhile(self, task_id): ...
+
+    def holds(self, task_id):
+        self.meanwhile(task_id)
+        return super().holds(task_id)
+
+
+def test_a_look_goes_on_while_an_answer_puts_a_task_off(tmp_path):
+    bench = Bench(tmp_path / "watched.db", kind=Watched)
+    flow = Flow(bench)
     first, second = bench.hold("token-1"), bench.hold("token-2")
     flow.looks(Unavailable("ThrottlingException"), Unavailable("ThrottlingException"))
     flow.expire(first)
     flow.look()
     flow.expire(second)
     bench.deadlines.look()
-    answers, holds, looked_at = Thread(target=bench.ask_swf), bench.journal.holds, []
+    answers, looked_at = Thread(target=bench.ask_swf), []
 
-    def holds_meanwhile(task_id):
+    def meanwhile(task_id):
         looked_at.append(task_id)
         if looked_at.count(first.id) == 2 and not answers.ident:
             answers.start()
             answers.join(0.2)
-        return holds(task_id)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(bench.journal, "holds", holds_meanwhile)
-        flow.look()
+    bench.journal.meanwhile = meanwhile
+    flow.look()
     answers.join()
     assert len(flow.asked("look")) == 2
+    bench.journal.close()
 
 
 # --- what RabbitMQ dropped ---

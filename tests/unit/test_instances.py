@@ -7,11 +7,12 @@ import time
 import pytest
 
 from bridge.flow.peers import REPEATED, notice
+from bridge.journal.journal import Journal
 from bridge.message.tasks import CANCELLATION_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.task import task_id
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL, TOPOLOGY
+from tests.unit.bridge_parts import LABEL, TOPOLOGY, Bench
 
 THEIRS = task_id("theirs")
 
@@ -169,15 +170,16 @@ def test_a_notice_of_a_cancel_is_given_up_with_its_task(bench):
     assert bench.later == []
 
 
-def test_four_who_hear_of_a_cancel_at_the_same_moment_tell_it_once(bench, monkeypatch):
-    task = bench.hold()
-    mark = bench.journal._mark
-
-    def slowly(*args):
+class Slow(Journal):
+    def get(self, task_id):
+        found = super().get(task_id)
         time.sleep(0.05)  # so that all have asked before the first has written
-        mark(*args)
+        return found
 
-    monkeypatch.setattr(bench.journal, "_mark", slowly)
+
+def test_four_who_hear_of_a_cancel_at_the_same_moment_tell_it_once(tmp_path):
+    bench = Bench(tmp_path / "slow.db", kind=Slow)
+    task = bench.hold()
     hearers = [
         threading.Thread(target=bench.peers.cancel_requested, args=(task.id,)) for _ in range(4)
     ]
@@ -186,6 +188,7 @@ def test_four_who_hear_of_a_cancel_at_the_same_moment_tell_it_once(bench, monkey
     for each in hearers:
         each.join()
     assert len(bench.publisher.of(CANCELLATION_TYPE)) == 1
+    bench.journal.close()
 
 
 def test_the_holder_is_told_once_that_a_worker_has_spoken(bench):

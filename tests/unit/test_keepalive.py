@@ -6,7 +6,6 @@ from queue import Empty, SimpleQueue
 import pytest
 
 from bridge.errors import BadReply, TaskClosed, Unavailable
-from bridge.flow import keepalive
 from bridge.flow.keepalive import LANES, RETRY, Keepalive
 from bridge.message.tasks import CANCELLATION_TYPE
 from bridge.swf.runner import complete
@@ -16,10 +15,9 @@ from tests.unit.bridge_parts import LABEL, Awaited
 class Kept:
     """A keepalive over a bench; the test is its clock and its threads."""
 
-    def __init__(self, bench, monkeypatch):
+    def __init__(self, bench):
         self.bench = bench
         self.now = time.monotonic()
-        monkeypatch.setattr(keepalive.time, "monotonic", lambda: self.now)
         self.work = SimpleQueue()  # as of heartbeats
         self.keepalive = self.anew()
 
@@ -30,6 +28,7 @@ class Kept:
             self.bench.peers,
             intervals={LABEL: interval, ("demo", "other"): 0.0},
             limit=limit,
+            monotonic=lambda: self.now,
         )
 
     async def own(self, task, beat):
@@ -55,8 +54,8 @@ class Kept:
 
 
 @pytest.fixture
-def kept(bench, monkeypatch):
-    return Kept(bench, monkeypatch)
+def kept(bench):
+    return Kept(bench)
 
 
 def test_a_task_is_beaten_for_at_every_interval_and_not_before(kept):

@@ -7,14 +7,15 @@ import time
 import pytest
 
 from bridge.errors import PartFailed, Refused, Unavailable
-from bridge.flow import poller as module
 from bridge.flow.obstacle import PollerState
 from bridge.flow.poller import PACE, Pollers, Source
+from bridge.journal.journal import Journal
+from bridge.journal.slots import Slots
 from bridge.local import LocalSwf
 from bridge.swf.client import Swf
 from bridge.swf.runner import InPlace, Runner
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL, Awaited, a_task, aws, until
+from tests.unit.bridge_parts import LABEL, Awaited, a_task, aws, until, waits
 
 
 @pytest.fixture
@@ -48,6 +49,32 @@ class Handed:
         self.noted.append(task)
 
 
+class Brisk(Pollers):
+    """Waits but a moment for what keeps its polls from beginning, unless a test says otherwise."""
+
+    def turn(self, tick=0.02):
+        super().turn(tick)
+
+
+class Patient(Pollers):
+    """Waits so long that only a wake ends it in time."""
+
+    def turn(self, tick=30.0):
+        super().turn(tick)
+
+
+class Meanwhile(Slots):
+    """Slots of which something happens while a poller asks for one."""
+
+    def __init__(self, happen):
+        super().__init__({LABEL: 4})
+        self.happen = happen
+
+    def acquire(self, task_list_id, timeout):
+        self.happen()
+        return super().acquire(task_list_id, timeout)
+
+
 class Ready:
     """A publisher, as far as pollers ask it."""
 
@@ -56,10 +83,8 @@ class Ready:
 
 
 @pytest.fixture
-def make(bench, ready, monkeypatch):
-    monkeypatch.setattr(module, "TICK", 0.02)
-
-    def make(room=1, **given):
+def make(bench, ready):
+    def make(room=1, kind=Brisk, **given):
         source = given.pop("source", None) or Source(
             LABEL, publisher=Ready(ready), journal=bench.journal, pauses=bench.pauses
         )
@@ -72,7 +97,7 @@ def make(bench, ready, monkeypatch):
             "metrics": bench.metrics,
             "read_timeout": 70.0,
         }
-        return Pollers("poller-1", source, room, **{**parts, **given})
+        return kind("poller-1", source, room, **{**parts, **given})
 
     bench.handed = []
     return make
@@ -117,9 +142,12 @@ def test_an_empty_poll_gives_its_slot_back_and_is_paced(bench, make):
     assert bench.metrics.value(m.POLLS, *LABEL, "empty") == 10
 
 
-def test_an_empty_poll_that_was_held_is_followed_at_once(bench, make, monkeypatch):
-    monkeypatch.setattr(module, "PACE", 0.0)
-    assert turn(make()) <= 0
+def test_an_empty_poll_that_was_held_is_followed_at_once(bench, make):
+    def hold(call):
+        time.sleep(PACE)
+        return bench.swf.make(call)
+
+    assert turn(make(swf=Scripted(hold))) <= 0
 
 
 def test_no_poll_begins_while_the_list_is_paused_and_it_says_why(bench, make):
@@ -134,29 +162,19 @@ def test_no_poll_begins_while_the_list_is_paused_and_it_says_why(bench, make):
     assert polled(bench) == ["poll"]
 
 
-def test_a_list_that_is_paused_while_its_poller_waits_for_a_slot_is_not_polled(
-    bench, make, monkeypatch
-):
-    part = make()
-    acquire = bench.window.acquire
-
-    def pause_meanwhile(label, timeout):
-        bench.pauses.pause([LABEL], seconds=None, uid=0, reason="")
-        return acquire(label, timeout)
-
-    monkeypatch.setattr(bench.window, "acquire", pause_meanwhile)
-    turn(part)
+def test_a_list_that_is_paused_while_its_poller_waits_for_a_slot_is_not_polled(bench, make):
+    slots = Meanwhile(lambda: bench.pauses.pause([LABEL], seconds=None, uid=0, reason=""))
+    turn(make(slots=slots))
     assert polled(bench) == []
-    assert bench.window.polls(LABEL) == 0
+    assert slots.polls(LABEL) == 0
 
 
-def test_a_list_that_is_resumed_is_polled_at_once(bench, make, monkeypatch):
-    monkeypatch.setattr(module, "TICK", 30.0)
+def test_a_list_that_is_resumed_is_polled_at_once(bench, make):
     bench.pauses.pause([LABEL], seconds=None, uid=0, reason="")
     part = make()
-    thread = threading.Thread(target=part.turn)
+    thread = threading.Thread(target=part.turn, args=(30.0,))
     thread.start()
-    until(lambda: bench.pauses.of(LABEL).over._cond._waiters)
+    until(lambda: waits(thread))
     bench.pauses.resume([LABEL], uid=0)
     thread.join(5)
     assert not thread.is_alive()
@@ -179,17 +197,17 @@ def test_the_same_task_given_twice_holds_one_slot(bench, make):
 
 
 @pytest.mark.parametrize("error", [PartFailed("damaged"), MemoryError()])
-def test_a_task_that_cannot_be_recorded_is_handed_over_all_the_same(
-    bench, make, monkeypatch, error
-):
-    def record(task, body):
-        raise error
+def test_a_task_that_cannot_be_recorded_is_handed_over_all_the_same(bench, make, tmp_path, error):
+    class Damaged(Journal):
+        def record(self, task, body):
+            raise error
 
-    monkeypatch.setattr(bench.journal, "record", record)
+    damaged = Damaged(tmp_path / "damaged.db")
     bench.swf.will("poll", a_task())
     with pytest.raises(type(error)):
-        turn(make())
+        turn(make(journal=damaged))
     assert len(bench.handed) == 1
+    damaged.close()
 
 
 def test_a_task_is_in_the_journal_whatever_breaks_behind_it(bench, make):
@@ -284,20 +302,11 @@ def test_nothing_is_polled_beyond_the_window(bench, make):
     assert part.pollers[0].state is PollerState.WINDOW_FULL
 
 
-def test_a_gate_that_closed_while_a_slot_was_waited_for_gives_the_slot_back(
-    bench, make, ready, monkeypatch
-):
-    acquire = bench.window.acquire
-
-    def acquire_and_close(label, timeout):
-        ready.clear()
-        return acquire(label, timeout)
-
-    monkeypatch.setattr(bench.window, "acquire", acquire_and_close)
-    turn(make())
+def test_a_gate_that_closed_while_a_slot_was_waited_for_gives_the_slot_back(bench, make, ready):
+    slots = Meanwhile(ready.clear)
+    turn(make(slots=slots))
     assert polled(bench) == []
-    monkeypatch.setattr(bench.window, "acquire", acquire)
-    assert all(bench.window.acquire(LABEL, 0) for _ in range(4))
+    assert all(slots.acquire(LABEL, 0) for _ in range(4))
 
 
 # --- the thread --------------------------------------------------------------------------------
@@ -327,12 +336,11 @@ def test_a_stop_lets_open_polls_end_and_hands_their_tasks_over(bench, make, way)
 
 
 def test_a_stop_ends_a_back_off_at_once(bench, make):
-    bench.swf.will("poll", *[Refused("AccessDenied")] * 1000)
-    part = make()
-    part.pollers[0]._seldom.next = lambda: 60.0
+    part = make(kind=Patient)
+    part.pollers[0].due = time.monotonic() + 60.0
     thread = threading.Thread(target=part.run)
     thread.start()
-    until(lambda: polled(bench))
+    until(lambda: waits(thread))
     part.stop()
     thread.join(5)
     assert not thread.is_alive()
@@ -392,24 +400,26 @@ def test_a_slot_that_comes_free_while_polls_are_open_is_taken_at_once(bench, hel
 
 
 def test_tasks_that_come_together_are_recorded_in_one_commit_and_then_handed_over(
-    bench, held, monkeypatch
+    bench, make, tmp_path
 ):
-    held.part.turn()
-    commits = []
-    monkeypatch.setattr(bench.journal.commits, "observe", commits.append)
-    on_disk = []
+    commits, on_disk = [], []
 
     class Notes:
         def forward(self, task, body):
             on_disk.append(len(commits))
 
-    monkeypatch.setattr(held.part, "_forwarder", Notes())
+    held = Held()
+    journal = Journal(tmp_path / "observed.db", slots=bench.window, observe=commits.append)
+    scripted = Scripted(bench.swf.make, held)
+    held.part = make(6, swf=scripted, journal=journal, forwarder=Notes())
+    held.part.turn()
     for number in range(3):
         held.answer(a_task(f"token-{number}"))
     held.part.turn()
     assert len(commits) == 1
     assert on_disk == [1, 1, 1]
     assert bench.in_flight == 3
+    journal.close()
 
 
 def test_what_breaks_one_poll_leaves_no_other_task_behind(bench, held):
@@ -426,10 +436,11 @@ def test_polls_that_are_open_when_the_part_ends_by_an_error_are_waited_for(bench
     held.part.turn()
     held.answer(ZeroDivisionError())
     held.answer(None)
-    ended = held.ended
+    ended, calls = held.ended, []
 
     def late(timeout):
-        if held.part._stopping.is_set() and held.open:
+        calls.append(timeout)
+        if len(calls) > 1 and held.open:  # the first brings the error, which ends the part
             held.answer(a_task(f"token-{len(held.open)}"))
         return ended(timeout)
 
@@ -437,14 +448,14 @@ def test_polls_that_are_open_when_the_part_ends_by_an_error_are_waited_for(bench
     with pytest.raises(ZeroDivisionError):
         held.part.run()
     assert len(bench.handed) == 2
-    assert held.part._runner.open == 0
+    assert bench.window.polls(LABEL) == 0
 
 
 def test_a_poller_that_fails_keeps_no_other_from_polling(bench, held):
     held.part.turn()
     held.answer(Unavailable("ThrottlingException"))
-    held.part.pollers[0]._backoff.next = lambda: 60.0
     held.part.turn()
+    held.part.pollers[0].due = time.monotonic() + 60.0
     held.part.turn()
     assert len(held.open) == 4
     assert held.part.pollers[0].state is PollerState.FAILING

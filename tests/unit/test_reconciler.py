@@ -6,6 +6,7 @@ import pytest
 
 from bridge.errors import Unavailable
 from bridge.flow.reconciler import PER_ROUND, Reconciler
+from bridge.journal.slots import Slots
 from bridge.local import LocalSwf
 from bridge.message.tasks import encode_task
 from bridge.telemetry import metrics as m
@@ -22,16 +23,33 @@ def wide(tmp_path):
     found.journal.close()
 
 
-def a_reconciler(bench, swf=None, labels=(LABEL,), in_flight_timeout=86_400.0):
+def a_reconciler(bench, swf=None, labels=(LABEL,), in_flight_timeout=86_400.0, slots=None):
     return Reconciler(
         swf or bench.swf,
         bench.journal,
-        bench.window,
+        slots or bench.window,
         bench.peers,
         labels,
         deadlines=bench.deadlines,
         in_flight_timeout=in_flight_timeout,
+        monotonic=lambda: bench.ahead,
     )
+
+
+def an_hour_ago():
+    return time.time() - 3600
+
+
+def rounds(bench, reconciler, until):
+    """The seconds, counted from its start, at which it asks SWF about tasks."""
+    found = []
+    while bench.ahead < until:
+        bench.ahead += 1
+        before = len(asked(bench))
+        reconciler.turn()
+        if len(asked(bench)) > before:
+            found.append(bench.ahead)
+    return found
 
 
 def hold(bench, count, polled_at=OLD):
@@ -108,15 +126,13 @@ def test_a_stop_ends_a_round(bench):
 
 def test_of_several_full_lists_each_has_its_turn(bench):
     lists = [("demo", name) for name in "abc"]
-    bench.window.__init__({**dict.fromkeys(lists, 1), ("demo", "d"): 1})
-    reconciler = a_reconciler(bench, labels=[*lists, ("demo", "d")])
-    for label in lists:
-        bench.window.hold(label, f"task of {label}")
-    served = []
-    for _ in range(6):
-        served.append(reconciler._next_full())
-        reconciler.ask(served[-1])
-    assert sorted(served) == sorted(lists * 2)
+    slots = Slots({**dict.fromkeys(lists, 1), ("demo", "d"): 1})
+    reconciler = a_reconciler(bench, labels=[*lists, ("demo", "d")], slots=slots)
+    for _, name in lists:
+        task = bench.hold(name, task_list=name, workflow_id=name, polled_at=an_hour_ago())
+        slots.hold(("demo", name), task.id)
+    rounds(bench, reconciler, until=2 + 4 + 8 + 16 + 16 + 16)
+    assert sorted(asked(bench)) == ["a", "a", "b", "b", "c", "c"]
 
 
 def test_an_unanswered_task_gives_its_slot_back_in_the_end(bench, caplog):
@@ -158,13 +174,10 @@ def test_a_hundred_tasks_that_time_out_are_found_out_in_a_few_rounds(wide):
 
 
 def test_a_window_that_stays_full_of_open_tasks_is_asked_about_less_and_less(bench):
-    hold(bench, 4)
+    hold(bench, 4, polled_at=an_hour_ago())
     reconciler = a_reconciler(bench)
-    waits = []
-    for _ in range(5):
-        waits.append(reconciler._when_full)
-        reconciler.ask(LABEL)
-    assert waits == [2.0, 4.0, 8.0, 16.0, 16.0]
+    assert rounds(bench, reconciler, until=46) == [2, 2 + 4, 6 + 8, 14 + 16, 30 + 16]
     bench.swf.will("look", "timed out")
-    reconciler.ask(LABEL)
-    assert reconciler._when_full == 2.0
+    assert rounds(bench, reconciler, until=62) == [46 + 16]
+    bench.hold("the next", polled_at=an_hour_ago())
+    assert rounds(bench, reconciler, until=68) == [62 + 2, 64 + 4]
