@@ -4,12 +4,15 @@
 port 15672 of the same host. Tests of faults that only a node of one's own allows are skipped then.
 `BROKER_AHEAD=1` has every node of the tests forbid what it deprecates and keep its metadata in
 Khepri: RabbitMQ 4 as it means to be.
+
+Hypothesis makes the same examples on every run, however slow the machine is.
 """
 
 import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bridge.local.rabbitmq import RabbitNode
 from tests.brokers import BROKER_URL, Vhost, new_vhost
@@ -23,6 +26,14 @@ __all__ = [
     "pytest_xdist_make_scheduler",
 ]
 
+settings.register_profile(
+    "same",
+    deadline=None,
+    derandomize=True,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("same")
 
 LARGE_MESSAGES = f"max_message_size = {128 * 1024 * 1024}\n"
 """What RabbitMQ 3 takes by default; RabbitMQ 4 takes 16 MiB, and an operator may allow more."""

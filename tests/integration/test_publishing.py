@@ -309,6 +309,10 @@ def test_an_exchange_deleted_under_traffic_stands_again_and_every_message_has_a_
     assert set(receipts.fates()) <= {Fate.CONFIRMED, Fate.UNROUTABLE, Fate.REFUSED}
     confirmed = {n for n, each in receipts.by_number.items() if each.fate is Fate.CONFIRMED}
     assert confirmed <= set(stored(worker))
+    # All may have been there before the deletion: only a message tells that the exchange is gone.
+    part.publish(numbered(2000), receipts.done(2000))
+    receipts.wait(2001)
+    assert receipts.by_number[2000].fate is Fate.UNROUTABLE
     # Declared again with the next connection, but the binding is the worker's.
     await_that(part.ready.is_set)
     worker.channel.exchange_declare("swf.activities", "topic", passive=True)

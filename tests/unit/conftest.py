@@ -1,4 +1,4 @@
-"""The same examples on every run, however slow the machine is; and a bench of real parts.
+"""A bench of real parts.
 
 No test here may start a process: what does belongs to `tests/integration`, so that these stay as
 quick as one who runs them at each save wants them.
@@ -9,19 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.unit.bridge_parts import Bench
-
-settings.register_profile(
-    "unit",
-    deadline=None,
-    derandomize=True,
-    max_examples=100,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
-settings.load_profile("unit")
-
 
 _STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 _running: list[str] = []
