@@ -183,6 +183,9 @@ class _Bodies(ContentFrameAssembler):
             properties: Any = header.properties
             properties.headers = {**(properties.headers or {}), CUT_HEADER: header.body_size}
             body = body[:BODY_LIMIT]
+        elif header.body_size < BODY_LIMIT and header.properties.headers:
+            # It is a lie of the sender: what was cut, and published again, has all these bytes.
+            header.properties.headers.pop(CUT_HEADER, None)
         return method, header, body
 
 

@@ -57,6 +57,7 @@ def _decode_table(encoded: bytes, offset: int) -> tuple[dict[Any, Any], int]:
         table, reached = _deeper(_decode_names, encoded, offset)
     except Exception as error:  # noqa: BLE001 - no error may stop the message
         return {UNDECODABLE_HEADERS: type(error).__name__}, end
+    table.pop(UNDECODABLE_HEADERS, None)  # a sender's own would be taken for ours
     return (table if reached == end else {UNDECODABLE_HEADERS: "longer than it says"}), end
 
 

@@ -7,6 +7,7 @@ import struct
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
@@ -16,9 +17,18 @@ from pika.credentials import ExternalCredentials, PlainCredentials
 from pika.exceptions import AMQPError, InvalidFrameError
 from pika.spec import BasicProperties
 
-from bridge.message.message import UNDECODABLE_HEADERS, Message
+from bridge.message.message import CUT_HEADER, UNDECODABLE_HEADERS, Message
 from bridge.rabbitmq import pika_tables
-from bridge.rabbitmq.amqp import IOLoop, SelectConnection, Tls, from_pika, parameters, to_pika
+from bridge.rabbitmq.amqp import (
+    BODY_LIMIT,
+    IOLoop,
+    SelectConnection,
+    Tls,
+    from_pika,
+    limit_bodies,
+    parameters,
+    to_pika,
+)
 from bridge.rabbitmq.copies import dead_letter
 from tests.authority import Authority
 
@@ -270,6 +280,36 @@ def test_a_certificate_logs_in_where_the_address_names_nobody(certificate):
 def test_a_certificate_that_cannot_be_read_is_an_error_of_this_address(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         parameters("amqps://broker", Tls(ca=tmp_path / "missing"), "p")
+
+
+# --- headers that only the bridge may set -------------------------------------------------------
+
+
+def received(body: bytes, headers: dict) -> tuple[bytes, dict]:
+    channel = SimpleNamespace()
+    limit_bodies(channel)
+    bodies = channel._content_assembler
+    bodies.process(frame.Method(1, spec.Basic.Deliver()))
+    complete = bodies.process(frame.Header(1, len(body), BasicProperties(headers=headers)))
+    for at in range(0, len(body), 2**17):
+        complete = bodies.process(frame.Body(1, body[at : at + 2**17]))
+    return complete[2], complete[1].properties.headers
+
+
+@pytest.mark.parametrize("body", [b"", b"abc"])
+def test_a_worker_cannot_say_that_its_body_was_cut(body):
+    assert received(body, {CUT_HEADER: 10**9, "a": "b"}) == (body, {"a": "b"})
+    assert received(body, None) == (body, None)
+
+
+def test_a_body_that_was_cut_and_published_again_keeps_its_full_size():
+    body, headers = received(b"x" * (BODY_LIMIT + 1), {CUT_HEADER: 7})
+    assert len(body) == BODY_LIMIT
+    assert received(body, headers) == (body, {CUT_HEADER: BODY_LIMIT + 1})
+
+
+def test_a_worker_cannot_say_that_its_headers_were_left_out():
+    assert decoded(encoded({UNDECODABLE_HEADERS: "why", "a": "b"})) == {"a": "b"}
 
 
 # --- frames ------------------------------------------------------------------------------------
