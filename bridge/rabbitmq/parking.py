@@ -2,9 +2,9 @@
 
 Good replies must not wait for bad ones. So bad ones wait in memory, while the consumer looks at the
 replies behind them, and are published slowly: PACE letters and PACE_BYTES a second. (Every quorum
-queue of a node writes to one log, and what workers publish waits until that is on the disk.) If the
-memory for them is half full, only PACE_BYTES and PARKING limit the pace. Those for which there is
-no memory are set aside.
+queue of a node writes to one log, and what workers publish waits until that is on the disk.) Once
+three quarters of the memory for them are taken, only PACE_BYTES and PARKING limit the pace. Those
+for which there is no memory are set aside.
 
 While the queue refuses letters, one reply, the probe, is tried again every UNPARKED_RETRY seconds.
 The other replies are set aside.
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 
 PARKING = 224
 """Maximum number of dead letters that are published and not yet confirmed."""
-PACE = 2000.0
+PACE = 1000.0
 """Dead letters a second, while there is memory for others to wait."""
 PACE_BYTES = 8 * 1024 * 1024
 """Bytes of dead letters a second."""
 BURST = 0.05
 """Seconds for which letters may be published ahead of the pace."""
-OVERHEAD = 1024
+OVERHEAD = 512
 """Bytes that a waiting reply takes beside its body and headers, about."""
 UNPARKED_RETRY = 5.0
 
@@ -125,7 +125,7 @@ class Parking:
         if self.outage.error:
             self._probe = delivery
         self.under_way += 1
-        crowded = self._waiting_bytes > self._memory // 2
+        crowded = self._waiting_bytes > self._memory * 3 // 4
         seconds = len(delivery.body) / PACE_BYTES + (0.0 if crowded else 1 / PACE)
         self._next_at = max(self._next_at, self._clock()) + seconds
         properties = delivery.properties
