@@ -176,7 +176,7 @@ class Daemon:
         """The numbers of open polls, of unconfirmed tasks, and of all tasks in the journal."""
         journal = self._parts.journal
         owed = sum(each.owed for each in journal.standing().values())
-        return {"polls": self._open_polls(), "owed": owed, "inHand": len(journal.labels())}
+        return {"polls": self._open_polls(), "owed": owed, "inHand": len(journal.in_hand())}
 
     def _handed_over(self) -> bool:
         if self._parts.deadlines.searching:
@@ -226,7 +226,7 @@ class Daemon:
         return True
 
     def _leave(self) -> NoReturn:
-        log.warning("daemon.left", extra={"left": len(self._parts.journal.labels())})
+        log.warning("daemon.left", extra={"left": len(self._parts.journal.in_hand())})
         logging.shutdown()
         os._exit(EXIT_STOPPED)
 

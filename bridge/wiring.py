@@ -47,7 +47,6 @@ from bridge.status.health import Report
 from bridge.status.http import StatusServer
 from bridge.swf.client import Swf
 from bridge.swf.executor import executors
-from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics
 
@@ -71,7 +70,7 @@ class Parts:
             observe=self.metrics.observe_call,
             way=settings.swf_client,
         )
-        self.slots = Slots({_id(each): each.max_in_flight for each in settings.task_lists})
+        self.slots = Slots({each.id: each.max_in_flight for each in settings.task_lists})
         self.journal = Journal(
             settings.journal,
             slots=self.slots,
@@ -97,8 +96,8 @@ class Parts:
             clock=self.swf.clock,
             timer=self.timer,
             metrics=self.metrics,
-            modes={_id(each): each.deadlines for each in settings.task_lists},
-            kept_alive={_id(each) for each in settings.task_lists if each.keepalive},
+            modes={each.id: each.deadlines for each in settings.task_lists},
+            kept_alive={each.id for each in settings.task_lists if each.keepalive},
             calls=settings.deadline_calls,
         )
         self._build_way_back()
@@ -108,7 +107,7 @@ class Parts:
             self.journal,
             self.slots,
             self.peers,
-            [source.label for source in self.sources],
+            [source.task_list_id for source in self.sources],
             deadlines=self.deadlines,
             in_flight_timeout=settings.in_flight_timeout,
         )
@@ -135,7 +134,7 @@ class Parts:
             self.swf.calls,
             self.journal,
             self.peers,
-            intervals={_id(each): each.keepalive for each in settings.task_lists},
+            intervals={each.id: each.keepalive for each in settings.task_lists},
             limit=settings.keepalive_limit,
             mark=self.deadlines.wanted,
         )
@@ -196,7 +195,7 @@ class Parts:
             unroutable_timeout=settings.unroutable_timeout,
         )
         demands = {
-            _id(each): Demand(each.queue, each.max_in_flight)
+            each.id: Demand(each.queue, each.max_in_flight)
             for each in settings.task_lists
             if each.queue
         }
@@ -205,11 +204,11 @@ class Parts:
         )
         self.sources = [
             Source(
-                _id(each),
+                each.id,
                 publisher=self.publisher,
                 journal=self.journal,
                 pauses=self.pauses,
-                demand=demands.get(_id(each)),
+                demand=demands.get(each.id),
             )
             for each in settings.task_lists
         ]
@@ -224,7 +223,7 @@ class Parts:
         room = self.swf.room(of.pollers)
         return [
             Pollers(
-                f"poller-{of.label}-{number}",
+                f"poller-{of.shown}-{number}",
                 source,
                 room,
                 swf=self.swf,
@@ -333,7 +332,3 @@ def _heartbeats(settings: Settings) -> int:
 def _deadlines(settings: Settings) -> int:
     """Maximum number of concurrent calls to SWF for deadlines."""
     return 8 if any(each.deadlines != "off" for each in settings.task_lists) else 1
-
-
-def _id(task_list: TaskList) -> TaskListId:
-    return task_list.domain, task_list.name

@@ -74,9 +74,9 @@ def _findings(settings: "Settings") -> Iterator[tuple[str, str]]:
     count = sum(source != "default" for source in sources.values())
     yield "✓", f"settings: {count} given, {len(sources) - count} by default"
     for each in settings.task_lists:
-        yield "✓", f"task list {each.label}: {each.pollers} pollers, {each.max_in_flight} in flight"
+        yield "✓", f"task list {each.shown}: {each.pollers} pollers, {each.max_in_flight} in flight"
         if each.pollers > each.max_in_flight:
-            yield "!", f"task list {each.label}: more pollers than tasks that may be in flight"
+            yield "!", f"task list {each.shown}: more pollers than tasks that may be in flight"
     yield "✓", f"replies: {settings.reply_memory} MiB in hand at most"
     yield "✓", f"RabbitMQ: {shown['amqp_url']}"
     for field in ("journal", "control", "http"):

@@ -107,7 +107,7 @@ class Drain:
     @property
     def _left(self) -> tuple[int, int, int]:
         """Numbers of open polls, of tasks without a confirm, and of unsettled replies."""
-        polls = sum(map(self._slots.polls, self._slots.labels))
+        polls = sum(map(self._slots.polls, self._slots.task_list_ids))
         answers = sum(max(0, each.unsettled) for each in self._consumers)
         return polls, self._publisher.outstanding, answers
 

@@ -30,30 +30,32 @@ class PauseCommands:
     def pause(self, request: Request) -> Output:
         """Stop new polls of the lists; a list that is already paused keeps its pause."""
         self._go_on()
-        labels = self._meant(request, self._slots.labels)
+        task_list_ids = self._meant(request, self._slots.task_list_ids)
         span = request.seconds("seconds")
         if span is not None and not 0 < span <= LONGEST:
             raise Declined("usage", f"seconds must be more than 0, and {LONGEST:.0f} at most")
-        before = [each for label in labels if (each := self._pauses.of(label))]
+        before = [each for task_list_id in task_list_ids if (each := self._pauses.of(task_list_id))]
         made = self._pauses.pause(
-            labels, seconds=span, uid=request.uid, reason=request.text("reason")
+            task_list_ids, seconds=span, uid=request.uid, reason=request.text("reason")
         )
-        yield {"result": self._result(made, [_name(each.label) for each in before])}
+        yield {"result": self._result(made, [_name(each.task_list_id) for each in before])}
 
     def resume(self, request: Request) -> Output:
         """Let the lists be polled again, including paused lists that left the settings."""
         self._go_on()
-        paused = [each.label for each in self._pauses.all()]
-        known = list(dict.fromkeys([*self._slots.labels, *paused]))
-        labels = paused if request.flag("all") else self._meant(request, known)
-        if not labels:
+        paused = [each.task_list_id for each in self._pauses.all()]
+        known = list(dict.fromkeys([*self._slots.task_list_ids, *paused]))
+        task_list_ids = paused if request.flag("all") else self._meant(request, known)
+        if not task_list_ids:
             raise Declined("not-found", "no task list is paused")
-        ended = self._pauses.resume(labels, uid=request.uid)
-        resumed = {each.label for each in ended}
-        yield {"result": self._result(ended, [_name(e) for e in labels if e not in resumed])}
+        ended = self._pauses.resume(task_list_ids, uid=request.uid)
+        resumed = {each.task_list_id for each in ended}
+        yield {"result": self._result(ended, [_name(e) for e in task_list_ids if e not in resumed])}
 
     def _result(self, changed: Iterable[Pause], unchanged: Sequence[str]) -> Json:
-        lists = [{**row(each), "openPolls": self._slots.polls(each.label)} for each in changed]
+        lists = [
+            {**row(each), "openPolls": self._slots.polls(each.task_list_id)} for each in changed
+        ]
         kept = self._journal.writable.is_set()
         return {"lists": lists, "unchanged": unchanged, "kept": kept}
 
@@ -75,8 +77,8 @@ def row(pause: Pause) -> Json:
     """A pause as JSON; ``left`` is in seconds."""
     left = None if pause.until is None else max(0.0, round(pause.due - time.monotonic(), 1))
     return {
-        "domain": pause.label[0],
-        "taskList": pause.label[1],
+        "domain": pause.task_list_id[0],
+        "taskList": pause.task_list_id[1],
         "since": pause.since,
         "until": pause.until,
         "left": left,
@@ -87,7 +89,9 @@ def row(pause: Pause) -> Json:
 
 def _named(name: str, known: Sequence[TaskListId]) -> TaskListId:
     """The one list with this name or ``domain/list``. Raises Declined for none and for several."""
-    found = [label for label in known if name in (label[1], _name(label))]
+    found = [
+        task_list_id for task_list_id in known if name in (task_list_id[1], _name(task_list_id))
+    ]
     shown = cut(name, NAME_SHOWN)
     if not found:
         raise Declined("not-found", f"no task list {shown} is polled here")
@@ -96,5 +100,5 @@ def _named(name: str, known: Sequence[TaskListId]) -> TaskListId:
     return found[0]
 
 
-def _name(label: TaskListId) -> str:
-    return "/".join(label)
+def _name(task_list_id: TaskListId) -> str:
+    return "/".join(task_list_id)

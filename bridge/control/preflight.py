@@ -119,7 +119,7 @@ def _look_at_policies(settings: Settings, aws: Aws, arn: _Arn) -> Iterator[Resul
     domains = set()
     unknown = "" if arn.owner else "whose the credentials are is not known"
     for each in settings.task_lists:
-        what = f"task list {each.label}"
+        what = f"task list {each.shown}"
         if not unknown:
             try:
                 verdicts = policies.verdicts(

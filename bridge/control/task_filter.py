@@ -12,7 +12,7 @@ from bridge.journal.entry import Entry
 class TaskFilter:
     """Selects tasks; a field that is empty or None restricts nothing."""
 
-    label: str = ""
+    task_list: str = ""
     """``domain/list``, or a list's name, which matches in every domain."""
     domain: str = ""
     name: str = ""
@@ -29,7 +29,7 @@ class TaskFilter:
         name, _, version = request.text("type").partition("@")
         age = request.seconds("older_than")
         return cls(
-            label=request.text("list"),
+            task_list=request.text("list"),
             domain=request.text("domain"),
             name=name,
             version=version,
@@ -41,7 +41,7 @@ class TaskFilter:
         """Whether the filter selects the task."""
         task = entry.task
         return (
-            self.label in ("", task.task_list, f"{task.domain}/{task.task_list}")
+            self.task_list in ("", task.task_list, f"{task.domain}/{task.task_list}")
             and self.domain in ("", task.domain)
             and self.name in ("", task.name)
             and self.version in ("", task.version)

@@ -222,7 +222,7 @@ class TaskCommands:
 
     def _named(self, prefixes: Iterable[str]) -> list[Entry]:
         """The task of each prefix, once. Raises Declined where a prefix has none or several."""
-        ids = [row[0] for row in self._journal.labels()]
+        ids = [row[0] for row in self._journal.in_hand()]
         found: dict[str, Entry] = {}
         for prefix in prefixes:
             matches = [each for each in ids if prefix and each.startswith(prefix)]

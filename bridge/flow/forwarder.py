@@ -163,8 +163,8 @@ class Forwarder:
     # --- what became of a publish; on the publisher's thread ---
 
     def _published(self, task: ActivityTask, key: str, attempt: int, receipt: Receipt) -> None:
-        label = (task.domain, task.task_list)
-        self._metrics.count(m.PUBLISHES, *label, receipt.fate.value)
+        task_list_id = (task.domain, task.task_list)
+        self._metrics.count(m.PUBLISHES, *task_list_id, receipt.fate.value)
         match receipt.fate:
             case Fate.CONFIRMED:
                 self._confirmed(task, key, receipt)

@@ -66,7 +66,7 @@ class Source:
         pauses: Pauses,
         demand: Demand | None = None,
     ) -> None:
-        self.label = name
+        self.task_list_id = name
         self.last_poll = 0.0
         """Seconds since the epoch when SWF last answered a poll."""
         self.refused = _outage(name, "poll.refused", "poll.accepted")
@@ -78,12 +78,12 @@ class Source:
         """Whether workers consume the list's queue; None if the list names no queue."""
 
     def __repr__(self) -> str:
-        return f"<Source {'/'.join(self.label)}>"
+        return f"<Source {'/'.join(self.task_list_id)}>"
 
     @property
     def pause(self) -> Pause | None:
         """The operator's pause of this list, if any."""
-        return self._pauses.of(self.label)
+        return self._pauses.of(self.task_list_id)
 
     def obstacle(self, timeout: float = 0.0) -> Obstacle | None:
         """The reason not to poll now, or None; waits up to ``timeout`` seconds for each to end."""
@@ -109,7 +109,7 @@ class Poller:
     """One of the pollers of a task list: one poll at a time."""
 
     def __init__(self, source: Source, swf: Calls, metrics: Metrics) -> None:
-        self.label = source.label
+        self.task_list_id = source.task_list_id
         self.state = PollerState.STARTING
         self.text = PollerState.STARTING.value
         """The state in words for an operator."""
@@ -122,7 +122,7 @@ class Poller:
         self._seldom = Backoff(first=1.0, cap=REFUSED_CAP)
 
     def __repr__(self) -> str:
-        return f"<Poller of {'/'.join(self.label)} {self.text}>"
+        return f"<Poller of {'/'.join(self.task_list_id)} {self.text}>"
 
     def be(self, state: PollerState, text: str = "") -> None:
         """Set the state."""
@@ -133,7 +133,7 @@ class Poller:
         self.be(PollerState.POLLING)
         started = time.monotonic()
         try:
-            task = await self._swf.poll(*self.label)
+            task = await self._swf.poll(*self.task_list_id)
         except Unavailable as error:
             self.due = time.monotonic() + self._failed(error)
             return None
@@ -148,12 +148,12 @@ class Poller:
         source.failing.end()
         self._backoff.reset()
         self._seldom.reset()
-        self._metrics.count(m.POLLS, *source.label, outcome)
+        self._metrics.count(m.POLLS, *source.task_list_id, outcome)
 
     def _failed(self, error: Unavailable) -> float:
         """The seconds to wait before the next poll."""
         source = self._source
-        self._metrics.count(m.POLLS, *source.label, "error")
+        self._metrics.count(m.POLLS, *source.task_list_id, "error")
         if isinstance(error, Refused):
             self.be(PollerState.REFUSED, f"refused by SWF: {error}")
             source.refused.begin(error)
@@ -185,7 +185,7 @@ class Pollers:
         self.moved = time.monotonic()
         self.patience = read_timeout + PATIENCE
         self._source = source
-        self._label = source.label
+        self._task_list_id = source.task_list_id
         self._slots = slots
         self._journal = journal
         self._keepalive = keepalive
@@ -195,7 +195,7 @@ class Pollers:
         self._idle = deque(self.pollers)
         self._stopping = threading.Event()
         self._wants_slot = False
-        slots.watch(self._label, self._slot_freed)
+        slots.watch(self._task_list_id, self._slot_freed)
 
     def __repr__(self) -> str:
         return f"<Pollers {self.name}, {self._runner.open} polls>"
@@ -215,10 +215,10 @@ class Pollers:
         finally:
             self._idle.append(poller)
             if task is None:
-                self._slots.give_back(self._label)
+                self._slots.give_back(self._task_list_id)
         if task is None:
             return None
-        self._slots.fill(self._label, task.id)
+        self._slots.fill(self._task_list_id, task.id)
         recorded = Recorded(task, encode_task(task))
         try:
             self._journal.record(*recorded)
@@ -235,7 +235,7 @@ class Pollers:
         with sentry.task_scope(task.domain, task.task_list, task.name):
             self._keepalive.watch(task)
             self._forwarder.forward(task, body)
-        self._metrics.count(m.TASKS_POLLED, *self._label)
+        self._metrics.count(m.TASKS_POLLED, *self._task_list_id)
         log.debug("task.polled", extra={"task": task.id, "activity": task.name})
 
     # --- when a poll may begin ---
@@ -294,11 +294,11 @@ class Pollers:
         if obstacle := self._source.obstacle(patience):
             return obstacle
         self._wants_slot = True  # set before acquiring, so that a slot freed later wakes us
-        if not self._slots.acquire(self._label, patience):
+        if not self._slots.acquire(self._task_list_id, patience):
             return _SLOTS_TAKEN
         self._wants_slot = False
         if obstacle := self._source.obstacle():  # it came up while the slot was waited for
-            self._slots.give_back(self._label)
+            self._slots.give_back(self._task_list_id)
         return obstacle
 
     def _slot_freed(self) -> None:

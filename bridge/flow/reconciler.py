@@ -46,7 +46,7 @@ class Reconciler:
         journal: Journal,
         slots: Slots,
         peers: Peers,
-        labels: Sequence[TaskListId],
+        task_list_ids: Sequence[TaskListId],
         *,
         deadlines: Deadlines,
         in_flight_timeout: float,
@@ -61,7 +61,7 @@ class Reconciler:
         self._slots = slots
         self._peers = peers
         self._deadlines = deadlines
-        self._labels = labels
+        self._task_list_ids = task_list_ids
         self._in_flight_timeout = in_flight_timeout
         self._asked: dict[TaskListId | None, int] = {}
         """Where the next round continues, by the full list that it was for (None: all lists)."""
@@ -93,7 +93,7 @@ class Reconciler:
 
     def _next_full(self) -> TaskListId | None:
         """A list whose window is full, or None; full lists take turns."""
-        full = list(filter(self._slots.full, self._labels))
+        full = list(filter(self._slots.full, self._task_list_ids))
         return full[self._rounds % len(full)] if full else None
 
     def stop(self) -> None:
@@ -107,7 +107,7 @@ class Reconciler:
         candidates = self._journal.handed_over(
             before=time.time() - young,
             after=self._asked.get(full, 0),
-            label=full,
+            task_list_id=full,
             limit=PER_ROUND,
         )
         self._asked[full] = candidates[-1][0] if len(candidates) == PER_ROUND else 0

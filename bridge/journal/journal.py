@@ -230,13 +230,13 @@ class Journal:
         return self.written(f"cancel_noticed = {_OWED}")
 
     def handed_over(
-        self, *, before: float, after: int = 0, label: TaskListId | None = None, limit: int
+        self, *, before: float, after: int = 0, task_list_id: TaskListId | None = None, limit: int
     ) -> list[tuple[int, Entry]]:
         """Published tasks polled ``before`` a time, in order of record, of one list or of all.
 
         Each comes with its sequence number; pass the last one as ``after`` to get the next page.
         """
-        domain, task_list = label or (None, None)
+        domain, task_list = task_list_id or (None, None)
         rows = self.read(
             f"SELECT seq, {_ENTRY} FROM task WHERE published AND seq > ?1"  # noqa: S608
             " AND (?2 IS NULL OR domain = ?2 AND task_list = ?3) ORDER BY seq LIMIT ?4",
@@ -248,7 +248,7 @@ class Journal:
         entries = ((seq, entry_of(tuple(row))) for seq, *row in rows)
         return [each for each in entries if each[1].task.polled_at < before]
 
-    def labels(self) -> list[tuple[str, str, str]]:
+    def in_hand(self) -> list[tuple[str, str, str]]:
         """The id, domain and task list of every task in hand."""
         return [(task_id, *held[:2]) for task_id, held in list(self._in_hand.items())]
 

@@ -20,7 +20,7 @@ _PAUSES = "SELECT domain, task_list, since, until, uid, reason FROM pause"
 class Pause:
     """Who has paused a task list, when and why. Times are seconds since the epoch."""
 
-    label: TaskListId
+    task_list_id: TaskListId
     since: float
     until: float | None
     """None: until an operator resumes the list."""
@@ -54,22 +54,22 @@ class Pauses:
         self._standing: dict[TaskListId, Pause] = {}
         for domain, name, since, until, uid, reason in journal.read(_PAUSES):
             pause = Pause((domain, name), since, until, uid, reason, _due(until))
-            self._standing[pause.label] = pause
+            self._standing[pause.task_list_id] = pause
             log.info("list.found_paused", extra=_fields(pause))
 
     def __repr__(self) -> str:
         return f"<Pauses {len(self._standing)}>"
 
-    def of(self, label: TaskListId) -> Pause | None:
+    def of(self, task_list_id: TaskListId) -> Pause | None:
         """The pause of the list; None if it is not paused."""
-        return self._standing.get(label)
+        return self._standing.get(task_list_id)
 
     def all(self) -> list[Pause]:
         """Every pause, also of lists that the settings do not name."""
         return list(self._standing.values())
 
     def pause(
-        self, labels: Iterable[TaskListId], *, seconds: float | None, uid: int, reason: str
+        self, task_list_ids: Iterable[TaskListId], *, seconds: float | None, uid: int, reason: str
     ) -> list[Pause]:
         """Pause these lists for ``seconds``, or until they are resumed if that is None.
 
@@ -81,19 +81,21 @@ class Pauses:
         reason = cut(reason.encode(errors="backslashreplace").decode(), REASON_LIMIT)
         made = []
         with self._changing:
-            for label in labels:
-                if label not in self._standing:
-                    pause = Pause(label, now, until, uid, reason, _due(until))
-                    self._standing[label] = pause
-                    self._journal.execute(_PAUSE, *label, now, until, uid, reason)
+            for task_list_id in task_list_ids:
+                if task_list_id not in self._standing:
+                    pause = Pause(task_list_id, now, until, uid, reason, _due(until))
+                    self._standing[task_list_id] = pause
+                    self._journal.execute(_PAUSE, *task_list_id, now, until, uid, reason)
                     log.info("list.paused", extra=_fields(pause))
                     made.append(pause)
         return made
 
-    def resume(self, labels: Iterable[TaskListId], *, uid: int) -> list[Pause]:
+    def resume(self, task_list_ids: Iterable[TaskListId], *, uid: int) -> list[Pause]:
         """Let these lists be polled again; return the pauses that this call ended."""
         return [
-            pause for label in labels if (pause := self.of(label)) and self._end(pause, uid=uid)
+            pause
+            for task_list_id in task_list_ids
+            if (pause := self.of(task_list_id)) and self._end(pause, uid=uid)
         ]
 
     def end_due(self) -> None:
@@ -105,11 +107,11 @@ class Pauses:
 
     def _end(self, pause: Pause, **by: int) -> bool:
         with self._changing:
-            if self._standing.get(pause.label) is not pause:
+            if self._standing.get(pause.task_list_id) is not pause:
                 return False
-            del self._standing[pause.label]
-            self._journal.execute(_RESUME, *pause.label)
-        domain, task_list = pause.label
+            del self._standing[pause.task_list_id]
+            self._journal.execute(_RESUME, *pause.task_list_id)
+        domain, task_list = pause.task_list_id
         told = {"domain": domain, "task_list": task_list, "seconds": round(pause.seconds, 1), **by}
         log.info("list.resumed", extra=told)
         pause.over.set()
@@ -121,6 +123,6 @@ def _due(until: float | None) -> float:
 
 
 def _fields(pause: Pause) -> dict[str, object]:
-    domain, task_list = pause.label
+    domain, task_list = pause.task_list_id
     told = {"domain": domain, "task_list": task_list, "uid": pause.uid, "reason": pause.reason}
     return told if pause.until is None else {**told, "seconds": round(pause.until - time.time(), 1)}

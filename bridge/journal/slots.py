@@ -17,9 +17,9 @@ class Slots:
     def __init__(self, limits: Mapping[TaskListId, int]) -> None:
         self._limits = dict(limits)
         self._lock = threading.Lock()
-        self._freed = {label: threading.Condition(self._lock) for label in limits}
+        self._freed = {task_list_id: threading.Condition(self._lock) for task_list_id in limits}
         self._watchers: dict[TaskListId, list[Callable[[], object]]] = {
-            label: [] for label in limits
+            task_list_id: [] for task_list_id in limits
         }
         self._polls: Counter[TaskListId] = Counter()
         """Open polls of each task list. This and ``_tasks`` are changed under the lock. Reading one
@@ -31,52 +31,54 @@ class Slots:
     def __repr__(self) -> str:
         return f"<Slots {len(self._held)} in flight, {self._polls.total()} polls>"
 
-    def acquire(self, label: TaskListId, timeout: float) -> bool:
+    def acquire(self, task_list_id: TaskListId, timeout: float) -> bool:
         """Take a slot for a poll; False if none is free within ``timeout`` seconds, or closed."""
         with self._lock:
-            self._freed[label].wait_for(lambda: self._closed or self._free(label) > 0, timeout)
-            if self._closed or self._free(label) <= 0:
+            self._freed[task_list_id].wait_for(
+                lambda: self._closed or self._free(task_list_id) > 0, timeout
+            )
+            if self._closed or self._free(task_list_id) <= 0:
                 return False
-            self._polls[label] += 1
+            self._polls[task_list_id] += 1
             return True
 
-    def give_back(self, label: TaskListId) -> None:
+    def give_back(self, task_list_id: TaskListId) -> None:
         """Free the slot of a poll that brought no task."""
         with self._lock:
-            self._polls[label] -= 1
-            self._freed[label].notify()
+            self._polls[task_list_id] -= 1
+            self._freed[task_list_id].notify()
 
-    def fill(self, label: TaskListId, task_id: str) -> None:
+    def fill(self, task_list_id: TaskListId, task_id: str) -> None:
         """Hand the slot of a poll to the task that it brought, until ``release``.
 
         If the task holds a slot already, the poll's slot becomes free.
         """
         with self._lock:
-            self._polls[label] -= 1
-            if not self._hold(label, task_id):
-                self._freed[label].notify()
+            self._polls[task_list_id] -= 1
+            if not self._hold(task_list_id, task_id):
+                self._freed[task_list_id].notify()
 
-    def hold(self, label: TaskListId, task_id: str) -> None:
+    def hold(self, task_list_id: TaskListId, task_id: str) -> None:
         """Give a slot to a task that the journal holds at the start, even if its list has none."""
         with self._lock:
-            self._hold(label, task_id)
+            self._hold(task_list_id, task_id)
 
     def release(self, task_id: str) -> bool:
         """Free the slot of a settled task; False if it held none."""
         with self._lock:
-            label = self._held.pop(task_id, None)
-            if label is None:
+            task_list_id = self._held.pop(task_id, None)
+            if task_list_id is None:
                 return False
-            self._tasks[label] -= 1
-            if label in self._freed:
-                self._freed[label].notify()
-        for watcher in self._watchers.get(label, ()):
+            self._tasks[task_list_id] -= 1
+            if task_list_id in self._freed:
+                self._freed[task_list_id].notify()
+        for watcher in self._watchers.get(task_list_id, ()):
             watcher()
         return True
 
-    def watch(self, label: TaskListId, freed: Callable[[], object]) -> None:
+    def watch(self, task_list_id: TaskListId, freed: Callable[[], object]) -> None:
         """Call ``freed``, which must not block, whenever a task of the list frees its slot."""
-        self._watchers[label].append(freed)
+        self._watchers[task_list_id].append(freed)
 
     def close(self) -> None:
         """Grant no more slots to polls, and wake all threads that wait for one."""
@@ -85,34 +87,34 @@ class Slots:
             for freed in self._freed.values():
                 freed.notify_all()
 
-    def in_flight(self, label: TaskListId) -> int:
+    def in_flight(self, task_list_id: TaskListId) -> int:
         """Tasks of the list that hold a slot."""
-        return self._tasks[label]
+        return self._tasks[task_list_id]
 
     @property
-    def labels(self) -> list[TaskListId]:
+    def task_list_ids(self) -> list[TaskListId]:
         """The task lists that have slots."""
         return list(self._limits)
 
-    def polls(self, label: TaskListId) -> int:
+    def polls(self, task_list_id: TaskListId) -> int:
         """Polls of the list that hold a slot: open, or about to be sent."""
-        return self._polls[label]
+        return self._polls[task_list_id]
 
-    def limit(self, label: TaskListId) -> int:
+    def limit(self, task_list_id: TaskListId) -> int:
         """The number of slots of the list."""
-        return self._limits[label]
+        return self._limits[task_list_id]
 
-    def full(self, label: TaskListId) -> bool:
+    def full(self, task_list_id: TaskListId) -> bool:
         """Whether tasks alone hold all slots of the list; open polls do not count."""
-        return self._tasks[label] >= self._limits[label]
+        return self._tasks[task_list_id] >= self._limits[task_list_id]
 
-    def _free(self, label: TaskListId) -> int:
-        return self._limits[label] - self._polls[label] - self._tasks[label]
+    def _free(self, task_list_id: TaskListId) -> int:
+        return self._limits[task_list_id] - self._polls[task_list_id] - self._tasks[task_list_id]
 
-    def _hold(self, label: TaskListId, task_id: str) -> bool:
+    def _hold(self, task_list_id: TaskListId, task_id: str) -> bool:
         """Give the task a slot; False if it holds one already. Hold the lock."""
         if task_id in self._held:
             return False
-        self._held[task_id] = label
-        self._tasks[label] += 1
+        self._held[task_id] = task_list_id
+        self._tasks[task_list_id] += 1
         return True

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 from bridge.settings import names, validators
+from bridge.task import TaskListId
 
 Keepalive = Annotated[float, BeforeValidator(validators.keepalive)]
 Pollers = Annotated[int, Field(ge=1, le=1000)]  # SWF's own limit for a task list
@@ -37,7 +38,12 @@ class TaskList(BaseModel):
     deadlines: Deadlines
 
     @property
-    def label(self) -> str:
+    def id(self) -> TaskListId:
+        """The list's domain and name."""
+        return self.domain, self.name
+
+    @property
+    def shown(self) -> str:
         """The list's name in the output of ``check``; SWF allows no / in either half."""
         return f"{self.domain}/{self.name}"
 
@@ -59,9 +65,9 @@ def _complete(value: object, info: ValidationInfo) -> object:
 
 def _each_once(lists: tuple[TaskList, ...]) -> tuple[TaskList, ...]:
     """Accept task lists that are all different."""
-    seen: dict[str, int] = {}
+    seen: dict[TaskListId, int] = {}
     for number, each in enumerate(lists, 1):
-        first = seen.setdefault(each.label, number)
+        first = seen.setdefault(each.id, number)
         if first != number:
             raise ValueError(f"entry {number} is the same task list as entry {first}")
     return lists

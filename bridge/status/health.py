@@ -58,7 +58,7 @@ class Report:
         drain: Drain,
     ) -> None:
         self.last_errors = snapshot.LastErrors()
-        self.last_hour = LastHour(metrics, journal, [source.label for source in sources])
+        self.last_hour = LastHour(metrics, journal, [source.task_list_id for source in sources])
         self._started = time.time()
         self._forwarder = forwarder
         self._clock = clock
@@ -86,7 +86,7 @@ class Report:
     def summary(self) -> str:
         """One line of STATUS for systemd: pollers, tasks in flight, failed checks."""
         polling = sum(poller.state is PollerState.POLLING for poller in self._pollers)
-        in_flight = sum(self._slots.in_flight(source.label) for source in self._sources)
+        in_flight = sum(self._slots.in_flight(source.task_list_id) for source in self._sources)
         told = [f"{polling}/{len(self._pollers)} pollers polling, {in_flight} tasks in flight"]
         told += [f"{check.name}: {check.detail}" for check in self.readyz() if not check.ok]
         return "; ".join(told)
@@ -163,10 +163,15 @@ class Report:
         slots, journal = self._slots, self._journal
         python = platform.python_version()
         self._metrics.set(m.BUILD_INFO, 1, __version__, __revision__, python)
-        gauge(m.TASKS_IN_FLIGHT, lambda: {s.label: slots.in_flight(s.label) for s in sources})
-        gauge(m.SLOTS, lambda: {s.label: slots.limit(s.label) for s in sources})
-        gauge(m.LAST_POLL, lambda: {s.label: s.last_poll for s in sources})
-        gauge(m.PAUSED, lambda: {s.label: s.pause.seconds if s.pause else 0 for s in sources})
+        gauge(
+            m.TASKS_IN_FLIGHT,
+            lambda: {s.task_list_id: slots.in_flight(s.task_list_id) for s in sources},
+        )
+        gauge(m.SLOTS, lambda: {s.task_list_id: slots.limit(s.task_list_id) for s in sources})
+        gauge(m.LAST_POLL, lambda: {s.task_list_id: s.last_poll for s in sources})
+        gauge(
+            m.PAUSED, lambda: {s.task_list_id: s.pause.seconds if s.pause else 0 for s in sources}
+        )
         gauge(m.POLLERS, self._pollers_by_state)
         gauge(m.REPLIES_HELD, lambda: self._consumer.held)
         gauge(m.DEAD_LETTERS_STANDING, self._dead_letters_standing)
@@ -189,24 +194,26 @@ class Report:
         count = partial(self._metrics.count, by=0)
         for code in DEAD_LETTER_CODES:
             count(m.DEAD_LETTERS, code)
-        polled = {source.label for source in self._sources}
-        for label in polled | self._journal.standing().keys():
+        polled = {source.task_list_id for source in self._sources}
+        for task_list_id in polled | self._journal.standing().keys():
             for metric in (
                 m.TASKS_POLLED,
                 m.TASKS_PUBLISHED,
                 m.TASKS_FAILED_BACK,
                 m.TASKS_EXPIRED,
             ):
-                count(metric, *label)
+                count(metric, *task_list_id)
             for fate in Fate:
-                count(m.PUBLISHES, *label, fate.value)
-        for label in polled:
+                count(m.PUBLISHES, *task_list_id, fate.value)
+        for task_list_id in polled:
             for outcome in ("task", "empty", "error"):
-                count(m.POLLS, *label, outcome)
+                count(m.POLLS, *task_list_id, outcome)
 
     def _standing(self, of: Callable[[Standing], float]) -> dict[tuple[str, ...], float]:
-        told: dict[tuple[str, ...], float] = {source.label: 0.0 for source in self._sources}
-        told.update((label, of(each)) for label, each in self._journal.standing().items())
+        told: dict[tuple[str, ...], float] = {source.task_list_id: 0.0 for source in self._sources}
+        told.update(
+            (task_list_id, of(each)) for task_list_id, each in self._journal.standing().items()
+        )
         return told
 
     def _first_failed(self) -> dict[tuple[str, ...], float]:
@@ -224,13 +231,13 @@ class Report:
         now = self._clock.now()
         standing = self._journal.standing().items() if now is not None else ()
         return {
-            label: each.next_deadline - now
-            for label, each in standing
+            task_list_id: each.next_deadline - now
+            for task_list_id, each in standing
             if each.next_deadline is not None and now is not None
         }
 
     def _pollers_by_state(self) -> dict[tuple[str, ...], float]:
-        states = Counter((*poller.label, poller.state.value) for poller in self._pollers)
+        states = Counter((*poller.task_list_id, poller.state.value) for poller in self._pollers)
         return {labels: float(count) for labels, count in states.items()}
 
     def _progress(self) -> dict[tuple[str, ...], float]:
@@ -257,4 +264,4 @@ def _polls(source: Source) -> Check:
         state, detail = State.REFUSED, error
     elif error := source.failing.error:
         state, detail = State.FAILING, error
-    return Check(Kind.POLLS, state, detail, subject="/".join(source.label))
+    return Check(Kind.POLLS, state, detail, subject="/".join(source.task_list_id))

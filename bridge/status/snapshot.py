@@ -186,20 +186,20 @@ def _list(
     standing: Mapping[TaskListId, Standing],
     counts: _Counts,
 ) -> Json:
-    label = source.label
-    states = Counter(redact(each.text) for each in pollers if each.label == label)
+    task_list_id = source.task_list_id
+    states = Counter(redact(each.text) for each in pollers if each.task_list_id == task_list_id)
     return {
-        **_stands(label, standing.get(label, _NOTHING)),
+        **_stands(task_list_id, standing.get(task_list_id, _NOTHING)),
         "pollers": states.total(),
         "pollerStates": dict(states.most_common()),
-        "inFlight": slots.in_flight(label),
-        "slots": slots.limit(label),
+        "inFlight": slots.in_flight(task_list_id),
+        "slots": slots.limit(task_list_id),
         "lastPoll": source.last_poll or None,
         **_obstacle(source, states),
         "demand": _demand(source.demand),
         "paused": _pause(source.pause),
-        "polls": counts.of(m.POLLS, *label),
-        "polled": counts.of(m.TASKS_POLLED, *label),
+        "polls": counts.of(m.POLLS, *task_list_id),
+        "polled": counts.of(m.TASKS_POLLED, *task_list_id),
     }
 
 
@@ -238,10 +238,10 @@ def _demand(demand: Demand | None) -> Json | None:
     return {"queue": demand.queue, "state": str(demand.state)}
 
 
-def _stands(label: TaskListId, standing: Standing) -> Json:
+def _stands(task_list_id: TaskListId, standing: Standing) -> Json:
     return {
-        "domain": label[0],
-        "taskList": label[1],
+        "domain": task_list_id[0],
+        "taskList": task_list_id[1],
         "tasks": standing.tasks,
         "owed": standing.owed,
         "oldest": standing.oldest or None,
@@ -250,10 +250,10 @@ def _stands(label: TaskListId, standing: Standing) -> Json:
 
 def _left_over(sources: Sequence[Source], standing: Mapping[TaskListId, Standing]) -> list[Json]:
     """The rows of lists that are not among the settings but still have tasks in hand."""
-    polled = {source.label for source in sources}
+    polled = {source.task_list_id for source in sources}
     return [
         {
-            **_stands(label, each),
+            **_stands(task_list_id, each),
             "pollers": 0,
             "pollerStates": {},
             "inFlight": each.tasks,
@@ -266,6 +266,6 @@ def _left_over(sources: Sequence[Source], standing: Mapping[TaskListId, Standing
             "polls": 0,
             "polled": 0,
         }
-        for label, each in standing.items()
-        if label not in polled
+        for task_list_id, each in standing.items()
+        if task_list_id not in polled
     ]

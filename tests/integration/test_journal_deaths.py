@@ -59,7 +59,7 @@ def test_a_kill_loses_no_task_whose_commit_had_returned(path):
     child.stdout.close()
     assert child.wait(10) == -signal.SIGKILL
     journal = Journal(path, lock_timeout=0)
-    found = {each for each, _, _ in journal.labels()}
+    found = {each for each, _, _ in journal.in_hand()}
     recorded = {each for what, each in told if what == "recorded"}
     settled = {each for what, each in told if what == "settled"}
     assert len(recorded) > 200

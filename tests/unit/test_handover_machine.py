@@ -264,7 +264,7 @@ class HandOver(RuleBasedStateMachine):
         if self.journal is not None and self.journal.writable.is_set():
             assert not self.journal.commits.waiting
             self.on_disk = dict(self.owed), set(self.settled)
-            assert {each for each, _, _ in self.journal.labels()} == set(self.owed)
+            assert {each for each, _, _ in self.journal.in_hand()} == set(self.owed)
 
     @invariant()
     def no_token_is_forgotten(self):

@@ -169,7 +169,7 @@ def test_tasks_come_the_oldest_first_over_more_than_a_page(journal):
     tokens = [f"t{number}" for number in range(1_050)]
     record(journal, *tokens)
     assert in_hand(journal) == tokens
-    assert [each for each, _, _ in journal.labels()] == [task_id(token) for token in tokens]
+    assert [each for each, _, _ in journal.in_hand()] == [task_id(token) for token in tokens]
 
 
 def test_tasks_that_were_handed_over_are_found_by_age_place_and_list(journal):
@@ -187,8 +187,8 @@ def test_tasks_that_were_handed_over_are_found_by_age_place_and_list(journal):
 
     assert found() == ["a", "b", "other"]
     assert found(limit=1) == ["a"]
-    assert found(label=LABEL) == ["a", "b"]
-    assert found(label=("demo", "other")) == ["other"]
+    assert found(task_list_id=LABEL) == ["a", "b"]
+    assert found(task_list_id=("demo", "other")) == ["other"]
     assert found(before=10.0) == []
     ((place, _),) = journal.handed_over(before=50.0, limit=1)
     assert found(after=place) == ["b", "other"]

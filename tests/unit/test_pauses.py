@@ -47,7 +47,7 @@ class Site:
 
     @property
     def paused(self):
-        return {each.label for each in self.pauses.all()}
+        return {each.task_list_id for each in self.pauses.all()}
 
 
 @pytest.fixture

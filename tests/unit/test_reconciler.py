@@ -23,13 +23,13 @@ def wide(tmp_path):
     found.journal.close()
 
 
-def a_reconciler(bench, swf=None, labels=(LABEL,), in_flight_timeout=86_400.0, slots=None):
+def a_reconciler(bench, swf=None, task_list_ids=(LABEL,), in_flight_timeout=86_400.0, slots=None):
     return Reconciler(
         swf or bench.swf,
         bench.journal,
         slots or bench.window,
         bench.peers,
-        labels,
+        task_list_ids,
         deadlines=bench.deadlines,
         in_flight_timeout=in_flight_timeout,
         monotonic=lambda: bench.ahead,
@@ -127,7 +127,7 @@ def test_a_stop_ends_a_round(bench):
 def test_of_several_full_lists_each_has_its_turn(bench):
     lists = [("demo", name) for name in "abc"]
     slots = Slots({**dict.fromkeys(lists, 1), ("demo", "d"): 1})
-    reconciler = a_reconciler(bench, labels=[*lists, ("demo", "d")], slots=slots)
+    reconciler = a_reconciler(bench, task_list_ids=[*lists, ("demo", "d")], slots=slots)
     for _, name in lists:
         task = bench.hold(name, task_list=name, workflow_id=name, polled_at=an_hour_ago())
         slots.hold(("demo", name), task.id)

@@ -116,7 +116,7 @@ def test_names_separated_by_commas_take_every_default():
         3,
         7,
     )
-    assert second.label == "demo/emails"
+    assert second.shown == "demo/emails"
 
 
 def test_an_object_overrides_the_defaults_and_null_counts_as_absent():

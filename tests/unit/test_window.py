@@ -15,8 +15,8 @@ def window():
     return Slots({LABEL: 2, OTHER: 1})
 
 
-def take(window, label=LABEL):
-    return window.acquire(label, 0)
+def take(window, task_list_id=LABEL):
+    return window.acquire(task_list_id, 0)
 
 
 def test_polls_and_tasks_together_never_take_more_than_the_limit(window):
