@@ -86,7 +86,9 @@ def python(
     group: int | None = None,
 ) -> Process:
     """Begin `python ARGS`; the streams are descriptors, which the caller closes, or DEVNULL."""
-    if os.environ.get("TESTS_EXEC") or args[0] != "-m" or not _usual(env):
+    read = {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
+    usual = read in ({}, {"LANG": SHELL["LANG"]})
+    if os.environ.get("TESTS_EXEC") or args[0] != "-m" or not usual:
         return subprocess.Popen(
             [sys.executable, *args],
             env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, process_group=group,
@@ -94,7 +96,7 @@ def python(
     request = {"args": list(args[1:]), "env": dict(env), "cwd": str(cwd), "group": group}
     with open(os.devnull, "r+b", buffering=0) as null:
         streams = [null.fileno() if each < 0 else each for each in (stdin, stdout, stderr)]
-        return Forked(args, _server().ask(request, streams))
+        return Forked(args, _server(**read).ask(request, streams))
 
 
 def run(
@@ -114,13 +116,13 @@ def run(
 
 
 class _Server:
-    def __init__(self) -> None:
+    def __init__(self, language: Mapping[str, str]) -> None:
         self._lock = threading.Lock()
         self._requests, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, SERVER, str(ROOT), str(theirs.fileno())],
-                env=SHELL,
+                env={"PATH": SHELL["PATH"], **language},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -142,22 +144,17 @@ class _Server:
         self._process.wait()
 
 
-_servers: dict[int, _Server] = {}
+_servers: dict[tuple[int, bool], _Server] = {}
 _starting = threading.Lock()
 
 
-def _server() -> _Server:
-    """This process' own; begun when it is first asked for."""
+def _server(**language: str) -> _Server:
+    """This process' own, with LANG or without; begun when it is first asked for."""
     with _starting:
-        if os.getpid() not in _servers:
-            _servers[os.getpid()] = _Server()
-        return _servers[os.getpid()]
-
-
-def _usual(env: Mapping[str, str]) -> bool:
-    """Whether Python and the libraries would load as they did in the server."""
-    read = {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
-    return read == {"LANG": SHELL["LANG"]}
+        key = os.getpid(), bool(language)
+        if key not in _servers:
+            _servers[key] = _Server(language)
+        return _servers[key]
 
 
 def _number(told: socket.socket) -> int:

@@ -18,6 +18,8 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+import botocore_data
+
 PROBE = """
 import sys
 from bridge import __main__, daemon
@@ -30,7 +32,7 @@ print(*(name for name in sys.modules if name.partition(".")[0] not in ("__main__
 
 
 def load_libraries(root: str) -> None:
-    """Load what a daemon loads, in its order."""
+    """Load what a daemon loads, in its order, and the files that botocore reads for it."""
     probe = subprocess.run(
         [sys.executable, "-c", PROBE],
         cwd=root,
@@ -43,6 +45,11 @@ def load_libraries(root: str) -> None:
     for name in probe.stdout.split():
         with suppress(ImportError):  # a module that its package makes itself
             import_module(name)
+    botocore_data.read_once()
+    session = import_module("botocore.session").Session()
+    session.create_client(
+        "swf", region_name="eu-west-1", aws_access_key_id="", aws_secret_access_key=""
+    )
 
 
 class Server:
@@ -128,8 +135,10 @@ def become(request: Any, descriptors: list[int]) -> list[str]:
     """Be what exec would have made of this process; return the command's arguments."""
     if request["group"] is not None:
         os.setpgid(0, request["group"])
+    # Python itself has set LC_CTYPE where no variable named a language.
+    coerced = {"LC_CTYPE": os.environ["LC_CTYPE"]} if "LC_CTYPE" in os.environ else {}
     os.environ.clear()
-    os.environ.update(request["env"])
+    os.environ.update(coerced | request["env"])
     time.tzset()
     os.chdir(request["cwd"])
     sys.path[0] = request["cwd"]

@@ -10,8 +10,11 @@ from moto.server import ThreadedMotoServer
 
 from bridge.local import LocalSwf
 from bridge.swf.client import Way
+from tests import botocore_data
 from tests.contract.sides import PYCURL, LocalSide, MakeSwf, MotoSide, Side
 from tests.waiting import WaitingSwf
+
+botocore_data.read_once()
 
 
 @pytest.fixture(scope="session")

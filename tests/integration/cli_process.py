@@ -1,8 +1,9 @@
 """The real program as its own process, in an environment of nothing but what is given."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
+from pathlib import Path
+
+from tests import forked
 
 LISTS = {
     "SWF_BRIDGE_DOMAIN": "demo",
@@ -20,13 +21,6 @@ class Ended:
 
 def swf_bridge(*args, timeout=20, **environ):
     """Run a command to its end."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "bridge", *args],
-        env={"PATH": "/usr/bin:/bin", **environ},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    env = {"PATH": "/usr/bin:/bin", **environ}
+    ended = forked.run(["-m", "bridge", *args], env=env, timeout=timeout, cwd=Path.cwd())
     return Ended(ended.returncode, ended.stdout, ended.stderr)

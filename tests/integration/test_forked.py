@@ -12,19 +12,21 @@ from tests import forked
 
 SEEN = ["-m", "process_seen"]
 FOLDER = Path(__file__).parent
-OURS = {"LANG": forked.SHELL["LANG"], "SWF_BRIDGE_DOMAIN": "a\udcffb", "TZ": "Asia/Tokyo"}
+OURS = {"SWF_BRIDGE_DOMAIN": "a\udcffb", "TZ": "Asia/Tokyo"}
 
 
+@pytest.mark.parametrize("language", [{}, {"LANG": "C.UTF-8"}])
 @pytest.mark.parametrize("what", ["say", "exit 7", "raise"])
 def test_it_has_all_that_exec_would_have_given_it(
-    what: str, monkeypatch: pytest.MonkeyPatch
+    what: str, language: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended = [forked.run([*SEEN, what], env=OURS, cwd=FOLDER)]
+    env = OURS | language
+    ended = [forked.run([*SEEN, what], env=env, cwd=FOLDER)]
     monkeypatch.setenv("TESTS_EXEC", "1")
-    ended.append(forked.run([*SEEN, what], env=OURS, cwd=FOLDER))
+    ended.append(forked.run([*SEEN, what], env=env, cwd=FOLDER))
     (one, other) = (json.loads(each.stdout) for each in ended)
     assert one == other
-    assert one["environment"] == OURS
+    assert one["environment"] == env | ({} if language else {"LC_CTYPE": "C.UTF-8"})
     assert one["folder"] == str(FOLDER)
     assert one["ours"] == []
     assert [each.returncode for each in ended] == 2 * [{"say": 0, "exit 7": 7, "raise": 1}[what]]

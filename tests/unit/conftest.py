@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import botocore_data
 from tests.unit.bridge_parts import Bench
+
+botocore_data.read_once()
 
 _STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"}
 _running: list[str] = []
