@@ -82,6 +82,15 @@ class Service:
         self.box.systemctl("kill", "--signal=KILL", self.unit, check=False)
         self.box.systemctl("stop", self.unit, check=False)
         self.box.systemctl("reset-failed", self.unit, check=False)
-        self.box.systemctl("clean", "--what=all", self.unit, check=False)
-        self.box.run("rm", "-rf", self._drop_ins, self.settings)
+        self.box.run("rm", "-rf", self._drop_ins, self.settings, *self._folders())
         self.box.systemctl("daemon-reload")
+
+    def _folders(self) -> list[str]:
+        """Those that systemd makes for it; 257's `systemctl clean` wants a D-Bus for that."""
+        state, runtime = self.show("StateDirectory", "RuntimeDirectory")
+        return [
+            f"{above}/{name}"
+            for names, place in ((state, "/var/lib"), (runtime, "/run"))
+            for name in names.split()
+            for above in (place, f"{place}/private")
+        ]
