@@ -51,6 +51,12 @@ def test_a_daemon_that_does_well_says_so_first():
     assert "worker-7" in document.text
 
 
+def test_the_page_does_not_tell_which_notice_queue_is_the_daemons():
+    """Who reads it and may write to that queue could make the daemon forget a task."""
+    identifier = snapshot()["instance"]
+    assert identifier not in page.render(snapshot())
+
+
 def test_a_paused_list_says_by_whom_and_why_and_is_nothing_wrong():
     told = "paused by uid 0: <b>\x1b[2J"
     document = shown(lists=[row(paused=paused(text=told), notPolled=told)])
