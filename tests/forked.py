@@ -83,7 +83,6 @@ def python(
     stdout: int = subprocess.DEVNULL,
     stderr: int = subprocess.DEVNULL,
     cwd: Path = ROOT,
-    group: int | None = None,
 ) -> Process:
     """Begin `python ARGS`; the streams are descriptors, which the caller closes, or DEVNULL."""
     read = {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
@@ -91,9 +90,9 @@ def python(
     if os.environ.get("TESTS_EXEC") or args[0] != "-m" or not usual:
         return subprocess.Popen(
             [sys.executable, *args],
-            env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, process_group=group,
+            env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr,
         )  # fmt: skip
-    request = {"args": list(args[1:]), "env": dict(env), "cwd": str(cwd), "group": group}
+    request = {"args": list(args[1:]), "env": dict(env), "cwd": str(cwd)}
     with open(os.devnull, "r+b", buffering=0) as null:
         streams = [null.fileno() if each < 0 else each for each in (stdin, stdout, stderr)]
         return Forked(args, _server(**read).ask(request, streams))

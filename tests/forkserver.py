@@ -1,7 +1,7 @@
 """A Python that has loaded the libraries of the bridge, forked for each process that is asked for.
 
-A program of its own, which tests.forked starts and talks to. It loads nothing of ours: each process
-loads the bridge itself, from the start, and differs from one that was begun by exec only in that
+A program of its own, which tests.forked starts and talks to. It loads nothing of the bridge: each
+process loads that itself, from the start, and differs from one that was begun by exec only in that
 the libraries are there already, which is two thirds of a start. It has one thread.
 """
 
@@ -133,8 +133,6 @@ class Server:
 
 def become(request: Any, descriptors: list[int]) -> list[str]:
     """Be what exec would have made of this process; return the command's arguments."""
-    if request["group"] is not None:
-        os.setpgid(0, request["group"])
     # Python itself has set LC_CTYPE where no variable named a language.
     coerced = {"LC_CTYPE": os.environ["LC_CTYPE"]} if "LC_CTYPE" in os.environ else {}
     os.environ.clear()
