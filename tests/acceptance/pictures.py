@@ -13,6 +13,7 @@ from bridge.local.rabbitmq import RabbitNode, free_ports
 from tests.acceptance.browser import ROOT, Browser, skip_without_browser
 from tests.acceptance.harness import Bridge, settings
 from tests.brokers import Vhost, new_vhost
+from tests.processes import until
 from tests.worker import Worker
 
 PICTURES = ROOT / "docs/pictures"
@@ -116,5 +117,6 @@ def test_the_page_of_a_daemon_with_several_things_amiss(
         bridge.wait("demand.none")
         bridge.wait("task.unroutable")
         bridge.wait("reply.dead_lettered")
+        assert until(lambda: bridge.status["deadLetters"]["standing"])  # counted every 5 seconds
 
     take(broker_node, tmp_path_factory.mktemp("ill", numbered=False), json.dumps(ILL), mischief)
