@@ -11,6 +11,7 @@ from pika.exceptions import ChannelClosedByBroker
 from bridge.conformance.amqp import BoundedConnection
 
 EXCHANGE = "swf.activities"
+CANCELLATIONS = "swf.cancellations"
 REPLIES = "swf.replies"
 DEAD = "swf.replies.dead"
 
@@ -55,10 +56,15 @@ class Worker:
         exchange: str = EXCHANGE,
         **arguments: Any,
     ) -> str:
-        """A durable queue; `bind` is its key in the exchange, None for no binding."""
+        """A durable queue; `bind` is its key in the exchange, None for no binding.
+
+        That of cancellations is declared as by the bridge, which may not have come to that yet.
+        """
         named = {f"x-{key.replace('_', '-')}": value for key, value in arguments.items()}
         self.channel.queue_declare(name, durable=True, arguments=named)
         if bind is not None:
+            if exchange == CANCELLATIONS:
+                self.channel.exchange_declare(exchange, "topic", durable=True)
             self.channel.queue_bind(name, exchange, bind)
         return name
 
