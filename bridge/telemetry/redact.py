@@ -42,6 +42,7 @@ _PATTERNS = (
 _QUOTED = re.compile(r"(?i)\bvalue '")
 _QUOTED_TO = "' at '"
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s:/@]*:(?P<password>.*)@", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 _SUSPECT = re.compile(r"(?i)://|token|passw|authoriz|secret|session|input|result|details|value")
 _RUN = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{80,}")
 
@@ -52,11 +53,13 @@ _secret_pattern: re.Pattern[str] | None = None
 def register_secret(secret: str) -> None:
     """Remove ``secret`` from all later texts: plain, percent-encoded, in JSON and as ``repr``.
 
-    If it is a URL, the secret is its password.
+    If it is a URL, the secret is its password; a URL without one has no secret.
     """
     global _secrets, _secret_pattern  # noqa: PLW0603 — one process, one set of secrets
     if url := _URL.match(secret):
         secret = url["password"]
+    elif _SCHEME.match(secret):
+        return  # as a secret, it would hide the login of which it is the beginning from _URL
     plain = unquote(secret)
     spellings = {secret, plain, quote(plain), quote(plain, safe=""), repr(plain)[1:-1]}
     spellings |= {json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1]}

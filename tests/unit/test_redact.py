@@ -145,3 +145,9 @@ def test_a_secret_without_any_other_cue_beside_it_is_taken_out(header, text):
     told = redact(header + text)
     assert MARK in told
     assert "plums42" not in told
+
+
+def test_a_url_without_a_password_has_no_secret():
+    register_secret("amqp://open-house")
+    told = redact("amqp://open-house:plums42@one, not amqp://open-house")
+    assert told == f"amqp://open-house:{MARK}@one, not amqp://open-house"
