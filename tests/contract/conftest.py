@@ -9,6 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from bridge.local import LocalSwf
+from bridge.swf.aws import Aws
 from bridge.swf.client import Way
 from tests import botocore_data
 from tests.contract.sides import PYCURL, LocalSide, MakeSwf, MotoSide, Side
@@ -73,6 +74,9 @@ def make_swf(monkeypatch: pytest.MonkeyPatch) -> MakeSwf:
     def make(way: Way, endpoint: str | None = None, **options: Any) -> WaitingSwf:
         if endpoint is not None:
             monkeypatch.setenv("AWS_ENDPOINT_URL_SWF", endpoint)
+        if "aws" not in options:
+            # Its search for other keys would go on for a minute, into other tests and their files.
+            options["aws"] = Aws(renew_for=0.0)
         given = {"identity": "contract", "pollers": 4, "responders": 4, "read_timeout": 10.0}
         return WaitingSwf(way=way, **{**given, **options})
 
