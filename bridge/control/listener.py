@@ -54,7 +54,7 @@ class Listener(ABC):
 
     def __init__(self, name: str, *, most: int, request_timeout: float, busy: bytes = b"") -> None:
         self.moved = time.monotonic()
-        """Monotonic seconds of the loop's last round; the watchdog reads it."""
+        """Monotonic seconds of the loop's last round. The watchdog does not look at the servers."""
         self._name = name
         self._most = most
         self.request_timeout = request_timeout
