@@ -230,6 +230,11 @@ class Broker:
         """Purge FULL, so that it accepts one message."""
         self._channel.queue_purge(FULL)
 
+    def lift_limit(self) -> None:
+        """Declare FULL anew, without a limit."""
+        self._channel.queue_delete(FULL)
+        self._channel.queue_declare(FULL, durable=True)
+
     def copy_tasks(self) -> None:
         """Keep a copy of each task message that is published after this call."""
         self._copies = self._channel.queue_declare("", exclusive=True).method.queue

@@ -110,6 +110,12 @@ def sends_again_what_was_refused(trial: Trial) -> None:
     again = trial.reply_of_one_that_starts(FULL, "RabbitMQ refused its reply; it came no more")
     if status(again) == "failed":
         raise Unmet("it told of RabbitMQ's refusal as a failure of the task")
+    # The worker may not have acknowledged the task. Whatever it has to say of it yet is taken from
+    # FULL until it answers the next task: else the next check would meet a worker busy with it.
+    broker.lift_limit()
+    broker.hand_out(echo.name, echo.version, "next")
+    otherwise = "no reply to the next task"
+    trial.reply_of_one_that_starts(trial.reply_queue, otherwise, beside=FULL)
 
 
 def keeps_tasks_while_it_is_away(trial: Trial) -> None:

@@ -157,14 +157,19 @@ class Trial:
         self.until(came, otherwise)
         return found
 
-    def reply_of_one_that_starts(self, queue: str, otherwise: str) -> Taken:
-        """The next reply in `queue`; the worker is started again if it exits. Raises Unmet."""
+    def reply_of_one_that_starts(self, queue: str, otherwise: str, *, beside: str = "") -> Taken:
+        """The next reply in `queue`; the worker is started again if it exits. Raises Unmet.
+
+        Replies in `beside` are taken meanwhile, and heartbeats there answered.
+        """
         assert self.worker is not None
         worker, found = self.worker, []
 
         def came() -> bool:
             if worker.exit_code is not None:
                 worker.start()
+            if beside:
+                self.take_reply(beside)
             if taken := self.take_reply(queue):
                 found.append(taken)
             return bool(found)

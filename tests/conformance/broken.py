@@ -1,6 +1,7 @@
 """A worker that keeps the contract, but for one way in which it does not: `broken.py [WAY]`.
 
-`durable stays`: its queue stays without a worker, and goes with RabbitMQ.
+`durable stays`: its queue stays without a worker, and goes with RabbitMQ. `late` keeps it in every
+way, and acknowledges a task two seconds after its reply.
 
 AMQP_URL and QUEUE as for the examples. It shares no code with them, nor with the bridge.
 """
@@ -60,6 +61,8 @@ class Worker:
             past = until is not None and until < time.time() * 1000 and not method.redelivered
             if not past or WAY == "deadline":
                 self.perform(method, properties, json.loads(body))
+            if WAY == "late":
+                self.connection.sleep(2)
             if WAY != "killed":
                 self.channel.basic_ack(method.delivery_tag)
         self.connection.close()  # what was delivered meanwhile goes back
@@ -114,6 +117,8 @@ class Worker:
         while not self.answers:
             self.connection.process_data_events(0.05)
             if time.monotonic() > patience:
+                if WAY == "late":
+                    return  # the bridge is away: go on
                 raise Stop
         answer = json.loads(self.answers[0])
         if not answer["open"] and WAY != "closed":

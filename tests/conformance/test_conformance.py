@@ -53,6 +53,18 @@ def findings(tried: Tried) -> dict[str, dict[str, str]]:
     return {each["check"]: each for each in found}
 
 
+def test_a_worker_that_acknowledges_late_has_ended_with_the_refused_task_before_the_next_check(
+    begin: Callable[..., "Future[Tried]"],
+) -> None:
+    wanted = {"takes", "confirmed", "durable", "completes"}
+    skips = [word for name in NAMES if name not in wanted for word in ("--skip", name)]
+    tried = begin("--worker", f"{WORKER} late", "--json", *skips).result()
+    marks = {check: found["mark"] for check, found in findings(tried).items()}
+    assert {name: marks[name] for name in wanted} == {
+        **dict.fromkeys(wanted, "passed"), "durable": "unseen"
+    }, tried.out  # fmt: skip
+
+
 @pytest.mark.parametrize("name", [*EXAMPLES, ""])
 def test_a_worker_that_keeps_the_contract_passes_every_check(trials: Futures, name: str) -> None:
     tried = trials[name].result()
