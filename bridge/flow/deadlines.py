@@ -33,7 +33,7 @@ from bridge.telemetry.registry import Metrics
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.9
+PATIENCE = 0.7
 """Maximum seconds for which a task waits for its deadline before it is published."""
 MARGIN = 2.0
 """Seconds for which a message stays in a queue beyond its deadline, so that SWF times out first."""
