@@ -23,7 +23,8 @@ def add_parser(subparsers: Any) -> None:
         "check",
         help="check the settings",
         description="Check the settings, and exit 78 with a line for each that is wrong: those of"
-        " this shell, or with --service or --instance those of the service, as it sees them.",
+        " this shell, or with --service, --instance or --peer those of the service, as it sees"
+        " them.",
         epilog="Marks: ✓ holds, ✗ wrong, ! to be noted, ? not proven.",
     )
     parser.add_argument(

@@ -63,8 +63,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     which.add_argument(
         "--control", metavar="PATH", type=Path,
-        help="its control socket (default: $SWF_BRIDGE_CONTROL, else"
-        " /run/swf-bridge/control.sock, else swf-bridge.sock here)",
+        help="its control socket (default: $SWF_BRIDGE_CONTROL, else beside $SWF_BRIDGE_JOURNAL,"
+        " else /run/swf-bridge/control.sock, else swf-bridge.sock here)",
     )  # fmt: skip
 
 

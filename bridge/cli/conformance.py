@@ -25,8 +25,8 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--worker", metavar="COMMAND",
-        help="start this worker, one process of it; it finds AMQP_URL, REPLY_QUEUE and QUEUE in"
-        " its environment, and is ended and started again by some of the checks",
+        help="start this worker, one process of it; it finds AMQP_URL, REPLY_QUEUE and, with"
+        " --queue, QUEUE in its environment, and is ended and started again by some of the checks",
     )  # fmt: skip
     parser.add_argument(
         "--broker", metavar="URL",

@@ -55,7 +55,8 @@ USAGES: dict[str, Usage] = {
              "swf-bridge check --service --connect"),
         ),
         {0: "nothing is wrong"} | LINE
-        | {69: "a peer cannot be reached", 78: "something is wrong; marked ✗"},
+        | {69: "a peer cannot be reached, or the service not be looked at (only root can)",
+           78: "something is wrong; marked ✗"},
     ),
     "config": Usage(
         (
@@ -63,7 +64,7 @@ USAGES: dict[str, Usage] = {
             ("a first file of settings",
              "(umask 077; swf-bridge config --example > /etc/swf-bridge/bridge.env)"),
         ),
-        DONE | LINE | SETTINGS,
+        DONE | LINE | {69: "the service cannot be looked at (only root can)"} | SETTINGS,
     ),
     "status": Usage(
         (
@@ -110,7 +111,7 @@ USAGES: dict[str, Usage] = {
             ("all of a list that are older than a day, without a question",
              "swf-bridge tasks fail --list demo/images --older-than 1d --yes"),
         ),
-        ASKED,
+        ASKED | {69: "no daemon answers, it is stopping, or SWF could not be told"},
     ),
     "dead": Usage(
         (
@@ -170,7 +171,8 @@ USAGES: dict[str, Usage] = {
             ("stop the daemon, and wait until it has ended", "swf-bridge drain"),
             ("one of several", "swf-bridge drain --instance eu-west-1"),
         ),
-        ASKED,
+        {0: "it has ended, and everything is handed on"} | LINE
+        | {69: "no daemon answers", 70: "something is left, a part failed, or it drains on"},
     ),
     "topology": Usage(
         (
@@ -196,7 +198,7 @@ USAGES: dict[str, Usage] = {
             ("submit a task there, and wait for its end",
              "swf-bridge local submit Greeter.say World --wait"),
         ),
-        LOCAL,
+        LOCAL | {69: "no local SWF answers, or it cannot be started"},
     ),
     "local run": Usage(
         (
@@ -255,7 +257,8 @@ USAGES: dict[str, Usage] = {
              " --slow none --junit report.xml"),
         ),
         {0: "the worker passes"} | LINE
-        | {69: "no RabbitMQ can be reached or started", 70: "a check failed"},
+        | {69: "no RabbitMQ can be reached, or it or the bridge not be started",
+           70: "a check failed"},
     ),
 }  # fmt: skip
 """By command, such as ``tasks list``; the empty string is the program itself."""

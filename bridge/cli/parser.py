@@ -50,6 +50,10 @@ class Formatter(argparse.HelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Wrap the help of an option; break no path or option at its hyphens."""
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
 
 class Parser(argparse.ArgumentParser):
     """Prints examples and exit codes below the options; exits 64 for a wrong command line.
@@ -66,6 +70,26 @@ class Parser(argparse.ArgumentParser):
             formatter_class=Formatter,
             **given,
         )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, and take optional arguments that follow an option as well.
+
+        argparse gives all arguments of ``?`` and ``*`` what stands before the first option, be it
+        nothing, and calls what comes later unrecognized.
+        """
+        found, rest = super().parse_known_args(args, namespace)
+        if rest[:1] == ["--"]:
+            rest = rest[1:]
+        elif any(each.startswith("-") and each != "-" for each in rest):
+            return found, rest  # an unknown option, and perhaps its value
+        for action in self._get_positional_actions():
+            given = getattr(found, action.dest, None)
+            if action.nargs == "*":
+                setattr(found, action.dest, [*(given or []), *rest])
+                rest = []
+            elif action.nargs == "?" and given is None and rest:
+                setattr(found, action.dest, rest.pop(0))
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error, and exit 64."""

@@ -59,7 +59,8 @@ def add_parser(subparsers: Any) -> None:
         "fail",
         help="fail tasks in SWF",
         description="Fail each selected task in SWF and remove it from the journal. On a terminal"
-        " it asks first, unless every task is named by its ID. Exits 70 if one is still open.",
+        " it asks first, unless every task is named by its ID. Exits 69 if SWF could not be told of"
+        " one, 70 if one is left for another reason, or if the answer was no.",
     )
     for changing in (again, failed):
         _add_filters(changing)

@@ -38,6 +38,8 @@ class Commits:
         self.lock = threading.Lock()
         """Held during every read and write of the file; ``gone`` and ``size`` do not need it."""
         self.writable = threading.Event()
+        self.error = ""
+        """Why the file could not be written the last time that ``writable`` was cleared."""
         self.waiting: deque[Write] = deque()
         self._file = file
         self._written = written
@@ -136,8 +138,9 @@ class Commits:
 
     def _lost(self, error: object) -> None:
         if self.writable.is_set():
+            self.error = str(error)
             self.writable.clear()
-            log.critical("journal.lost", extra={"path": str(self._file.path), "error": str(error)})
+            log.critical("journal.lost", extra={"path": str(self._file.path), "error": self.error})
 
     def _back(self) -> None:
         if not self.writable.is_set():

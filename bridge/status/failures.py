@@ -147,7 +147,7 @@ def _journal(why: str) -> Finding:
     return Finding(
         True,
         "The journal cannot be written",
-        why,
+        why.removeprefix("cannot be written: "),
         "No list is polled. Answers go on. What came last is in memory only: do not stop the"
         " daemon if you can help it.",
         "Look for free disk space and for the file's owner. It is tried again every second.",

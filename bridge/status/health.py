@@ -101,7 +101,8 @@ class Report:
         """The checks of whether tasks can be polled, published and answered."""
         journal = Check(Kind.JOURNAL, State.OK, "writable")
         if not self._journal.writable.is_set():
-            journal = Check(Kind.JOURNAL, State.NOT_WRITABLE, "cannot be written")
+            why = f"cannot be written: {self._journal.commits.error}"
+            journal = Check(Kind.JOURNAL, State.NOT_WRITABLE, why)
         answers = Check(Kind.ANSWERS, State.OK, "taken by SWF")
         if error := self._answers.error:
             answers = Check(Kind.ANSWERS, State.FAILING, error)

@@ -71,3 +71,35 @@ def test_options_of_local_run_before_another_command_are_a_wrong_command_line(co
         args.run(args)
     assert ended.value.code == 64
     assert "--listen is an option of swf-bridge local run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("local submit Text.echo --count 2 hello", "input", "hello"),
+        ("local submit Text.echo --json -", "input", "-"),
+        ("local submit Text.echo --count 2 -- -5", "input", "-5"),
+        ("local submit --count 2 Text.echo --json hello", "input", "hello"),
+        ("pause images --for 30m mails --json more", "lists", ["images", "mails", "more"]),
+        ("tasks fail 1f0c8a --reason gone 77b2aa", "ids", ["1f0c8a", "77b2aa"]),
+        ("dead drop --yes 9c1e04 --json 77b2aa", "ids", ["9c1e04", "77b2aa"]),
+    ],
+)
+def test_an_argument_may_follow_an_option_that_follows_an_argument(line, name, value):
+    assert getattr(parser.build().parse_args(line.split()), name) == value
+
+
+@pytest.mark.parametrize(
+    ("line", "unrecognized"),
+    [
+        ("local submit Text.echo --count 2 hello again", "again"),
+        ("pause images --json --bogus mails", "--bogus mails"),
+        ("tasks show 1f0c8a --json 77b2aa", "77b2aa"),
+        ("status now", "now"),
+    ],
+)
+def test_what_nothing_takes_is_a_wrong_command_line(line, unrecognized, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser.build().parse_args(line.split())
+    assert ended.value.code == 64
+    assert capsys.readouterr().err.endswith(f"unrecognized arguments: {unrecognized}\n")

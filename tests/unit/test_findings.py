@@ -89,6 +89,13 @@ def test_a_drain_is_nothing_wrong_and_has_its_countdown():
     assert finding.detail == left
 
 
+def test_a_journal_that_cannot_be_written_is_told_with_its_reason_and_once():
+    checks = check("journal", "not writable")
+    checks["journal"]["detail"] = "cannot be written: disk is full"
+    (finding,) = found(checks=checks)
+    assert (finding.title, finding.detail) == ("The journal cannot be written", "disk is full")
+
+
 def test_a_check_that_is_not_known_is_told_as_it_is():
     (finding,) = found(checks={"moon phase": {"ok": False, "detail": "connection refused"}})
     assert (finding.grave, finding.detail) == (True, "connection refused")

@@ -417,6 +417,7 @@ def test_a_task_that_cannot_be_written_is_in_hand_all_the_same(journal, disk, ca
     assert journal.get(task.id).task == task
     assert not journal.flush()
     assert [each.message for each in caplog.records] == ["journal.lost"]
+    assert journal.commits.error == caplog.records[0].error
     disk.mend()
     assert journal.flush()
     assert journal.writable.is_set()
