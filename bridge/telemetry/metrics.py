@@ -46,7 +46,7 @@ TASKS_PUBLISHED = Metric(
 TASKS_FAILED_BACK = Metric(
     "swf_bridge_tasks_failed_back_total",
     "counter",
-    "Tasks failed in SWF by the bridge itself, as no worker could be reached or answer.",
+    "Tasks failed in SWF as no queue was there for them in time, or by an operator.",
     LIST,
 )
 TASKS_EXPIRED = Metric(
