@@ -104,18 +104,19 @@ def sends_again_what_was_refused(trial: Trial) -> None:
     """
     echo, broker = trial.plan.echo, trial.broker
     broker.fill()
-    broker.hand_out(echo.name, echo.version, "hello", reply_to=FULL)
+    token = broker.hand_out(echo.name, echo.version, "hello", reply_to=FULL)
     trial.until(lambda: broker.refused() is not None, "no reply")
     broker.make_room()
-    again = trial.reply_of_one_that_starts(FULL, "RabbitMQ refused its reply; it came no more")
+    gone = "RabbitMQ refused its reply; it came no more"
+    again = trial.reply_of_one_that_starts(token, FULL, gone)
     if status(again) == "failed":
         raise Unmet("it told of RabbitMQ's refusal as a failure of the task")
     # The worker may not have acknowledged the task. Whatever it has to say of it yet is taken from
     # FULL until it answers the next task: else the next check would meet a worker busy with it.
     broker.lift_limit()
-    broker.hand_out(echo.name, echo.version, "next")
-    otherwise = "no reply to the next task"
-    trial.reply_of_one_that_starts(trial.reply_queue, otherwise, beside=FULL)
+    token = broker.hand_out(echo.name, echo.version, "next")
+    gone = "no reply to the next task"
+    trial.reply_of_one_that_starts(token, trial.reply_queue, gone, beside=FULL)
 
 
 def keeps_tasks_while_it_is_away(trial: Trial) -> None:
@@ -132,7 +133,7 @@ def keeps_tasks_while_it_is_away(trial: Trial) -> None:
     finally:
         trial.worker.start()
     gone = "the task that waited in its queue is gone: no reply"
-    trial.reply_of_one_that_starts(trial.reply_queue, gone)
+    trial.reply_of_one_that_starts(token, trial.reply_queue, gone)
     if trial.restart_broker is None:
         raise Unseen(
             "its queue stays without a worker; a restart wants a RabbitMQ without --broker"

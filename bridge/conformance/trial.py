@@ -157,10 +157,12 @@ class Trial:
         self.until(came, otherwise)
         return found
 
-    def reply_of_one_that_starts(self, queue: str, otherwise: str, *, beside: str = "") -> Taken:
-        """The next reply in `queue`; the worker is started again if it exits. Raises Unmet.
+    def reply_of_one_that_starts(
+        self, token: str | None, queue: str, otherwise: str, *, beside: str = ""
+    ) -> Taken:
+        """The task's reply in `queue`; the worker is started again if it exits. Raises Unmet.
 
-        Replies in `beside` are taken meanwhile, and heartbeats there answered.
+        Other replies there and in `beside` are taken meanwhile, and heartbeats answered.
         """
         assert self.worker is not None
         worker, found = self.worker, []
@@ -170,7 +172,8 @@ class Trial:
                 worker.start()
             if beside:
                 self.take_reply(beside)
-            if taken := self.take_reply(queue):
+            taken = self.take_reply(queue)
+            if taken is not None and token_of(taken) == token:
                 found.append(taken)
             return bool(found)
 
