@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.deadlines import Deadlines
@@ -43,31 +44,39 @@ Work = Delivery | Callable[[], Conversation[Settled]]
 """A delivery, or another conversation with SWF."""
 
 
+class Turn(NamedTuple):
+    """A reply that closes its task, or for which the bridge must fail it (``rejected``)."""
+
+    delivery: Delivery
+    reply: Reply
+    rejected: Rejected | None = None
+
+
 class Turns:
     """Serializes the replies of each task, in the order in which they came."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[str, deque[tuple[Delivery, Reply]]] = {}
+        self._waiting: dict[str, deque[Turn]] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def begin(self, delivery: Delivery, reply: Reply) -> bool:
+    def begin(self, turn: Turn) -> bool:
         """Whether it is the reply's turn; if not, queue it behind the others of its task."""
         with self._lock:
-            if (waiting := self._waiting.get(reply.task)) is None:
-                self._waiting[reply.task] = deque()
+            if (waiting := self._waiting.get(turn.reply.task)) is None:
+                self._waiting[turn.reply.task] = deque()
                 return True
-            waiting.append((delivery, reply))
+            waiting.append(turn)
             return False
 
-    def end(self, reply: Reply) -> tuple[Delivery, Reply] | None:
-        """End the reply's turn; return the next reply of the same task, if any."""
+    def end(self, turn: Turn) -> Turn | None:
+        """End the reply's turn; return the next one of the same task, if any."""
         with self._lock:
-            if waiting := self._waiting[reply.task]:
+            if waiting := self._waiting[turn.reply.task]:
                 return waiting.popleft()
-            del self._waiting[reply.task]
+            del self._waiting[turn.reply.task]
             return None
 
 
@@ -143,24 +152,30 @@ class Responder:
             log.info("undeliverable.no_task", extra={"type": str(delivery.properties.get("type"))})
             return [(delivery, Ack())]
         decode = decode_undeliverable if undeliverable else decode_reply
+        rejected = None
         try:
             reply = decode(delivery.body, delivery.properties["headers"])
+        except Rejected as error:
+            reply, rejected = Failed(error.token, error.reason), error
         except BadReply as error:
             return [(delivery, await self._settlement.refuse(delivery, error))]
         if isinstance(reply, Heartbeat):
             return await self._take_beat(delivery, reply)
-        if undeliverable and isinstance(reply, Failed):
+        if undeliverable and isinstance(reply, Failed) and rejected is None:
             if self._expired(delivery, reply):
                 return [(delivery, Ack())]
             self._undelivered.tell((reply.reason,), task=reply.task, reason=reply.reason)
+        return await self._take_turns(Turn(delivery, reply, rejected))
+
+    async def _take_turns(self, turn: Turn) -> Settled:
+        """Settle the reply, and others of its task that come meanwhile; none if it must wait."""
         settled: Settled = []
-        turn = (delivery, reply) if self._turns.begin(delivery, reply) else None
-        while turn:
-            delivery, reply = turn
-            answer = self._respond(delivery, reply)
-            outcome = await self._settlement.outcome(delivery, answer, reply.task)
-            settled.append((delivery, outcome))
-            turn = self._turns.end(reply)
+        last = turn if self._turns.begin(turn) else None
+        while last:
+            answer = self._respond(last)
+            outcome = await self._settlement.outcome(last.delivery, answer, last.reply.task)
+            settled.append((last.delivery, outcome))
+            last = self._turns.end(last)
         return settled
 
     async def _take_beat(self, delivery: Delivery, beat: Heartbeat) -> Settled:
@@ -191,7 +206,10 @@ class Responder:
         self._deadlines.dropped(reply.task)
         return True
 
-    async def _respond(self, delivery: Delivery, reply: Reply) -> Outcome:
+    async def _respond(self, turn: Turn) -> Outcome:
+        delivery, reply, rejected = turn
+        if rejected:
+            raise rejected
         if refusal := self._settlement.refusal(reply.task):
             raise refusal
         if self._settlement.is_closed(reply.task):

@@ -61,11 +61,11 @@ class Settlement:
         return BadReply(word.code, word.detail) if isinstance(word, BadReply) else None
 
     def is_closed(self, task_id: str) -> bool:
-        """Whether SWF has refused a reply within ``holds`` seconds because the task is closed."""
+        """Whether within ``holds`` seconds SWF called the task closed, or the bridge failed it."""
         return isinstance(self._last_word(task_id), TaskClosed)
 
     def found_closed(self, task_id: str) -> None:
-        """Remember that SWF has refused a reply because the task is closed."""
+        """Remember that the task is closed in SWF."""
         self._note(task_id, TaskClosed())
 
     async def refuse(self, delivery: Delivery, error: BadReply, task_id: str = "") -> Outcome:
@@ -108,20 +108,34 @@ class Settlement:
     async def _refuse(self, delivery: Delivery, error: BadReply, task_id: str) -> Outcome:
         code, about = error.code, self._about(delivery)
         if isinstance(error, Rejected):
-            failed = Failed(error.token, error.reason)
-            task_id = failed.task
+            code = await self._fail(Failed(error.token, error.reason), code)
+        elif code == INVALID and task_id:
+            self._note(task_id, BadReply(code, error.detail))
+        return Park(code, error.detail, about)
+
+    async def _fail(self, failed: Failed, code: str) -> str:
+        """Fail the task of a reply that goes to the dead-letter queue; return the code for it.
+
+        SWF is not called if within ``holds`` seconds it has said that nothing closes the task.
+        """
+        refused = self.refusal(failed.task)
+        if self.is_closed(failed.task):
+            return code
+        if refused is None:
             try:
                 await self.close(failed)
             except TaskClosed:
                 self._peers.released(failed.task, "closed in SWF")
-            except BadReply as worse:
-                extra = {"task": failed.task, "reason": worse.detail}
+            except BadReply as error:
+                extra = {"task": failed.task, "reason": error.detail}
                 log.warning("task.not_failed", extra=extra)
-                if code == REFUSED:  # it takes no word with this token, not even ours
-                    code = INVALID
-        if code == INVALID and task_id:
-            self._note(task_id, BadReply(code, error.detail))
-        return Park(code, error.detail, about)
+                refused = BadReply(INVALID, error.detail)
+                self._note(failed.task, refused)
+        if refused is None:
+            self.found_closed(failed.task)
+            return code
+        # SWF takes no reply with this token, not even the bridge's.
+        return INVALID if code == REFUSED else code
 
     def _about(self, delivery: Delivery) -> dict[str, str]:
         """Log fields of the task that a bad reply names; empty if it has no token."""

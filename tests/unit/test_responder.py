@@ -7,7 +7,7 @@ import pytest
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.peers import NOTICE_TYPE, notice
-from bridge.flow.responder import NOT_REQUESTED, Responder, Turns
+from bridge.flow.responder import NOT_REQUESTED, Responder, Turn, Turns
 from bridge.message.tasks import cancellation, heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Later, Park
 from bridge.swf.runner import complete
@@ -373,14 +373,13 @@ def test_replies_of_one_task_are_handled_one_at_a_time_and_in_order(bench, respo
 
 def test_a_turn_ends_with_the_last_reply():
     turns = Turns()
-    one, two = Completed("t", "1"), Completed("t", "2")
-    delivery = a_reply()
-    assert turns.begin(delivery, one)
-    assert not turns.begin(delivery, two)
-    assert turns.begin(delivery, Completed("other"))
-    assert turns.end(one) == (delivery, two)
+    one, two = (Turn(a_reply(), Completed("t", result)) for result in "12")
+    assert turns.begin(one)
+    assert not turns.begin(two)
+    assert turns.begin(Turn(a_reply(), Completed("other")))
+    assert turns.end(one) == two
     assert turns.end(two) is None
-    assert turns.begin(delivery, one)
+    assert turns.begin(one)
 
 
 # --- memory ------------------------------------------------------------------------------------
@@ -457,6 +456,31 @@ def test_a_reply_over_the_bound_fails_its_task_and_is_parked(bench, responder):
     ((call, failed),) = bench.swf.calls
     assert (call, type(failed)) == ("respond", Failed)
     assert bench.journal.get(task.id) is None
+
+
+@pytest.mark.parametrize("answer", [{}, TaskClosed("x"), INVALID, REFUSED])
+@pytest.mark.parametrize("delivery", [large_reply("completed"), a_reply(result="x" * 32_769)])
+def test_of_many_that_are_too_large_one_a_second_is_told_to_swf(bench, responder, delivery, answer):
+    under_way = responder.handle(delivery)
+    assert isinstance(under_way.send(None).fields, Failed)
+    assert responder.handled(delivery) == []
+    with pytest.raises(StopIteration) as end:
+        under_way.throw(answer) if isinstance(answer, Exception) else under_way.send(answer)
+    codes = [found.code for _, found in end.value.value]
+    assert (len(codes), len(set(codes)), bench.swf.calls) == (2, 1, [])
+    assert outcome(responder, delivery).code == codes[0]
+    assert bench.swf.calls == []
+    bench.settlement.holds = -1.0
+    assert outcome(responder, delivery).code == codes[0]
+    assert len(bench.swf.calls) == 1
+
+
+def test_after_one_that_was_too_large_a_good_reply_to_the_task_costs_no_call(bench, responder):
+    bench.hold()
+    outcome(responder, large_reply("completed"))
+    assert outcome(responder, a_reply()) == Ack()
+    assert len(bench.swf.calls) == 1
+    assert replies(bench, "duplicate") == 1
 
 
 @pytest.mark.parametrize(
