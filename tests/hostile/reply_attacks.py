@@ -1,6 +1,7 @@
 """Attacks by what a reply holds, by how much, and by where it goes."""
 
 import json
+import random
 import struct
 import threading
 from typing import TYPE_CHECKING, Any
@@ -151,3 +152,75 @@ def results_of_a_task_that_is_closed(site: "Site") -> None:
     (token,) = site.tokens()
     for number in range(3000):
         site.attacker.send(_completed(token, result=f"{number}"))
+
+
+@attack()
+def large_results_of_one_task(site: "Site") -> None:
+    """3,000 results of one task, each over SWF's limit, for each of which it would be failed."""
+    (token,) = site.tokens()
+    for _ in range(3000):
+        site.attacker.send(_completed(token, result="x" * 33_000))
+
+
+SHORT = (
+    b"",
+    b"x" * 255,
+    b"\xff\xfe\x80",
+    b"\x00",
+    b"\x1b[2J\x1b]0;x\x07",
+    "\u202e".encode(),
+    b"\xed\xa0\x80",
+)
+"""Short strings as RabbitMQ takes them: it does not ask for UTF-8."""
+
+
+class OddProperties(pika.BasicProperties):
+    """Properties drawn by chance, as bytes of no particular charset and numbers at their ends."""
+
+    SHORTS = (15, 14, 10, 9, 7, 5, 3, 2)
+    """The bits of the short strings, but for `user_id` and `expiration`: RabbitMQ checks these, and
+    the delivery mode, and closes the channel."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__()
+        number = {
+            12: struct.pack("B", chance.choice((1, 2))),
+            11: struct.pack("B", chance.choice((0, 1, 9, 10, 255))),
+            6: struct.pack(">Q", chance.choice((0, 1, 2**31, 2**53, 2**63 - 1, 2**63, 2**64 - 1))),
+        }
+        short = {bit: _short(chance.choice(SHORT)) for bit in self.SHORTS}
+        given = {**number, **short}
+        self._given = {bit: given[bit] for bit in given if chance.random() < 0.7}
+
+    def encode(self) -> list[bytes]:
+        flags = sum(1 << bit for bit in self._given)
+        fields = [self._given[bit] for bit in sorted(self._given, reverse=True)]
+        return [struct.pack(">H", flags), *fields]
+
+
+def _short(value: bytes) -> bytes:
+    return struct.pack("B", len(value)) + value
+
+
+@attack(quick=True)
+def properties_at_their_ends(site: "Site") -> None:
+    """2,000 messages, good and bad, to replies, dead letters and undeliverable tasks, each with
+    properties of odd charsets, priorities and timestamps; and an operator who lists
+    the dead letters.
+    """
+    (beating, *closing) = site.tokens(40)
+    beat = json.dumps({"taskToken": beating, "status": "heartbeat"}).encode()
+    for number in range(2000):
+        body, to = (
+            (beat, REPLIES),
+            (b"no reply", REPLIES),
+            (b"no dead letter", DEAD),
+            (_completed(closing.pop()) if closing else b"", REPLIES),
+            (b"no task", "swf.undeliverable"),
+        )[number % 5]
+        site.attacker.send(body, OddProperties(site.chance), to=to)
+    channel = site.channel()
+    while channel.queue_declare(DEAD, passive=True).method.message_count < 1000:
+        assert site.attacking(every=0.05), "RabbitMQ or the bridge did not take all of them"
+    site.operator("dead", "list")
+    site.page_answers()
