@@ -177,7 +177,7 @@ def republish(args: argparse.Namespace) -> int:
 
 
 def fail(args: argparse.Namespace) -> int:
-    """Fail tasks in SWF; return 69 if SWF was unavailable, 70 if a task is still open."""
+    """Fail tasks in SWF; return 69 if SWF was unavailable, 70 if a task is left or refused."""
     told: Row = {}
     rows: list[Row] = []
     request = {**_changed(args), "reason": args.reason}
@@ -201,12 +201,15 @@ def fail(args: argparse.Namespace) -> int:
     if args.json:
         say_json(told)
     else:
-        gone = told["matched"] - told["failed"] - told["unavailable"] - told["left"]
+        gone = told["closed"] + told["answered"]
         left = told["unavailable"] + told["left"]
-        say(f"{told['failed']} of {told['matched']} failed, {gone} closed before, {left} left")
+        refused = f", {told['refused']} refused by SWF" if told["refused"] else ""
+        say(
+            f"{told['failed']} of {told['matched']} failed, {gone} closed before, {left} left{refused}"
+        )
     if told["unavailable"]:
         return os.EX_UNAVAILABLE
-    return os.EX_SOFTWARE if told["left"] else 0
+    return os.EX_SOFTWARE if told["left"] or told["refused"] else 0
 
 
 def _print_outcome(row: Row, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The URLs of RabbitMQ, read again from their credential file before each round of attempts.
+"""The URLs of RabbitMQ, read again from their credential file before each attempt to connect.
 
 So a password rotated in the file is used for the next connection, without a restart.
 """

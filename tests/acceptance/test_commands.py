@@ -316,6 +316,19 @@ def test_a_task_that_swf_has_closed_is_let_go_by_failing_it(
     assert run("status", "--json").json["lists"][0]["inFlight"] == 0
 
 
+def test_a_task_that_swf_would_not_fail_is_told_as_refused_and_the_command_as_not_done(
+    bridge: Bridge, swf: LocalSwf, worker: Worker, run: Run
+) -> None:
+    worker.queue()
+    submit(swf)
+    token = worker.take().json["taskToken"]
+    assert published(run, 1)
+    swf.faults.add("invalid-token", operation="RespondActivityTaskFailed", token=token)
+    done = run("tasks", "fail", "--all")
+    assert done.code == 70
+    assert "0 of 1 failed, 0 closed before, 0 left, 1 refused by SWF\n" in done.out
+
+
 @pytest.mark.parametrize("command", ["republish", "fail"])
 def test_no_task_is_changed_that_was_not_named(
     bridge: Bridge, swf: LocalSwf, worker: Worker, run: Run, command: str
