@@ -203,10 +203,8 @@ def fail(args: argparse.Namespace) -> int:
     else:
         gone = told["closed"] + told["answered"]
         left = told["unavailable"] + told["left"]
-        refused = f", {told['refused']} refused by SWF" if told["refused"] else ""
-        say(
-            f"{told['failed']} of {told['matched']} failed, {gone} closed before, {left} left{refused}"
-        )
+        counted = f"{told['failed']} of {told['matched']} failed, {gone} closed before, {left} left"
+        say(counted + (f", {told['refused']} refused by SWF" if told["refused"] else ""))
     if told["unavailable"]:
         return os.EX_UNAVAILABLE
     return os.EX_SOFTWARE if told["left"] or told["refused"] else 0

@@ -142,6 +142,19 @@ class RabbitNode(HttpApi):
         listed = self.ctl("list_deprecated_features", "name", "--formatter", "json")
         return [feature["name"] for feature in json.loads(listed)]
 
+    def forbid_deprecated_features(self) -> None:
+        """Have the node forbid every deprecated feature from its next start on."""
+        forbidden = [
+            f"deprecated_features.permit.{n} = false\n" for n in self.deprecated_features()
+        ]
+        with (self.folder / "rabbitmq.conf").open("a") as file:
+            file.writelines(forbidden)
+
+    def enable_khepri(self) -> None:
+        """Have the node, and the cluster of which it is one, keep its metadata in Khepri."""
+        # Khepri is experimental in 4.0, and the only metadata store from 4.3 on.
+        self.ctl("enable_feature_flag", "--experimental", "khepri_db")
+
     def pause(self) -> None:
         """Send SIGSTOP: connections stay open, but the node does not answer until `resume()`."""
         os.kill(self.pid, signal.SIGSTOP)
@@ -209,13 +222,8 @@ class RabbitNode(HttpApi):
 
     def _go_ahead(self) -> None:
         """Forbid the deprecated features, enable Khepri and boot again; done only once."""
-        forbidden = [
-            f"deprecated_features.permit.{n} = false\n" for n in self.deprecated_features()
-        ]
-        with (self.folder / "rabbitmq.conf").open("a") as file:
-            file.writelines(forbidden)
-        # Khepri is experimental in 4.0, and the only metadata store from 4.3 on.
-        self.ctl("enable_feature_flag", "--experimental", "khepri_db")
+        self.forbid_deprecated_features()
+        self.enable_khepri()
         self._end_orderly()
         self._boot()
         self._to_go_ahead = False

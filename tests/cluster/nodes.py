@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bridge.local.management import NodeError
-from bridge.local.rabbitmq import SCRIPTS, RabbitNode, free_ports
+from bridge.local.rabbitmq import AHEAD, SCRIPTS, RabbitNode, free_ports
 
 FORM_TIMEOUT = 120.0
 COMMAND_TIMEOUT = 120.0
@@ -29,7 +29,7 @@ class Member(RabbitNode):
     """A node of a cluster: cookie and epmd are the cluster's."""
 
     def __init__(self, epmd_port: int, cookie: str, *, keeps_epmd: bool) -> None:
-        super().__init__()
+        super().__init__(ahead=False)  # no node may go ahead alone
         self._epmd_port = epmd_port
         self._cookie = cookie
         self._keeps_epmd = keeps_epmd
@@ -88,7 +88,9 @@ class Cluster:
             self.nodes[0].prepare()  # epmd first
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda node: node.start(), self.nodes))
-            await_that(lambda: len(self.running()) == len(self.nodes), FORM_TIMEOUT, "the cluster")
+            self.await_all()
+            if os.environ.get(AHEAD):
+                self._go_ahead()
         except BaseException:
             self.stop()
             raise
@@ -101,6 +103,14 @@ class Cluster:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _go_ahead(self) -> None:
+        """Forbid what RabbitMQ deprecates on each node, and keep the metadata in Khepri."""
+        self.nodes[0].enable_khepri()
+        for node in self.nodes:
+            node.forbid_deprecated_features()
+            node.restart()
+            self.await_all()
 
     def stop(self) -> None:
         """End all of it; the keeper of epmd last."""

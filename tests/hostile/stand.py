@@ -18,6 +18,7 @@ from bridge.local.rabbitmq import RabbitNode, free_ports
 from tests.documented import documented, documented_topics
 from tests.envelopes import Sentry
 from tests.faults.daemon import Daemon, until
+from tests.worker import EXCHANGE
 
 from . import good
 from .apart import Apart
@@ -87,6 +88,9 @@ class Stand:
         self._vhost = f"hostile-{secrets.token_hex(4)}"
         self._node.add_vhost(self._vhost)
         stack.callback(self._node.delete_vhost, self._vhost)
+        # Before any topic permission, which with Khepri would keep it from being declared.
+        exchange = {"type": "topic", "durable": True}
+        self._node.call("PUT", f"exchanges/{quote(self._vhost)}/{EXCHANGE}", exchange)
         endpoint = self._start_swf()
         page, liar = (f"127.0.0.1:{port}" for port in free_ports(2))
         asked = f"http://{liar}" if self._attack.lying else endpoint
