@@ -1,6 +1,6 @@
-"""The journal's SQLite file: locked for one process, checked, and replaced if it is corrupt.
+"""The journal's SQLite file: locked for one process, read and written, and made anew where it goes.
 
-No other module calls SQLite. Its errors are translated into ours.
+Only this module and ``opening`` call SQLite. Its errors are translated into ours.
 """
 
 import contextlib
@@ -9,29 +9,16 @@ import logging
 import os
 import sqlite3
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigError, PartFailed
-from bridge.journal.damage import check_tasks
+from bridge.journal.opening import FLAGS, connect, files_of, open_database, rename_aside, unusable
 from bridge.journal.owner import check_owner
-from bridge.journal.schema import (
-    APPLICATION_ID,
-    FORGET_SETTLED,
-    LATER_COLUMNS,
-    LATER_TABLES,
-    SCHEMA,
-    VERSION,
-    Write,
-)
+from bridge.journal.schema import Write
 
 log = logging.getLogger(__name__)
-
-BUSY_TIMEOUT = 5.0
-"""Seconds for which SQLite waits for a lock that another program holds, a backup for example."""
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class JournalFile:
@@ -47,10 +34,10 @@ class JournalFile:
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
         self.path = path
-        check_owner((*_files(path), _lock_name(path)))
+        check_owner((*files_of(path), _lock_name(path)))
         self._lock = _lock_file(path, lock_timeout)
         try:
-            self._db = _open_database(path)
+            self._db = open_database(path)
             self._known = _identities(path)
         except BaseException:
             os.close(self._lock)
@@ -108,12 +95,12 @@ class JournalFile:
             self._lock_anew()
             copy = self._copy()
             if _identity_of(self.path) not in (None, self._known[self.path]):
-                _rename_aside(self.path, "replaced")
-            for stale in _files(self.path):
+                rename_aside(self.path, "replaced")
+            for stale in files_of(self.path):
                 stale.unlink(missing_ok=True)
             copy.rename(self.path)
             try:
-                db, known = _connect(self.path), _identities(self.path)
+                db, known = connect(self.path), _identities(self.path)
             except BaseException:
                 self.path.unlink(missing_ok=True)
                 raise
@@ -143,22 +130,12 @@ class JournalFile:
 
     def size(self) -> int:
         """Bytes on disk, including the write-ahead log."""
-        return sum(each.stat().st_size for each in _files(self.path) if each.exists())
+        return sum(each.stat().st_size for each in files_of(self.path) if each.exists())
 
     def close(self) -> None:
         """Close the database and release the lock."""
         self._db.close()
         os.close(self._lock)
-
-
-def new_id() -> str:
-    """Return a random id for an instance: 12 hex digits."""
-    return uuid.uuid4().hex[:12]
-
-
-def _files(path: Path) -> list[Path]:
-    """The paths of the journal, its write-ahead log and its shared memory."""
-    return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
 
 
 def _lock_name(path: Path) -> Path:
@@ -182,7 +159,7 @@ def _identity_of(file: Path) -> Identity | None:
 
 def _identities(path: Path) -> dict[Path, Identity]:
     """The files that must not be replaced while the journal is open, with their identities."""
-    found = ((each, _identity_of(each)) for each in (*_files(path), _lock_name(path)))
+    found = ((each, _identity_of(each)) for each in (*files_of(path), _lock_name(path)))
     return {each: identity for each, identity in found if identity is not None}
 
 
@@ -192,9 +169,9 @@ def _lock_file(path: Path, timeout: float) -> int:
     Raises PartFailed if another process holds the lock for more than ``timeout`` seconds.
     """
     try:
-        lock = os.open(_lock_name(path), _FLAGS, 0o600)
+        lock = os.open(_lock_name(path), FLAGS, 0o600)
     except OSError as error:
-        raise _unusable(path, error) from None
+        raise unusable(path, error) from None
     deadline = time.monotonic() + timeout
     told = False
     while True:
@@ -209,104 +186,3 @@ def _lock_file(path: Path, timeout: float) -> int:
             told = True
             log.warning("journal.held", extra={"path": str(path), "seconds": timeout})
         time.sleep(min(1.0, timeout))
-
-
-def _unusable(path: Path, error: OSError) -> Exception:
-    """Translate an error of opening: ConfigError for a wrong path, PartFailed for the disk."""
-    sentence = f"SWF_BRIDGE_JOURNAL: cannot open {path}: {error.strerror}"
-    if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
-        return ConfigError([sentence])
-    return PartFailed(sentence)
-
-
-def _open_database(path: Path) -> sqlite3.Connection:
-    """Open the journal at ``path``; rename a corrupt one aside and create a new one.
-
-    Raises ConfigError for an unusable path, a foreign database or a newer version; PartFailed if
-    the disk fails.
-    """
-    try:
-        return _connect(path)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise PartFailed(f"cannot open the journal {path}: {error}") from None
-        aside = _rename_aside(path, "corrupt")
-        extra = {"path": str(path), "aside": str(aside), "error": str(error)}
-        log.critical("journal.corrupt", extra=extra)
-        return _connect(path)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        os.close(os.open(path, _FLAGS, 0o600))
-        path.chmod(0o600)
-    except OSError as error:
-        raise _unusable(path, error) from None
-    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(db, path)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    try:
-        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    except UnicodeDecodeError:  # the check quotes the damaged bytes
-        found = "damaged"
-    if found != "ok":
-        raise sqlite3.DatabaseError(found)
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application != APPLICATION_ID and (version or application or tables):
-        raise ConfigError([f"SWF_BRIDGE_JOURNAL: {path} is a database of another program"])
-    if version > VERSION:
-        raise ConfigError(
-            [f"SWF_BRIDGE_JOURNAL: {path} was written by a newer swf-bridge (format {version})"]
-        )
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA journal_size_limit = 16777216")
-    if not version:
-        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
-        db.execute("INSERT INTO instance (id) VALUES (?)", (new_id(),))
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("COMMIT")
-    _complete(db)
-    _check_rows(db)
-    db.execute(FORGET_SETTLED)
-
-
-def _check_rows(db: sqlite3.Connection) -> None:
-    """Raise sqlite3.DatabaseError for a damaged row that SQLite's own check accepts.
-
-    The check takes 30 µs of CPU per task: 100,000 tasks make a start three seconds longer.
-    """
-    try:
-        check_tasks(db.execute("SELECT id, domain, task_list, polled_at, body FROM task"))
-        names = [*db.execute("SELECT id FROM instance"), *db.execute("SELECT id FROM settled")]
-        if not names or not all(isinstance(name, str) for (name,) in names):
-            raise ValueError("an id")
-    except (sqlite3.OperationalError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise sqlite3.DatabaseError(f"damaged: {type(error).__name__}: {error}") from None
-
-
-def _complete(db: sqlite3.Connection) -> None:
-    """Add the columns and tables that a journal of an earlier version lacks."""
-    there = {name for _, name, *_ in db.execute("PRAGMA table_info(task)")}
-    for column in LATER_COLUMNS:
-        if column not in there:
-            db.execute(f"ALTER TABLE task ADD COLUMN {column} REAL")
-    db.executescript(LATER_TABLES)
-
-
-def _rename_aside(path: Path, why: str) -> Path:
-    aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    for file in _files(path):
-        if file.exists():
-            file.rename(file.with_name(file.name.replace(path.name, aside.name)))
-    return aside

@@ -355,6 +355,39 @@ def test_a_corrupt_journal_is_renamed_aside_and_a_new_one_begun(path, how, caplo
     assert [each.message for each in caplog.records] == ["journal.corrupt"]
 
 
+FORMAT_NUMBER = 47
+"""Where SQLite's header has it (https://www.sqlite.org/fileformat.html, 1.3)."""
+
+
+@pytest.mark.parametrize("at", [16, 18, 20, 21, 24, 28, 36, 40, FORMAT_NUMBER, 52, 56, 92])
+@pytest.mark.parametrize("byte", [b"\x01", b"\xff"])
+def test_a_wrong_byte_of_the_header_keeps_no_daemon_from_starting(path, at, byte):
+    with contextlib.closing(Journal(path)) as journal:
+        record(journal, "token")
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + byte + content[at + 1 :])
+    with contextlib.closing(Journal(path)) as journal:
+        record(journal, "new")
+        assert in_hand(journal)[-1] == "new"
+    if (at, byte) == (FORMAT_NUMBER, b"\xff"):
+        assert list(path.parent.glob("*.corrupt-*"))
+
+
+def test_a_disk_that_fails_at_the_start_is_no_corrupt_journal(path):
+    with contextlib.closing(Journal(path)) as journal:
+        record(journal, "token")
+    disk = Disk()
+    disk.fail()
+    try:
+        with pytest.raises(PartFailed, match="cannot open the journal"):
+            Journal(path)
+    finally:
+        disk.mend()
+    with contextlib.closing(Journal(path)) as journal:
+        assert in_hand(journal) == ["token"]
+    assert not list(path.parent.glob("*.corrupt-*"))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -367,9 +400,13 @@ def test_a_corrupt_journal_is_renamed_aside_and_a_new_one_begun(path, how, caplo
         "UPDATE task SET polled_at = 'soon'",
         "INSERT INTO settled (id) VALUES (CAST(x'ff' AS TEXT))",
         "DELETE FROM instance",
+        "ALTER TABLE task RENAME COLUMN cancel_noticed TO cancel_noticer",
+        "ALTER TABLE settled RENAME TO settler",
+        "ALTER TABLE pause DROP COLUMN until",
+        "DROP TRIGGER settle",
     ],
 )
-def test_a_row_that_is_damaged_where_sqlite_does_not_see_it_is_a_corrupt_journal(path, spoil):
+def test_what_is_damaged_where_sqlite_does_not_see_it_is_a_corrupt_journal(path, spoil):
     """It would end the daemon at every start."""
     with contextlib.closing(Journal(path)) as journal:
         journal.record(a_task("token"), encode_task(a_task("token")))
