@@ -13,7 +13,7 @@ from bridge.rabbitmq.delivery import Ack, Later, Park
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL, TOPOLOGY, Awaited, a_delivery
+from tests.unit.bridge_parts import TASK_LIST_ID, TOPOLOGY, Awaited, a_delivery
 
 INVALID = BadReply("token-invalid", "Invalid token")
 REFUSED = Rejected("refused-by-swf", "no", token="token-1", reason="reply refused by SWF: no")
@@ -336,7 +336,7 @@ def test_a_task_that_is_failed_back_is_in_hand_no_more(bench, responder, answer)
     assert give_back(responder) == []
     assert bench.in_flight == 0
     failed_by_us = 0 if isinstance(answer, TaskClosed) else 1
-    assert bench.metrics.value(m.TASKS_FAILED_BACK, *LABEL) == failed_by_us
+    assert bench.metrics.value(m.TASKS_FAILED_BACK, *TASK_LIST_ID) == failed_by_us
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
