@@ -128,10 +128,11 @@ def _called(node: ast.Call) -> tuple[str, str]:
 
 def _calls(tree: ast.AST) -> Iterator[Logged]:
     """Every event that a module logs: named in the call, in a variable, or handed to a function."""
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    nodes = list(ast.walk(tree))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
     named = {
         node.targets[0].id: _strings(node.value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
 
