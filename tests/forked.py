@@ -40,13 +40,14 @@ class Process(Protocol):
 
 
 class Forked:
-    """A child of the server's; to be used by one thread at a time."""
+    """A child of the server's; several threads may poll it."""
 
     def __init__(self, args: Sequence[str], told: socket.socket) -> None:
         self.args = args
         self.pid = _number(told)
         self.returncode: int | None = None
         self._told = told
+        self._lock = threading.Lock()
 
     def poll(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -54,18 +55,22 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None:
-            self._told.settimeout(timeout)
-            try:
-                code = _number(self._told)
-            except (TimeoutError, BlockingIOError):
-                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
-            self._told.settimeout(None)
-            self._told.shutdown(socket.SHUT_WR)
-            self._told.recv(1)  # its pid is free
-            self._told.close()
-            self.returncode = code
-        return self.returncode
+        with self._lock:
+            if self.returncode is None:
+                self.returncode = self._exit_code(timeout)
+            return self.returncode
+
+    def _exit_code(self, timeout: float | None) -> int:
+        self._told.settimeout(timeout)
+        try:
+            code = _number(self._told)
+        except (TimeoutError, BlockingIOError):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+        self._told.settimeout(None)
+        self._told.shutdown(socket.SHUT_WR)
+        self._told.recv(1)  # its pid is free
+        self._told.close()
+        return code
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -83,16 +88,20 @@ def python(
     stdout: int = subprocess.DEVNULL,
     stderr: int = subprocess.DEVNULL,
     cwd: Path = ROOT,
+    group: int | None = None,
 ) -> Process:
-    """Begin `python ARGS`; the streams are descriptors, which the caller closes, or DEVNULL."""
+    """Begin `python ARGS`, in a process group if one is given.
+
+    The streams are descriptors, which the caller closes, or DEVNULL.
+    """
     read = {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
     usual = read in ({}, {"LANG": SHELL["LANG"]})
     if os.environ.get("TESTS_EXEC") or args[0] != "-m" or not usual:
         return subprocess.Popen(
             [sys.executable, *args],
-            env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr,
+            env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, process_group=group,
         )  # fmt: skip
-    request = {"args": list(args[1:]), "env": dict(env), "cwd": str(cwd)}
+    request = {"args": list(args[1:]), "env": dict(env), "cwd": str(cwd), "group": group}
     with open(os.devnull, "r+b", buffering=0) as null:
         streams = [null.fileno() if each < 0 else each for each in (stdin, stdout, stderr)]
         return Forked(args, _server(**read).ask(request, streams))

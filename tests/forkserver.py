@@ -10,6 +10,7 @@ import json
 import os
 import runpy
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -75,7 +76,7 @@ class Server:
                 request, descriptors = self._request()
                 if request is None:
                     return None
-                if self._fork(descriptors):
+                if self._fork(descriptors, request["group"]):
                     return become(request, descriptors)
 
     def _request(self) -> tuple[Any, list[int]]:
@@ -87,11 +88,16 @@ class Server:
             body += self._requests.recv(wanted - len(body))
         return json.loads(body), descriptors
 
-    def _fork(self, descriptors: list[int]) -> bool:
+    def _fork(self, descriptors: list[int], group: int | None) -> bool:
         """Fork; whether this is the child. The last descriptor is the socket of who asked."""
         assert len(os.listdir("/proc/self/task")) == 1, "a thread would not be in the child"
         client = socket.socket(fileno=descriptors.pop())
         if pid := os.fork():
+            if group is not None:
+                try:
+                    os.setpgid(pid, group)
+                except OSError:  # it has ended, and so have all that were to end with it
+                    os.kill(pid, signal.SIGKILL)
             for descriptor in descriptors:
                 os.close(descriptor)
             end = os.pidfd_open(pid)
@@ -145,8 +151,20 @@ def become(request: Any, descriptors: list[int]) -> list[str]:
     for descriptor in descriptors:
         if descriptor > 2:
             os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        setattr(sys, name, reopened(getattr(sys, name), mode))
+        setattr(sys, f"__{name}__", getattr(sys, name))
     arguments: list[str] = request["args"]
     return arguments
+
+
+def reopened(stream: Any, mode: str) -> Any:
+    """A stream of the same descriptor, which may be a pipe now: it has to learn what it can do."""
+    new: Any = open(
+        stream.fileno(), mode, encoding=stream.encoding, errors=stream.errors, closefd=False
+    )
+    new.reconfigure(line_buffering=stream.line_buffering or new.isatty())
+    return new
 
 
 def main() -> None:
