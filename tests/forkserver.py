@@ -160,7 +160,7 @@ def become(request: Any, descriptors: list[int]) -> list[str]:
 
 def reopened(stream: Any, mode: str) -> Any:
     """A stream of the same descriptor, which may be a pipe now: it has to learn what it can do."""
-    new: Any = open(
+    new: Any = open(  # noqa: SIM115 - it stays open
         stream.fileno(), mode, encoding=stream.encoding, errors=stream.errors, closefd=False
     )
     new.reconfigure(line_buffering=stream.line_buffering or new.isatty())
