@@ -1,4 +1,4 @@
-"""A process that tests fork from one with the libraries is as one that begins by exec."""
+"""A process that tests fork from one with the modules is as one that begins by exec."""
 
 import json
 import os
@@ -26,10 +26,11 @@ def test_it_has_all_that_exec_would_have_given_it(
     monkeypatch.setenv("TESTS_EXEC", "1")
     ended.append(forked.run([*SEEN, what], env=env, cwd=FOLDER))
     (one, other) = (json.loads(each.stdout) for each in ended)
+    assert "bridge.daemon" in one.pop("ours")
+    assert other.pop("ours") == []
     assert one == other
     assert one["environment"] == env | ({} if language else {"LC_CTYPE": "C.UTF-8"})
     assert one["folder"] == str(FOLDER)
-    assert one["ours"] == []
     assert [each.returncode for each in ended] == 2 * [{"say": 0, "exit 7": 7, "raise": 1}[what]]
     last = [each.stderr.splitlines()[-1:] for each in ended]
     assert last == 2 * [["ValueError: as it was asked to"] if what == "raise" else []]
