@@ -3,8 +3,6 @@
 import json
 import os
 import pty
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 
 from bridge.local import LocalSwf
 from tests import forked
-from tests.acceptance.harness import MARK, ROOT, Bridge, Start
+from tests.acceptance.harness import MARK, Bridge, Start
 from tests.brokers import Vhost
 from tests.processes import until
 from tests.worker import DEAD, Worker
@@ -480,10 +478,11 @@ class OnTerminal:
 
     def __init__(self, tmp_path: Path, *args: str) -> None:
         self._terminal, end = pty.openpty()
+        self._out = os.memfd_create("out")
         control = str(tmp_path / "journal.sock")
-        self._command = subprocess.Popen(
-            [sys.executable, "-m", "bridge", *args, "--control", control],
-            cwd=ROOT, stdin=end, stderr=end, stdout=subprocess.PIPE,
+        self._command = forked.python(
+            ["-m", "bridge", *args, "--control", control],
+            env=forked.SHELL, stdin=end, stderr=end, stdout=self._out, taken_apart=False,
         )  # fmt: skip
         os.close(end)
 
@@ -499,9 +498,11 @@ class OnTerminal:
         os.write(self._terminal, text.encode())
 
     def ends(self) -> tuple[int, str]:
-        out, _ = self._command.communicate(timeout=TIMEOUT)
+        code = self._command.wait(TIMEOUT)
         os.close(self._terminal)
-        return self._command.returncode, out.decode()
+        with open(self._out, "rb") as out:
+            out.seek(0)
+            return code, out.read().decode()
 
 
 def test_failing_tasks_asks_on_a_terminal_and_fails_none_that_came_after_the_question(
