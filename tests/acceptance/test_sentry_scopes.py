@@ -22,7 +22,8 @@ from bridge.swf.executor import Executor
 from bridge.flow.responder import Responder
 from bridge.flow.heartbeats import Heartbeats
 
-async def respond(self, delivery, reply):
+async def respond(self, turn):
+    reply = turn.reply
     logging.getLogger("bridge.flow.responder").info("test.begun", extra={"task": reply.task})
     await self._swf.heartbeat(reply.token, None)
     raise ValueError("on the way")
