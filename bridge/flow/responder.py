@@ -104,7 +104,7 @@ class Responder:
         self._deadlines = deadlines
         self._metrics = metrics
         self._topology = topology
-        self._turns = Turns()
+        self.turns = Turns()
         self._late = Repeated(log, "reply.late")
         self._duplicate = Repeated(log, "reply.duplicate", logging.INFO)
         self._undelivered = Repeated(log, "task.undeliverable")
@@ -170,12 +170,12 @@ class Responder:
     async def _take_turns(self, turn: Turn) -> Settled:
         """Settle the reply, and others of its task that come meanwhile; none if it must wait."""
         settled: Settled = []
-        last = turn if self._turns.begin(turn) else None
+        last = turn if self.turns.begin(turn) else None
         while last:
             answer = self._respond(last)
             outcome = await self._settlement.outcome(last.delivery, answer, last.reply.task)
             settled.append((last.delivery, outcome))
-            last = self._turns.end(last)
+            last = self.turns.end(last)
         return settled
 
     async def _take_beat(self, delivery: Delivery, beat: Heartbeat) -> Settled:

@@ -112,6 +112,7 @@ class Aside:
     """Deliveries that are set aside, the oldest first, with the sizes of their bodies."""
 
     def __init__(self) -> None:
+        self.refresh = REFRESH
         self._tags: OrderedDict[int, tuple[int, float]] = OrderedDict()
         self.clear = self._tags.clear
 
@@ -125,8 +126,8 @@ class Aside:
 
     @property
     def is_old(self) -> bool:
-        """Whether the oldest delivery was set aside more than REFRESH seconds ago."""
-        until = time.monotonic() - REFRESH
+        """Whether the oldest delivery was set aside more than ``refresh`` seconds ago."""
+        until = time.monotonic() - self.refresh
         return bool(self._tags) and next(iter(self._tags.values()))[1] < until
 
     def put(self, tag: int, size: int) -> None:

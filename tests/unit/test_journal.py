@@ -548,17 +548,16 @@ def test_a_file_that_is_moved_away_and_back_is_written_again(journal, path):
     assert journal.writable.is_set()
 
 
-def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal):
+def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal, path):
     record(journal, "one")
-    journal._file._db.execute("DROP TABLE settled")
-    journal._file._db.execute(
-        "CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT CHECK (FALSE))"
-    )
-    with pytest.raises(PartFailed, match="is damaged"):
-        journal.settle(task_id("one"))
-    db = journal._file._db
-    db.execute("DROP TABLE settled")
-    db.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT UNIQUE)")
+    with contextlib.closing(sqlite3.connect(path)) as stranger:
+        stranger.execute("DROP TABLE settled")
+        refusing = "seq INTEGER PRIMARY KEY, id TEXT CHECK (FALSE)"
+        stranger.execute(f"CREATE TABLE settled ({refusing})")
+        with pytest.raises(PartFailed, match="is damaged"):
+            journal.settle(task_id("one"))
+        stranger.execute("DROP TABLE settled")
+        stranger.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT UNIQUE)")
 
 
 # --- together ----------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def a_reply(status="completed", token="token-1", properties=None, **fields):
 def outcome(responder, delivery):
     ((settled, found),) = responder.handled(delivery)
     assert settled is delivery
-    assert len(responder._turns) == 0
+    assert len(responder.turns) == 0
     return found
 
 
@@ -368,7 +368,7 @@ def test_replies_of_one_task_are_handled_one_at_a_time_and_in_order(bench, respo
     with pytest.raises(StopIteration) as end:
         under_way.send({})
     assert [delivery for delivery, _ in end.value.value] == [first, second, third]
-    assert len(responder._turns) == 0
+    assert len(responder.turns) == 0
 
 
 def test_a_turn_ends_with_the_last_reply():
@@ -386,13 +386,12 @@ def test_a_turn_ends_with_the_last_reply():
 
 
 @pytest.mark.parametrize("queue", [TOPOLOGY.reply_queue, TOPOLOGY.undeliverable])
-def test_a_reply_for_which_memory_is_short_is_kept(responder, monkeypatch, caplog, queue):
-    def short(*_):
-        raise MemoryError
+def test_a_reply_for_which_memory_is_short_is_kept(responder, caplog, queue):
+    class Short(dict):
+        def get(self, *_):
+            raise MemoryError
 
-    for decode in ("decode_reply", "decode_undeliverable"):
-        monkeypatch.setattr(f"bridge.flow.responder.{decode}", short)
-    ((_, found),) = responder.handled(a_delivery(b"{}", queue=queue))
+    ((_, found),) = responder.handled(a_delivery(b"{}", queue=queue, headers=Short()))
     assert isinstance(found, Later)
     assert "MemoryError" in caplog.text
 
