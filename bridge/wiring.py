@@ -172,7 +172,7 @@ class Parts:
             self._tls,
             self.topology,
             take_new_id=self.journal.take_new_id,
-            deliver=self.responder.deliver,
+            deliver=self.responder.work.put,
             publish=self.copies.publish,
             parked=self._count_dead_letter,
             depth=self.dead_letters,

@@ -139,7 +139,7 @@ class Heartbeats:
         fail the task and answer the other heartbeats that it is closed.
         """
         *others, blamed = beats
-        outcome = await self._settlement.refuse(blamed[0], error, last.task)
+        outcome = await self._settlement.outcome_of(error, blamed[0], last.task)
         settled = self._done([blamed], lambda _: outcome)
         if isinstance(outcome, Later):
             return [*settled, *self._done(others, lambda _: Later(MERGE, str(error)))]
@@ -151,8 +151,8 @@ class Heartbeats:
         return [*settled, *await self._refuse(others, refusal)]
 
     async def _refuse(self, beats: Beats, error: BadReply) -> Settled:
-        refuse = self._settlement.refuse
-        return [(each, await refuse(each, error, beat.task)) for each, beat in beats]
+        outcome_of = self._settlement.outcome_of
+        return [(each, await outcome_of(error, each, beat.task)) for each, beat in beats]
 
     def _answer(self, beats: Beats, task: str, answer: Answer) -> Settled:
         """Answer ``beats``, heartbeats that came meanwhile, and overtaken ones not yet answered."""

@@ -184,7 +184,8 @@ class Consumer(Connection):
                 of.under_way -= 1
             if delivery.tag in self._unacked:
                 self._carry_out(delivery, outcome)
-        self._park_waiting()
+        if self.parking.waiting or self.parking.aside:
+            self._park_waiting()
         self._give_back()
         self._unacked.acknowledge(self._channel)
         if self._cancelled.is_set():
@@ -305,8 +306,10 @@ class Consumer(Connection):
 
     def _give_back(self) -> None:
         """Requeue deliveries that were set aside and can be processed now."""
-        self._unacked.give_back(self._channel, self.no_room, PREFETCH)
-        self._unacked.give_back(self._channel, self.parking.aside, self.parking.room)
+        if self.no_room:
+            self._unacked.give_back(self._channel, self.no_room, PREFETCH)
+        if self.parking.aside:
+            self._unacked.give_back(self._channel, self.parking.aside, self.parking.room)
 
     def _tick(self) -> None:
         self._unacked.expect_no_more()

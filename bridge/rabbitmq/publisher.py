@@ -174,7 +174,7 @@ class Publisher(Connection):
 
     def _send(self, item: _Item) -> None:
         message = item.message
-        if self.lacks and (why := self.declarations.why_lacking(message.exchange)):
+        if self.declarations.lacks and (why := self.declarations.why_lacking(message.exchange)):
             self._resolve(item, Fate.NACKED, why)
             return
         if message.until is not None and message.until <= time.monotonic():

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.consumer import Consumer
-from bridge.rabbitmq.delivery import Ack, Delivery
+from bridge.rabbitmq.delivery import Ack, Delivery, settle_all
 from bridge.rabbitmq.publisher import Fate
 from bridge.rabbitmq.topology import Topology
 from tests.brokers import Vhost
@@ -230,7 +230,7 @@ def test_what_waits_in_the_notice_queue_of_an_earlier_version_is_consumed_and_th
 
     def deliver(delivery: Delivery) -> None:
         heard.append(delivery.body)
-        delivery.settle(Ack())
+        settle_all([(delivery, Ack())])
 
     part = Consumer(
         [vhost.url],
