@@ -19,10 +19,9 @@ from bridge.message.tasks import heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Delivery, Later, Outcome, Settled, put_off
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.topology import Topology
-from bridge.scheduling.conversation import Conversation
 from bridge.scheduling.timer import Timer
 from bridge.swf.client import Calls
-from bridge.swf.executor import JobQueue
+from bridge.swf.runner import Conversation, JobQueue
 from bridge.task import Heartbeat, task_id
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry

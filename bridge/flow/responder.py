@@ -25,9 +25,8 @@ from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_e
 from bridge.rabbitmq.delivery import Ack, Delivery, Outcome, Settled, put_off
 from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.topology import Topology
-from bridge.scheduling.conversation import Conversation
 from bridge.swf.client import Calls
-from bridge.swf.executor import JobQueue
+from bridge.swf.runner import Conversation, JobQueue
 from bridge.task import Canceled, Failed, Heartbeat, Reply
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
