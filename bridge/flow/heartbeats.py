@@ -22,7 +22,7 @@ from bridge.rabbitmq.topology import Topology
 from bridge.scheduling.timer import Timer
 from bridge.swf.client import Calls
 from bridge.swf.runner import Conversation, JobQueue
-from bridge.task import Heartbeat, task_id
+from bridge.task import Heartbeat
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
 from bridge.telemetry.outage import Outage
@@ -78,8 +78,9 @@ class Heartbeats:
             self.work.put(partial(self._carry, [(delivery, beat)]))
         if answer is not None:
             for each in through:
-                self._tell(asked(*each), answer)
-        self._metrics.count(m.REPLIES, "heartbeat", by=len(through))
+                self._tell(beat.task, asked(*each), answer)
+        if through:
+            self._metrics.count(m.REPLIES, "heartbeat", by=len(through))
         settled: Settled = [(each, Ack()) for each, _ in through]
         return settled if later is None else [*settled, (delivery, later)]
 
@@ -158,7 +159,7 @@ class Heartbeats:
         through, owed = self.merge.answered(task, answer)
         beats = [*beats, *through]
         for each in (*owed, *(asked(*beat) for beat in beats)):
-            self._tell(each, answer)
+            self._tell(task, each, answer)
         self._metrics.count(m.REPLIES, "heartbeat", by=len(beats))
         return self._done(beats, lambda _: Ack())
 
@@ -175,8 +176,8 @@ class Heartbeats:
         self.merge.done(len(beats))
         return [(delivery, outcome(delivery)) for delivery, _ in beats]
 
-    def _tell(self, asked: Asked, answer: Answer) -> None:
-        """Publish the answer to one heartbeat. Errors are logged, never raised."""
+    def _tell(self, task: str, asked: Asked, answer: Answer) -> None:
+        """Publish the answer to one heartbeat of the task. Errors are logged, never raised."""
         if not asked.reply_to:
             return
         try:
@@ -187,6 +188,6 @@ class Heartbeats:
                 is_open=answer.is_open,
                 cancel_requested=answer.cancel,
             )
-            self._to_workers.publish(message, task_id(asked.token))
+            self._to_workers.publish(message, task)
         except Exception as error:  # noqa: BLE001 - told
-            self._settlement.unexpected(error, task_id(asked.token))
+            self._settlement.unexpected(error, task)

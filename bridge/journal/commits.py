@@ -51,8 +51,11 @@ class Commits:
         with self.lock:
             return self._file.read(query, *values)
 
-    def add(self, write: Write, *, at_once: bool = False) -> None:
+    def add(
+        self, statement: str, *values: object, task_id: str = "", at_once: bool = False
+    ) -> None:
         """Commit a change and all waiting ones; with ``at_once``, inside ``together`` too."""
+        write = Write(statement, (values,), task_id)
         self.waiting.append(write)
         if not at_once and getattr(self._own, "together", False):
             self._own.last = write

@@ -7,7 +7,14 @@ from itertools import accumulate
 from threading import Lock
 
 from bridge.telemetry.metric import Distribution, Family, Labels, Metric, Reading
-from bridge.telemetry.metrics import ALL, SWF_REQUEST_DURATION, SWF_REQUESTS
+from bridge.telemetry.metrics import (
+    ALL,
+    PUBLISH_CONFIRM,
+    PUBLISHES,
+    SWF_REQUEST_DURATION,
+    SWF_REQUESTS,
+    TASKS_PUBLISHED,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +73,13 @@ class Metrics:
         """Count a call to SWF: operation, ``ok`` or the error's code, and duration in seconds."""
         self.count(SWF_REQUESTS, operation, code)
         self.observe(SWF_REQUEST_DURATION, seconds, operation)
+
+    def observe_publish(self, domain: str, task_list: str, fate: str, seconds: float) -> None:
+        """Count a publish of a task by its fate; if confirmed, that took ``seconds``."""
+        self.count(PUBLISHES, domain, task_list, fate)
+        if fate == "confirmed":
+            self.count(TASKS_PUBLISHED, domain, task_list)
+            self.observe(PUBLISH_CONFIRM, seconds)
 
     def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
         """Add one observation to a histogram."""
