@@ -14,9 +14,8 @@ from typing import NamedTuple
 from bridge.flow.deadlines import Deadlines
 from bridge.flow.responder import Responder
 from bridge.journal.journal import Journal
-from bridge.message.message import Message
+from bridge.message.message import Message, task_message
 from bridge.message.routing import RoutingKey
-from bridge.message.tasks import task_message
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.scheduling.backoff import delay
 from bridge.scheduling.timer import Timer

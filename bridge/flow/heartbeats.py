@@ -15,7 +15,7 @@ from bridge.flow.keepalive import Keepalive
 from bridge.flow.merge import MERGE, Answer, Asked, Beats, Merge, asked
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement
-from bridge.message.tasks import heartbeat_answer
+from bridge.message.message import heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Delivery, Later, Outcome, Settled, put_off
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.topology import Topology

@@ -16,9 +16,8 @@ from functools import partial
 from bridge.bounds import decode_json
 from bridge.journal.entry import InHand
 from bridge.journal.journal import Journal
-from bridge.message.message import Message, encode_json, properties_of
+from bridge.message.message import Message, cancellation, encode_json, properties_of
 from bridge.message.routing import RoutingKey
-from bridge.message.tasks import cancellation
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
 from bridge.scheduling.timer import Timer

@@ -18,7 +18,7 @@ from bridge.flow.obstacle import Obstacle, PollerState
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pause, Pauses
 from bridge.journal.slots import Slots
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.rabbitmq.demand import Demand
 from bridge.rabbitmq.publisher import Publisher
 from bridge.scheduling.backoff import Backoff

@@ -19,8 +19,8 @@ from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
+from bridge.message.message import names_no_task
 from bridge.message.replies import decode_reply
-from bridge.message.tasks import names_no_task
 from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
 from bridge.rabbitmq.delivery import Ack, Delivery, Outcome, Settled, put_off
 from bridge.rabbitmq.sender import name, sender

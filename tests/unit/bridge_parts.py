@@ -19,9 +19,8 @@ from bridge.flow.settlement import Settlement
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
-from bridge.message.message import ATTEMPT_HEADER, Message
+from bridge.message.message import ATTEMPT_HEADER, Message, encode_task
 from bridge.message.routing import RoutingKey
-from bridge.message.tasks import encode_task
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import to_pika
 from bridge.rabbitmq.delivery import Delivery, Outcome

@@ -8,7 +8,7 @@ from bridge.control.request import Request
 from bridge.control.tasks import WINDOW, TaskCommands
 from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
 from bridge.journal.journal import Journal
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.rabbitmq.publisher import Fate
 from bridge.telemetry.metrics import TASKS_FAILED_BACK
 from bridge.telemetry.registry import Metrics

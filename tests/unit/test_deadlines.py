@@ -11,7 +11,7 @@ from bridge.errors import Refused, Unavailable
 from bridge.flow.budget import Budget
 from bridge.flow.deadlines import MARGIN, PATIENCE, RETRY
 from bridge.journal.journal import Journal
-from bridge.message.tasks import TASK_TYPE
+from bridge.message.message import TASK_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.swf.history import Look
 from bridge.task import Deadline, Timeouts

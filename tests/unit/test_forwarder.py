@@ -6,8 +6,8 @@ import time
 import pytest
 
 from bridge.flow.forwarder import RETRY_CAP, Forwarder
+from bridge.message.message import TASK_TYPE
 from bridge.message.routing import RoutingKey
-from bridge.message.tasks import TASK_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.telemetry import metrics as m
 from tests.unit.bridge_parts import TASK_LIST_ID, Bench, TestTimer

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from bridge.journal.journal import Journal
 from bridge.journal.slots import Slots
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.task import task_id
 from tests.unit.bridge_parts import TASK_LIST_ID, a_task
 from tests.unit.failing_disk import Disk

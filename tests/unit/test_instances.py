@@ -8,7 +8,7 @@ import pytest
 
 from bridge.flow.peers import REPEATED, notice
 from bridge.journal.journal import Journal
-from bridge.message.tasks import CANCELLATION_TYPE
+from bridge.message.message import CANCELLATION_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.task import task_id
 from bridge.telemetry import metrics as m

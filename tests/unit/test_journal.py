@@ -14,7 +14,7 @@ from bridge.journal.entry import InHand
 from bridge.journal.journal import Journal
 from bridge.journal.schema import SETTLED_KEPT
 from bridge.journal.slots import Slots
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.task import Deadline, task_id
 from tests.unit.bridge_parts import TASK_LIST_ID, a_task, until
 from tests.unit.failing_disk import Disk

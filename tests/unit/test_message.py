@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from bridge.errors import BadReply, Rejected
 from bridge.flow.peers import decode_notice, notice
-from bridge.message.message import UNDECODABLE_HEADERS, Message
-from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
-from bridge.message.tasks import (
+from bridge.message.message import (
+    UNDECODABLE_HEADERS,
+    Message,
     cancellation,
     decode_task,
     encode_task,
@@ -21,6 +21,7 @@ from bridge.message.tasks import (
     heartbeat_answer,
     task_message,
 )
+from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
 from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
 from bridge.rabbitmq.amqp import to_pika
 from bridge.rabbitmq.copies import HEADERS_LIMIT, dead_letter, to_the_tail

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from bridge.cli.parser import COMMANDS
+from bridge.message.message import TASK_TYPE, decode_task, encode_task
 from bridge.message.replies import DEAD_LETTER_CODES
-from bridge.message.tasks import TASK_TYPE, decode_task, encode_task
 from bridge.settings.settings import Settings
 from bridge.telemetry import metrics
 from tests.environment import settings_of

@@ -8,7 +8,7 @@ from bridge.errors import Unavailable
 from bridge.flow.reconciler import PER_ROUND, Reconciler
 from bridge.journal.slots import Slots
 from bridge.local import LocalSwf
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.telemetry import metrics as m
 from tests.unit.bridge_parts import TASK_LIST_ID, Bench, a_task, aws
 from tests.waiting import WaitingSwf

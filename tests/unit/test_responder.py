@@ -8,7 +8,7 @@ import pytest
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.peers import NOTICE_TYPE, notice
 from bridge.flow.responder import NOT_REQUESTED, Responder, Turn, Turns
-from bridge.message.tasks import cancellation, heartbeat_answer
+from bridge.message.message import cancellation, heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Later, Park
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
