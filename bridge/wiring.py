@@ -157,7 +157,7 @@ class Parts:
             deadlines=self.deadlines,
             topology=self.topology,
         )
-        work = partial(self.swf.executors, done=settle_all, together=self.peers.together)
+        work = partial(self.swf.executors, done=settle_all, together=self.journal.together)
         responder, heartbeats, deadlines = self.responder, self.heartbeats, self.deadlines
         # Heartbeats and deadlines beside the responders, so that a slow one delays no result.
         self.responders: list[Part] = [

@@ -73,6 +73,7 @@ class Journal:
         self.commits = Commits(self._file, written=self._is_written, observe=observe)
         self.read = self.commits.read
         self.together = self.commits.together
+        self.afterwards = self.commits.afterwards
         self.look = self.commits.look
         ((self.instance,),) = self._file.read("SELECT id FROM instance")
         ((self._inherited,),) = self._file.read("SELECT ifnull(max(seq), 0) FROM task")

@@ -38,7 +38,7 @@ def test_a_task_that_another_holds_is_told_to_all(bench):
 
 
 def test_tasks_that_are_settled_together_are_told_in_one_notice(bench):
-    with bench.peers.together():
+    with bench.journal.together():
         for token in ("a", "b", "c"):
             bench.peers.settled(task_id(token))
         assert bench.notices() == []
@@ -50,7 +50,7 @@ def test_tasks_that_are_settled_together_are_told_in_one_notice(bench):
 
 def test_what_was_settled_before_an_error_is_told_all_the_same(bench):
     def settle_and_break():
-        with bench.peers.together():
+        with bench.journal.together():
             bench.peers.settled(THEIRS)
             raise ZeroDivisionError
 
