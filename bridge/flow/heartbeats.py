@@ -156,12 +156,11 @@ class Heartbeats:
 
     def _answer(self, beats: Beats, task: str, answer: Answer) -> Settled:
         """Answer ``beats``, heartbeats that came meanwhile, and overtaken ones not yet answered."""
-        through, owed = self.merge.answered(task, answer)
-        beats = [*beats, *through]
-        for each in (*owed, *(asked(*beat) for beat in beats)):
+        settled, addresses = self.merge.answered(task, beats, answer)
+        for each in addresses:
             self._tell(task, each, answer)
-        self._metrics.count(m.REPLIES, "heartbeat", by=len(beats))
-        return self._done(beats, lambda _: Ack())
+        self._metrics.count(m.REPLIES, "heartbeat", by=len(settled))
+        return [(delivery, Ack()) for delivery, _ in settled]
 
     def _put_off(self, beats: Beats, error: Unavailable) -> Settled:
         self._metrics.count(m.REPLIES, "later", by=len(beats))
