@@ -113,19 +113,16 @@ class Metrics:
 
     def value(self, metric: Metric, *labels: str) -> float:
         """Return a counter's or gauge's value or a histogram's number of observations, else 0."""
-        found = dict(self._samples(metric)).get(labels, 0.0)
+        found = dict(self.samples(metric)).get(labels, 0.0)
         return found.cumulative[-1] if isinstance(found, Distribution) else found
-
-    def samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
-        """One metric's current value for every combination of label values."""
-        return self._samples(metric)
 
     def collect(self) -> Iterator[Family]:
         """Yield every metric with its current values, in the order of ``ALL``."""
         for metric in ALL:
-            yield Family(metric, self._samples(metric))
+            yield Family(metric, self.samples(metric))
 
-    def _samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
+    def samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
+        """One metric's current value for every combination of label values."""
         if metric.kind == "histogram":
             with self._lock:
                 copies = [(key, tuple(spread)) for key, spread in self._spreads[metric].items()]
