@@ -36,8 +36,7 @@ Journal.close = close
 
 BREAK_REPLIES = """
 from bridge.flow.responder import Responder
-async def respond(self, turn):
-    delivery, reply, _ = turn
+async def respond(self, delivery, reply):
     secret = {"taskToken": reply.token, "result": reply.result}
     raise ValueError(f"cannot send {secret!r} as {delivery.body!r}")
 Responder._respond = respond

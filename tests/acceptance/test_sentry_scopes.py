@@ -22,8 +22,7 @@ from bridge.swf.runner import Executor
 from bridge.flow.responder import Responder
 from bridge.flow.heartbeats import Heartbeats
 
-async def respond(self, turn):
-    reply = turn.reply
+async def respond(self, delivery, reply):
     logging.getLogger("bridge.flow.responder").info("test.begun", extra={"task": reply.task})
     await self._swf.heartbeat(reply.token, None)
     raise ValueError("on the way")
