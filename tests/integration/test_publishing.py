@@ -238,7 +238,7 @@ def test_nothing_is_lost_where_the_broker_is_killed(
 ) -> None:
     worker.queue("work", bind="work")
     worker.close()
-    broker_node.ctl("eval", "mnesia:sync_log().")  # or the queue may be gone with the node
+    broker_node.eval("mnesia:sync_log().")  # or the queue may be gone with the node
     receipts = publish(part, range(3000))
     receipts.wait(100)
     broker_node.kill()
