@@ -1,6 +1,6 @@
 # Every target does the set-up that is still missing, and none that is not.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb packages container dist pictures clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages setup-containers shape trace
+.PHONY: help demo test long faults soak hostile fuzz examples bench cluster debian check lock install uninstall deb packages container dist pictures clean setup-python setup-broker setup-node setup-examples setup-decider setup-operations setup-packages setup-containers shape trace
 BIN := .venv/bin
 ARGS :=
 TESTS :=
@@ -23,6 +23,9 @@ test: setup-broker setup-node setup-decider setup-operations setup-packages ## A
 
 bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
 	@exec $(BIN)/python -m bench $(ARGS)
+
+long: setup-broker setup-node setup-packages ## The tests that have a shorter form in `make test`; `EVERY_TEST=1 make test` runs both
+	$(PYTEST) -m long $(ARGS)
 
 faults: setup-broker ## Faults under load for MINUTES=5, SEED=…; KILLS=100 BROKER_KILLS=20: kills alone
 	$(BIN)/python -m tests.faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \

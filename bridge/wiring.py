@@ -46,7 +46,6 @@ from bridge.settings.task_list import TaskList
 from bridge.status.health import Report
 from bridge.status.http import StatusServer
 from bridge.swf.client import Swf
-from bridge.swf.executor import executors
 from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics
 
@@ -158,7 +157,7 @@ class Parts:
             deadlines=self.deadlines,
             topology=self.topology,
         )
-        work = partial(executors, self.swf, done=settle_all, together=self.peers.together)
+        work = partial(self.swf.executors, done=settle_all, together=self.journal.together)
         responder, heartbeats, deadlines = self.responder, self.heartbeats, self.deadlines
         # Heartbeats and deadlines beside the responders, so that a slow one delays no result.
         self.responders: list[Part] = [
@@ -172,7 +171,7 @@ class Parts:
             self._tls,
             self.topology,
             take_new_id=self.journal.take_new_id,
-            deliver=self.responder.deliver,
+            deliver=self.responder.work.put,
             publish=self.copies.publish,
             parked=self._count_dead_letter,
             depth=self.dead_letters,

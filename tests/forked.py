@@ -1,9 +1,9 @@
-"""`python -m bridge …` as a process of its own, forked from one that has loaded its libraries.
+"""`python -m bridge …` as a process of its own, forked from one that has loaded its modules.
 
-Most of what a daemon's start costs is the import of botocore, pydantic and pika. A process from
-here has its own pid, environment, folder, descriptors and signals, and loads the bridge itself. By
-the time it has started it has used 0.2 s of CPU, and 0.5 s by exec. With `TESTS_EXEC=1` all begin
-by exec, as do those that are given a variable which Python or a library reads when it is loaded.
+Most of what a start costs is imports. A process from here has its own pid, environment, folder,
+descriptors and signals. A daemon's start takes 0.1 s of CPU and 0.5 s by exec, `status` 0.02 s and
+0.2 s. With `TESTS_EXEC=1` all begin by exec, as do those that are given a variable which Python or
+a library reads when it is loaded.
 """
 
 import atexit
@@ -40,13 +40,14 @@ class Process(Protocol):
 
 
 class Forked:
-    """A child of the server's; to be used by one thread at a time."""
+    """A child of the server's; several threads may poll it."""
 
     def __init__(self, args: Sequence[str], told: socket.socket) -> None:
         self.args = args
         self.pid = _number(told)
         self.returncode: int | None = None
         self._told = told
+        self._lock = threading.Lock()
 
     def poll(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -54,18 +55,22 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None:
-            self._told.settimeout(timeout)
-            try:
-                code = _number(self._told)
-            except (TimeoutError, BlockingIOError):
-                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
-            self._told.settimeout(None)
-            self._told.shutdown(socket.SHUT_WR)
-            self._told.recv(1)  # its pid is free
-            self._told.close()
-            self.returncode = code
-        return self.returncode
+        with self._lock:
+            if self.returncode is None:
+                self.returncode = self._exit_code(timeout)
+            return self.returncode
+
+    def _exit_code(self, timeout: float | None) -> int:
+        self._told.settimeout(timeout)
+        try:
+            code = _number(self._told)
+        except (TimeoutError, BlockingIOError):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+        self._told.settimeout(None)
+        self._told.shutdown(socket.SHUT_WR)
+        self._told.recv(1)  # its pid is free
+        self._told.close()
+        return code
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -83,16 +88,23 @@ def python(
     stdout: int = subprocess.DEVNULL,
     stderr: int = subprocess.DEVNULL,
     cwd: Path = ROOT,
+    group: int | None = None,
+    taken_apart: bool = True,
 ) -> Process:
-    """Begin `python ARGS`; the streams are descriptors, which the caller closes, or DEVNULL."""
+    """Begin `python ARGS`, in a process group if one is given.
+
+    The streams are descriptors, which the caller closes, or DEVNULL. One that is not taken apart
+    ends without Python's freeing of all modules, if it is forked.
+    """
     read = {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
     usual = read in ({}, {"LANG": SHELL["LANG"]})
     if os.environ.get("TESTS_EXEC") or args[0] != "-m" or not usual:
         return subprocess.Popen(
             [sys.executable, *args],
-            env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr,
+            env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, process_group=group,
         )  # fmt: skip
-    request = {"args": list(args[1:]), "env": dict(env), "cwd": str(cwd)}
+    request = {"args": list(args[1:]), "env": dict(env), "cwd": str(cwd), "group": group}
+    request["takenApart"] = taken_apart
     with open(os.devnull, "r+b", buffering=0) as null:
         streams = [null.fileno() if each < 0 else each for each in (stdin, stdout, stderr)]
         return Forked(args, _server(**read).ask(request, streams))
@@ -101,9 +113,10 @@ def python(
 def run(
     args: Sequence[str], *, env: Mapping[str, str] = SHELL, timeout: float = 30, cwd: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python ARGS` to its end, without standard input."""
+    """Run `python ARGS` to its end, without standard input; a daemon is begun by `python`."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = python(args, env=env, cwd=cwd, stdout=out.fileno(), stderr=err.fileno())
+        streams = {"stdout": out.fileno(), "stderr": err.fileno()}
+        process = python(args, env=env, cwd=cwd, taken_apart=False, **streams)
         try:
             code = process.wait(timeout)
         except BaseException:

@@ -1,7 +1,8 @@
-"""Hooks of pytest: where EVERY_TEST is set, a test that does not run has failed.
+"""Hooks of pytest: where EVERY_TEST is set, all tests run, and one that does not has failed.
 
 A machine that lacks something skips the tests that need it, with a reason; the machine that judges
-a change must not. With pytest-xdist each worker has these hooks.
+a change must not. Tests marked `long` run only there and by `make long`: beside each stands a
+shorter one that runs always. With pytest-xdist each worker has these hooks.
 """
 
 import os
@@ -28,6 +29,16 @@ def _judge(report: pytest.TestReport | pytest.CollectReport) -> None:
     if reason not in ALLOWED:
         report.outcome = "failed"
         report.longrepr = f"{VARIABLE} is set, and this test does not run: {reason}"
+
+
+def leave_out_long(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what is marked `long`, unless every test is wanted or a mark is asked for."""
+    if os.environ.get(VARIABLE) or config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.required import leave_out_long
+
 ROOMS = (
     "systemd",
     "cluster",
@@ -42,6 +44,7 @@ def unit_of_work(nodeid: str) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort them in each worker; without workers they run as they were found."""
+    leave_out_long(config, items)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: rank(item.nodeid))
 

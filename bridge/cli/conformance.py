@@ -52,7 +52,10 @@ def add_parser(subparsers: Any) -> None:
         "--heartbeat", metavar="SECONDS", type=float, help="time-out of --slow (default 2)"
     )
     parser.add_argument(
-        "--patience", metavar="SECONDS", type=float, help="for all that is not slow (default 10)"
+        "--patience",
+        metavar="SECONDS",
+        type=float,
+        help="for all that is not slow (default 10); four times as long for a worker that returns",
     )
     parser.add_argument("--skip", metavar="CHECK", action="append", default=[], help="leave it out")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write JUnit's XML")

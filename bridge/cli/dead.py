@@ -14,7 +14,7 @@ from bridge.cli.text import (
     moment,
     note,
     print_fields,
-    print_table,
+    print_rows,
     say,
     say_json,
     seconds,
@@ -98,11 +98,7 @@ def list_(args: argparse.Namespace) -> int:
         args.usage_error("--payload wants --json here; dead show prints one")
     *answers, last = client.ask(args, "dead list", **_filters(args), payload=args.payload)
     rows = [each["row"] for each in answers]
-    if args.json:
-        for row in rows:
-            say_json(row)
-    else:
-        print_table(rows, SUMMARY)
+    print_rows(rows, SUMMARY, as_json=args.json)
     told = last["result"]
     if told["seen"] < told["letters"]:
         unseen = told["letters"] - told["seen"]

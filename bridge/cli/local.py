@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.cli import localsubmit
 from bridge.cli.localsubmit import ADDRESS, add_endpoint, reaching
 from bridge.cli.localview import SUMMARY, print_task
-from bridge.cli.text import count, print_table, say_json, seconds
+from bridge.cli.text import count, print_rows, say_json, seconds
 
 if TYPE_CHECKING:
     from bridge.local import LocalClient
@@ -203,11 +203,7 @@ def list_(swf: "LocalClient", args: argparse.Namespace) -> int:
         since=None if args.since is None else time.time() - args.since,
         limit=args.limit,
     )
-    if args.json:
-        for task in tasks:
-            say_json(task)
-    else:
-        print_table(tasks, SUMMARY)
+    print_rows(tasks, SUMMARY, as_json=args.json)
     return 0
 
 

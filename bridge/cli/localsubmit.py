@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.bounds import decode_json
 from bridge.cli.client import INTERRUPTED
 from bridge.cli.localview import SUMMARY, print_task
-from bridge.cli.text import complain, count, print_table, rewrite, say, say_json, seconds
+from bridge.cli.text import complain, count, print_rows, rewrite, say, say_json, seconds
 
 if TYPE_CHECKING:
     from bridge.local import LocalClient
@@ -109,13 +109,10 @@ def submit(swf: "LocalClient", args: argparse.Namespace) -> int:
     if not _await_closed(swf, ids, args.timeout):
         complain("not all tasks closed in time")
     ended = [swf.task(task_id, payload=True) for task_id in ids]
-    if args.json:
-        for task in ended:
-            say_json(task)
-    elif len(ended) == 1:
+    if len(ended) == 1 and not args.json:
         print_task(ended[0])
     else:
-        print_table(ended, SUMMARY)
+        print_rows(ended, SUMMARY, as_json=args.json)
     return 0 if all(task["state"] == "completed" for task in ended) else os.EX_SOFTWARE
 
 

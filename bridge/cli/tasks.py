@@ -14,7 +14,7 @@ from bridge.cli.text import (
     confirmed,
     note,
     print_fields,
-    print_table,
+    print_rows,
     say,
     say_json,
     seconds,
@@ -106,18 +106,10 @@ def _changed(args: argparse.Namespace) -> dict[str, object]:
 def list_(args: argparse.Namespace) -> int:
     """Print tasks."""
     *rows, last = client.ask(args, "tasks list", **_filters(args))
-    _print_rows([each["row"] for each in rows], as_json=args.json)
+    print_rows((each["row"] for each in rows), SUMMARY, as_json=args.json)
     if (left := last["result"]["matched"] - len(rows)) > 0:
         note(f"{left} more: --limit shows them")
     return 0
-
-
-def _print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            say_json(row)
-    else:
-        print_table(rows, SUMMARY)
 
 
 def show(args: argparse.Namespace) -> int:
@@ -218,7 +210,7 @@ def _print_outcome(row: Row, *, as_json: bool) -> None:
 
 
 def _preview(rows: Sequence[Row], told: Row, verb: str, *, as_json: bool) -> int:
-    _print_rows([each["row"] for each in rows], as_json=as_json)
+    print_rows((each["row"] for each in rows), SUMMARY, as_json=as_json)
     if not as_json:
         say(f"{told['matched']} would be {verb}")
     return 0

@@ -152,10 +152,14 @@ def table(rows: Iterable[Row], columns: tuple[Column, ...], width: int | None = 
     ]
 
 
-def print_table(rows: Iterable[Row], columns: tuple[Column, ...]) -> None:
-    """Print a table without shortening anything."""
-    for line in table(rows, columns):
-        say(line)
+def print_rows(rows: Iterable[Row], columns: tuple[Column, ...], *, as_json: bool) -> None:
+    """Print a line of JSON for each row, or a table without shortening anything."""
+    if as_json:
+        for row in rows:
+            say_json(row)
+    else:
+        for line in table(rows, columns):
+            say(line)
 
 
 def shortened(names: Iterable[str], width: int) -> dict[str, str]:

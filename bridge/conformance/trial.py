@@ -20,8 +20,6 @@ from bridge.local.daemon import Daemon
 
 STARTING = 20.0
 """Seconds for a worker to start, bind its queue and send its first reply."""
-RETURNING = 40.0
-"""Seconds for a worker to start again and do a task, while RabbitMQ may have just restarted."""
 
 
 class Unmet(Exception):
@@ -62,6 +60,11 @@ class Plan:
     """The slow activity's heartbeat time-out, in seconds."""
     patience: float = 10.0
     """Seconds, by default, that a check waits for one event."""
+
+    @property
+    def returning(self) -> float:
+        """Seconds for a worker to start again and do a task; RabbitMQ may have just restarted."""
+        return 4 * self.patience
 
     def roles(self) -> list[Role]:
         """The activities that the worker has."""
@@ -177,7 +180,7 @@ class Trial:
                 found.append(taken)
             return bool(found)
 
-        self.until(came, otherwise, RETURNING)
+        self.until(came, otherwise, self.plan.returning)
         return found[0]
 
     def take_reply(self, queue: str) -> Taken | None:

@@ -258,7 +258,7 @@ class _Look(Connection):
                 self._found.append(Result(Mark.UNPROVEN, f"{item}: AMQP cannot ask for it"))
                 continue
             try:
-                await self._declarations.stand_all(self._open_channel, [item])
+                await self.declarations.stand_all(self._open_channel, [item])
                 self._found.append(Result(Mark.HOLDS, f"{item}: is there"))
             except Missing as error:
                 self._found.append(self._missing(item, error))

@@ -21,12 +21,11 @@ from bridge.flow.peers import Peers
 from bridge.journal.entry import Entry
 from bridge.journal.journal import Journal
 from bridge.rabbitmq.delivery import Settled
-from bridge.scheduling.conversation import Conversation
 from bridge.scheduling.timer import Timer
 from bridge.swf.client import Calls
 from bridge.swf.clock import SwfClock
-from bridge.swf.executor import JobQueue
 from bridge.swf.history import Look
+from bridge.swf.runner import Conversation, JobQueue
 from bridge.task import ActivityTask, Deadline, TaskListId, Timeouts
 from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics

@@ -14,9 +14,8 @@ from typing import NamedTuple
 from bridge.flow.deadlines import Deadlines
 from bridge.flow.responder import Responder
 from bridge.journal.journal import Journal
-from bridge.message.message import Message
+from bridge.message.message import Message, task_message
 from bridge.message.routing import RoutingKey
-from bridge.message.tasks import task_message
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.scheduling.backoff import delay
 from bridge.scheduling.timer import Timer
@@ -163,11 +162,14 @@ class Forwarder:
     # --- what became of a publish; on the publisher's thread ---
 
     def _published(self, task: ActivityTask, key: str, attempt: int, receipt: Receipt) -> None:
-        task_list_id = (task.domain, task.task_list)
-        self._metrics.count(m.PUBLISHES, *task_list_id, receipt.fate.value)
+        fate = receipt.fate.value
+        self._metrics.observe_publish(task.domain, task.task_list, fate, receipt.seconds)
         match receipt.fate:
             case Fate.CONFIRMED:
-                self._confirmed(task, key, receipt)
+                self._journal.published(task.id)
+                if self._waiting:
+                    self._waits_no_more(task.id, key)
+                log.debug("task.published", extra={"task": task.id, "key": key})
             case Fate.NACKED:
                 self._wait(task, key, _why(receipt, key, self._exchange))
                 self._again(task.id, key, attempt)
@@ -176,14 +178,6 @@ class Forwarder:
                 self._deadlines.expired(task.id)
             case Fate.UNROUTABLE | Fate.REFUSED:
                 self._unrouted(task, key, attempt, receipt)
-
-    def _confirmed(self, task: ActivityTask, key: str, receipt: Receipt) -> None:
-        self._journal.published(task.id)
-        self._metrics.count(m.TASKS_PUBLISHED, task.domain, task.task_list)
-        self._metrics.observe(m.PUBLISH_CONFIRM, receipt.seconds)
-        if self._waiting:
-            self._waits_no_more(task.id, key)
-        log.debug("task.published", extra={"task": task.id, "key": key})
 
     def _unrouted(self, task: ActivityTask, key: str, attempt: int, receipt: Receipt) -> None:
         waited = time.time() - task.polled_at

@@ -15,15 +15,14 @@ from bridge.flow.keepalive import Keepalive
 from bridge.flow.merge import MERGE, Answer, Asked, Beats, Merge, asked
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement
-from bridge.message.tasks import heartbeat_answer
+from bridge.message.message import heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Delivery, Later, Outcome, Settled, put_off
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.topology import Topology
-from bridge.scheduling.conversation import Conversation
 from bridge.scheduling.timer import Timer
 from bridge.swf.client import Calls
-from bridge.swf.executor import JobQueue
-from bridge.task import Heartbeat, task_id
+from bridge.swf.runner import Conversation, JobQueue
+from bridge.task import Heartbeat
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
 from bridge.telemetry.outage import Outage
@@ -79,8 +78,9 @@ class Heartbeats:
             self.work.put(partial(self._carry, [(delivery, beat)]))
         if answer is not None:
             for each in through:
-                self._tell(asked(*each), answer)
-        self._metrics.count(m.REPLIES, "heartbeat", by=len(through))
+                self._tell(beat.task, asked(*each), answer)
+        if through:
+            self._metrics.count(m.REPLIES, "heartbeat", by=len(through))
         settled: Settled = [(each, Ack()) for each, _ in through]
         return settled if later is None else [*settled, (delivery, later)]
 
@@ -139,7 +139,7 @@ class Heartbeats:
         fail the task and answer the other heartbeats that it is closed.
         """
         *others, blamed = beats
-        outcome = await self._settlement.refuse(blamed[0], error, last.task)
+        outcome = await self._settlement.outcome_of(error, blamed[0], last.task)
         settled = self._done([blamed], lambda _: outcome)
         if isinstance(outcome, Later):
             return [*settled, *self._done(others, lambda _: Later(MERGE, str(error)))]
@@ -151,17 +151,16 @@ class Heartbeats:
         return [*settled, *await self._refuse(others, refusal)]
 
     async def _refuse(self, beats: Beats, error: BadReply) -> Settled:
-        refuse = self._settlement.refuse
-        return [(each, await refuse(each, error, beat.task)) for each, beat in beats]
+        outcome_of = self._settlement.outcome_of
+        return [(each, await outcome_of(error, each, beat.task)) for each, beat in beats]
 
     def _answer(self, beats: Beats, task: str, answer: Answer) -> Settled:
         """Answer ``beats``, heartbeats that came meanwhile, and overtaken ones not yet answered."""
-        through, owed = self.merge.answered(task, answer)
-        beats = [*beats, *through]
-        for each in (*owed, *(asked(*beat) for beat in beats)):
-            self._tell(each, answer)
-        self._metrics.count(m.REPLIES, "heartbeat", by=len(beats))
-        return self._done(beats, lambda _: Ack())
+        settled, addresses = self.merge.answered(task, beats, answer)
+        for each in addresses:
+            self._tell(task, each, answer)
+        self._metrics.count(m.REPLIES, "heartbeat", by=len(settled))
+        return [(delivery, Ack()) for delivery, _ in settled]
 
     def _put_off(self, beats: Beats, error: Unavailable) -> Settled:
         self._metrics.count(m.REPLIES, "later", by=len(beats))
@@ -176,8 +175,8 @@ class Heartbeats:
         self.merge.done(len(beats))
         return [(delivery, outcome(delivery)) for delivery, _ in beats]
 
-    def _tell(self, asked: Asked, answer: Answer) -> None:
-        """Publish the answer to one heartbeat. Errors are logged, never raised."""
+    def _tell(self, task: str, asked: Asked, answer: Answer) -> None:
+        """Publish the answer to one heartbeat of the task. Errors are logged, never raised."""
         if not asked.reply_to:
             return
         try:
@@ -188,6 +187,6 @@ class Heartbeats:
                 is_open=answer.is_open,
                 cancel_requested=answer.cancel,
             )
-            self._to_workers.publish(message, task_id(asked.token))
+            self._to_workers.publish(message, task)
         except Exception as error:  # noqa: BLE001 - told
-            self._settlement.unexpected(error, task_id(asked.token))
+            self._settlement.unexpected(error, task)

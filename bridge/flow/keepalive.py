@@ -15,9 +15,8 @@ from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.flow.peers import Peers
 from bridge.journal.journal import Journal
 from bridge.rabbitmq.delivery import Settled
-from bridge.scheduling.conversation import Conversation
 from bridge.swf.client import Calls
-from bridge.swf.executor import JobQueue
+from bridge.swf.runner import Conversation, JobQueue
 from bridge.task import ActivityTask, TaskListId
 
 log = logging.getLogger(__name__)

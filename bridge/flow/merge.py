@@ -129,19 +129,21 @@ class Merge:
             _, details = self._newest.get(last.task, (None, last.details))
             return details
 
-    def answered(self, task: str, answer: Answer) -> tuple[Beats, list[Asked]]:
-        """Note SWF's answer; return the heartbeats it settles, and the addresses still to answer.
+    def answered(self, task: str, beats: Beats, answer: Answer) -> tuple[Beats, list[Asked]]:
+        """Note SWF's answer to ``beats``; return all heartbeats it settles, and whom to answer.
 
-        It settles all that wait, except the newest of an open task: SWF must still get its details.
+        It settles those that wait too, except the newest of an open task: SWF must still get its
+        details. Overtaken heartbeats that are owed an answer get this one.
         """
         with self._lock:
             _keep(self._answers, task, answer)
             newest, _ = self._newest.get(task, (None, None))
             waiting = self._waiting[task]
             stay = [each for each in waiting if answer.is_open and _place(each[0]) == newest]
-            through = [each for each in waiting if each not in stay]
+            settled = [*beats, *(each for each in waiting if each not in stay)]
             waiting[:] = stay
-            return through, self._settle_owed(task)
+            self._in_hand -= len(settled)
+            return settled, [*self._settle_owed(task), *(asked(*each) for each in settled)]
 
     def refused(self, task: str) -> Beats:
         """Return all heartbeats that wait for the task, after SWF refused its token."""

@@ -9,16 +9,14 @@ a durable queue for notices.
 import logging
 import re
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 
 from bridge.bounds import decode_json
 from bridge.journal.entry import InHand
 from bridge.journal.journal import Journal
-from bridge.message.message import Message, encode_json, properties_of
+from bridge.message.message import Message, cancellation, encode_json, properties_of
 from bridge.message.routing import RoutingKey
-from bridge.message.tasks import cancellation
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
 from bridge.scheduling.timer import Timer
@@ -63,9 +61,10 @@ class Peers:
         self._routing_key = routing_key
         self._timer = timer
         self._lock = threading.Lock()
-        self._own = threading.local()
         self._spoken: dict[str, None] = {}
         """Other instances' tasks for which "spoke" has been sent, the oldest first."""
+        self._untold: list[str] = []
+        """Other instances' tasks that were settled here, for the next notice."""
 
     def settled_before(self, task_id: str) -> bool:
         """Whether this instance settled the task before."""
@@ -150,19 +149,6 @@ class Peers:
                 self.cancel_requested(task_id)
         return "", []
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Make one commit and then one notice for all tasks that this thread settles inside."""
-        settled: list[str] = []
-        self._own.settled = settled
-        try:
-            with self._journal.together():
-                yield
-        finally:
-            self._own.settled = None
-            if settled:
-                self._tell("settled", settled)
-
     def _tell_worker(self, task: ActivityTask) -> None:
         message = cancellation(
             task.token,
@@ -194,12 +180,17 @@ class Peers:
     def _closed(self, task_id: str, *, remember: bool) -> InHand | None:
         held = self._journal.settle(task_id, remember=remember)
         if held is None:
-            settled = getattr(self._own, "settled", None)
-            if settled is None:
-                self._tell("settled", [task_id])
-            else:
-                settled.append(task_id)
+            with self._lock:
+                self._untold.append(task_id)
+            self._journal.afterwards(self._tell_settled)
         return held
+
+    def _tell_settled(self) -> None:
+        """Send one notice for all other instances' tasks that were settled here since the last."""
+        with self._lock:
+            task_ids, self._untold = self._untold, []
+        if task_ids:
+            self._tell("settled", task_ids)
 
     def _count_release(self, task_id: str, held: InHand, reason: str) -> None:
         self._metrics.count(m.SLOTS_RELEASED, held.domain, held.task_list, reason)

@@ -18,7 +18,7 @@ from bridge.flow.obstacle import Obstacle, PollerState
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pause, Pauses
 from bridge.journal.slots import Slots
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.rabbitmq.demand import Demand
 from bridge.rabbitmq.publisher import Publisher
 from bridge.scheduling.backoff import Backoff
@@ -291,15 +291,19 @@ class Pollers:
         """Take a slot, or return why no poll may begin; each wait lasts at most ``patience``."""
         if self._stopping.is_set():
             return _STOPPING
-        if obstacle := self._source.obstacle(patience):
+        obstacle = self._source.obstacle() or self._acquire(0.0)
+        if obstacle is None or not patience:
             return obstacle
-        self._wants_slot = True  # set before acquiring, so that a slot freed later wakes us
-        if not self._slots.acquire(self._task_list_id, patience):
-            return _SLOTS_TAKEN
-        self._wants_slot = False
-        if obstacle := self._source.obstacle():  # it came up while the slot was waited for
+        if obstacle := self._source.obstacle(patience) or self._acquire(patience):
+            return obstacle
+        if obstacle := self._source.obstacle():  # it came up during a wait
             self._slots.give_back(self._task_list_id)
         return obstacle
+
+    def _acquire(self, patience: float) -> Obstacle | None:
+        self._wants_slot = True  # set before acquiring, so that a slot freed later wakes us
+        self._wants_slot = not self._slots.acquire(self._task_list_id, patience)
+        return _SLOTS_TAKEN if self._wants_slot else None
 
     def _slot_freed(self) -> None:
         if self._wants_slot:

@@ -19,15 +19,14 @@ from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
+from bridge.message.message import names_no_task
 from bridge.message.replies import decode_reply
-from bridge.message.tasks import names_no_task
 from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
 from bridge.rabbitmq.delivery import Ack, Delivery, Outcome, Settled, put_off
 from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.topology import Topology
-from bridge.scheduling.conversation import Conversation
 from bridge.swf.client import Calls
-from bridge.swf.executor import JobQueue
+from bridge.swf.runner import Conversation, JobQueue
 from bridge.task import Canceled, Failed, Heartbeat, Reply
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
@@ -96,6 +95,7 @@ class Responder:
         topology: Topology,
     ) -> None:
         self.work: JobQueue[Work] = JobQueue()
+        """Deliveries and other work for the responder threads."""
         self._swf = swf
         self._peers = peers
         self._settlement = settlement
@@ -104,16 +104,12 @@ class Responder:
         self._deadlines = deadlines
         self._metrics = metrics
         self._topology = topology
-        self._turns = Turns()
+        self.turns = Turns()
         self._late = Repeated(log, "reply.late")
         self._duplicate = Repeated(log, "reply.duplicate", logging.INFO)
         self._undelivered = Repeated(log, "task.undeliverable")
 
     # --- for every thread ---
-
-    def deliver(self, delivery: Delivery) -> None:
-        """Queue the delivery for a responder thread."""
-        self.work.put(delivery)
 
     def fail_back(self, reply: Failed, again: Callable[[float], object]) -> None:
         """Queue failing a task in SWF that no worker could get; call ``again`` to retry later."""
@@ -140,7 +136,8 @@ class Responder:
 
     async def _handle(self, delivery: Delivery) -> Settled:
         if delivery.queue == self._topology.notice_queue:
-            return [(delivery, await self._settlement.outcome(delivery, self._hear(delivery)))]
+            self._hear(delivery)
+            return [(delivery, Ack())]
         message_id = str(delivery.properties.get("message_id", ""))
         headers = delivery.properties["headers"]
         with sentry.process_span(headers, delivery.queue, message_id, len(delivery.body)):
@@ -158,9 +155,12 @@ class Responder:
         except Rejected as error:
             reply, rejected = Failed(error.token, error.reason), error
         except BadReply as error:
-            return [(delivery, await self._settlement.refuse(delivery, error))]
+            return [(delivery, await self._settlement.outcome_of(error, delivery))]
         if isinstance(reply, Heartbeat):
-            return await self._take_beat(delivery, reply)
+            try:
+                return await self._heartbeats.take(delivery, reply)
+            except Exception as error:  # noqa: BLE001 - it has an outcome
+                return [(delivery, await self._settlement.outcome_of(error, delivery, reply.task))]
         if undeliverable and isinstance(reply, Failed) and rejected is None:
             if self._expired(delivery, reply):
                 return [(delivery, Ack())]
@@ -170,27 +170,16 @@ class Responder:
     async def _take_turns(self, turn: Turn) -> Settled:
         """Settle the reply, and others of its task that come meanwhile; none if it must wait."""
         settled: Settled = []
-        last = turn if self._turns.begin(turn) else None
+        last = turn if self.turns.begin(turn) else None
         while last:
-            answer = self._respond(last)
-            outcome = await self._settlement.outcome(last.delivery, answer, last.reply.task)
-            settled.append((last.delivery, outcome))
-            last = self._turns.end(last)
+            settled.append((last.delivery, await self._settle(last)))
+            last = self.turns.end(last)
         return settled
 
-    async def _take_beat(self, delivery: Delivery, beat: Heartbeat) -> Settled:
-        try:
-            return await self._heartbeats.take(delivery, beat)
-        except PartFailed:
-            raise
-        except Exception as error:  # noqa: BLE001 - told, and tried again
-            return [(delivery, put_off(delivery, self._settlement.unexpected(error, beat.task)))]
-
-    async def _hear(self, delivery: Delivery) -> Outcome:
+    def _hear(self, delivery: Delivery) -> None:
         what, task_ids = self._peers.heard(delivery.body)
         for task_id in task_ids:
             (self._deadlines.dropped if what == "dropped" else self._keepalive.heard)(task_id)
-        return Ack()
 
     def _expired(self, delivery: Delivery, reply: Failed) -> bool:
         """Whether the task's message expired in a queue after the deadline in its header.
@@ -206,25 +195,28 @@ class Responder:
         self._deadlines.dropped(reply.task)
         return True
 
-    async def _respond(self, turn: Turn) -> Outcome:
+    async def _settle(self, turn: Turn) -> Outcome:
         delivery, reply, rejected = turn
-        if rejected:
-            raise rejected
-        if refusal := self._settlement.refusal(reply.task):
-            raise refusal
-        if self._settlement.is_closed(reply.task):
-            self._closed_before(delivery, reply)
-            return Ack()
         try:
-            match reply:
-                case Canceled():
-                    await self._cancel(reply)
-                case _:
-                    await self._settlement.close(reply)
+            if rejected:
+                raise rejected
+            await self._respond(delivery, reply)
+        except Exception as error:  # noqa: BLE001 - it has an outcome
+            return await self._settlement.outcome_of(error, delivery, reply.task)
+        self._settlement.outage.end()
+        return Ack()
+
+    async def _respond(self, delivery: Delivery, reply: Reply) -> None:
+        """Close the task in SWF as the reply says, unless it is closed already."""
+        try:
+            self._settlement.check(reply.task)
+            if isinstance(reply, Canceled):
+                await self._cancel(reply)
+            else:
+                await self._settlement.close(reply)
         except TaskClosed:
             self._closed_before(delivery, reply)
             self._settlement.found_closed(reply.task)
-        return Ack()
 
     # --- the rows of contract §3 ---
 

@@ -9,7 +9,6 @@ from bridge.errors import BadReply, PartFailed, Rejected, TaskClosed, Unavailabl
 from bridge.flow.peers import Peers
 from bridge.message.replies import token_of
 from bridge.rabbitmq.delivery import Delivery, Outcome, Park, put_off
-from bridge.scheduling.conversation import Conversation
 from bridge.swf.client import Calls
 from bridge.task import Canceled, Completed, Failed, Reply, task_id
 from bridge.telemetry import metrics as m
@@ -68,35 +67,33 @@ class Settlement:
         """Remember that the task is closed in SWF."""
         self._note(task_id, TaskClosed())
 
-    async def refuse(self, delivery: Delivery, error: BadReply, task_id: str = "") -> Outcome:
-        """The outcome of a reply that can never be accepted: a dead letter.
+    def check(self, task_id: str) -> None:
+        """Raise again what SWF said of the task within ``holds`` seconds: BadReply, TaskClosed."""
+        if refusal := self.refusal(task_id):
+            raise refusal
+        if self.is_closed(task_id):
+            raise TaskClosed
+
+    async def outcome_of(self, error: Exception, delivery: Delivery, task_id: str = "") -> Outcome:
+        """The outcome of a reply that led to ``error``: a dead letter for BadReply, else a retry.
 
         If the error names a token that can be failed (Rejected), the task is failed first, so that
-        the workflow does not hang.
+        the workflow does not hang. Raises only PartFailed, when the journal is damaged.
         """
-        return await self.outcome(delivery, self._refuse(delivery, error, task_id), task_id)
-
-    async def outcome(
-        self, delivery: Delivery, answer: Conversation[Outcome], task_id: str = ""
-    ) -> Outcome:
-        """The outcome of ``answer``, or of the error that it raises: a dead letter or a retry.
-
-        Raises only PartFailed, when the journal is damaged.
-        """
-        try:
-            outcome = await answer
-        except BadReply as error:
-            return await self.outcome(delivery, self._refuse(delivery, error, task_id), task_id)
-        except Unavailable as error:
+        if isinstance(error, PartFailed):
+            raise error
+        if isinstance(error, BadReply):
+            try:
+                outcome = await self._refuse(delivery, error, task_id)
+            except Exception as another:  # noqa: BLE001 - it has an outcome too
+                return await self.outcome_of(another, delivery, task_id)
+            self.outage.end()
+            return outcome
+        if isinstance(error, Unavailable):
             self.outage.begin(error)
             self._metrics.count(m.REPLIES, "later")
             return put_off(delivery, error)
-        except PartFailed:
-            raise
-        except Exception as error:  # noqa: BLE001 - told, and tried again
-            return put_off(delivery, self.unexpected(error, task_id))
-        self.outage.end()
-        return outcome
+        return put_off(delivery, self.unexpected(error, task_id))
 
     def unexpected(self, error: Exception, task_id: str) -> Unavailable:
         """Log a fault of the bridge; return an error that makes the reply be retried."""
@@ -105,7 +102,7 @@ class Settlement:
         log.error("reply.unexpected", extra=extra, exc_info=error)
         return Unavailable(type(error).__name__)
 
-    async def _refuse(self, delivery: Delivery, error: BadReply, task_id: str) -> Outcome:
+    async def _refuse(self, delivery: Delivery, error: BadReply, task_id: str) -> Park:
         code, about = error.code, self._about(delivery)
         if isinstance(error, Rejected):
             code = await self._fail(Failed(error.token, error.reason), code)

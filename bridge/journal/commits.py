@@ -51,8 +51,11 @@ class Commits:
         with self.lock:
             return self._file.read(query, *values)
 
-    def add(self, write: Write, *, at_once: bool = False) -> None:
+    def add(
+        self, statement: str, *values: object, task_id: str = "", at_once: bool = False
+    ) -> None:
         """Commit a change and all waiting ones; with ``at_once``, inside ``together`` too."""
+        write = Write(statement, (values,), task_id)
         self.waiting.append(write)
         if not at_once and getattr(self._own, "together", False):
             self._own.last = write
@@ -64,13 +67,25 @@ class Commits:
         """Commit this thread's changes in the block at its end, even if the block raises."""
         own = self._own
         own.last = None
+        own.afterwards = {}
         own.together = True
         try:
             yield
         finally:
             own.together = False
-            if own.last is not None:
-                self._write(own.last)
+            try:
+                if own.last is not None:
+                    self._write(own.last)
+            finally:
+                for action in own.afterwards:
+                    action()
+
+    def afterwards(self, action: Callable[[], object]) -> None:
+        """Call the action now, or inside ``together`` once, after the commit."""
+        if getattr(self._own, "together", False):
+            self._own.afterwards[action] = None
+        else:
+            action()
 
     def look(self) -> None:
         """Clear ``writable`` until a ``flush`` succeeds if the file was removed or replaced."""

@@ -6,7 +6,7 @@ Without this check a row that cannot be decoded as a task would end the daemon a
 from collections.abc import Iterable
 from typing import Any
 
-from bridge.message.tasks import decode_task
+from bridge.message.message import decode_task
 from bridge.task import ActivityTask
 
 _TEXTS = (

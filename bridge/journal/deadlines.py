@@ -47,4 +47,4 @@ class Deadlines:
         with self._lock:
             ids, self._unwritten = self._unwritten, set()
         rows = [(*known, each) for each in ids if (known := self._known.get(each)) is not None]
-        return Write(_SET, *rows) if rows else None
+        return Write(_SET, rows) if rows else None

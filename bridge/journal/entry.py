@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bridge.message.tasks import decode_task
+from bridge.message.message import decode_task
 from bridge.task import ActivityTask
 
 

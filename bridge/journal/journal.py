@@ -74,6 +74,7 @@ class Journal:
         self.commits = Commits(self._file, written=self._is_written, observe=observe)
         self.read = self.commits.read
         self.together = self.commits.together
+        self.afterwards = self.commits.afterwards
         self.look = self.commits.look
         ((self.instance,),) = self._file.read("SELECT id FROM instance")
         ((self._inherited,),) = self._file.read("SELECT ifnull(max(seq), 0) FROM task")
@@ -109,7 +110,7 @@ class Journal:
         row = (task.id, task.domain, task.task_list, task.polled_at, body, task.given_at)
         self._unwritten[task.id] = Entry(task, body, False, False, False)
         self._in_hand[task.id] = InHand(task.domain, task.task_list, task.polled_at)
-        self.commits.add(Write(_RECORD, row, task_id=task.id))
+        self.commits.add(_RECORD, *row, task_id=task.id)
 
     def published(self, task_id: str) -> None:
         """Note that RabbitMQ has confirmed the task; the next ``flush`` writes it.
@@ -132,7 +133,7 @@ class Journal:
     def owe(self, task_id: str) -> None:
         """Mark a task as unpublished: RabbitMQ has lost it, so it must be published again."""
         self._confirmed.pop(task_id, None)
-        self.commits.add(Write("UPDATE task SET published = 0 WHERE id = ?", (task_id,)))
+        self.commits.add("UPDATE task SET published = 0 WHERE id = ?", task_id)
 
     def settle(self, task_id: str, *, remember: bool = True) -> InHand | None:
         """Remove a task that SWF has closed and free its slot; None if it was not in hand.
@@ -144,7 +145,7 @@ class Journal:
             self._remember(task_id)
         if remember or held is not None:
             settle = _SETTLE if remember else _REMOVE
-            self.commits.add(Write(settle, (task_id,), task_id=task_id))
+            self.commits.add(settle, task_id, task_id=task_id)
         self._unwritten.pop(task_id, None)
         self._confirmed.pop(task_id, None)
         self.deadlines.forget(task_id)
@@ -289,12 +290,12 @@ class Journal:
     def _lazy(self, confirmed: list[tuple[str]]) -> Iterator[Write]:
         """The changes that only a ``flush`` writes: confirms, deadlines, forgotten ids."""
         if confirmed:
-            yield Write("UPDATE task SET published = 1 WHERE id = ?", *confirmed)
+            yield Write("UPDATE task SET published = 1 WHERE id = ?", confirmed)
         if write := self.deadlines.unwritten():
             yield write
         if self._settlements >= FORGET_EVERY:
             self._settlements = 0
-            yield Write(FORGET_SETTLED, ())
+            yield Write(FORGET_SETTLED, [()])
 
     def close(self) -> None:
         """Write all waiting changes and close the file."""
@@ -312,8 +313,8 @@ class Journal:
             if entry := self._unwritten.get(task_id):
                 marked: dict[str, Any] = {column: True}
                 self._unwritten[task_id] = replace(entry, **marked)
-        write = Write(f"UPDATE task SET {column} = {value} WHERE id = ?", (task_id,))  # noqa: S608
-        self.commits.add(write, at_once=True)  # ``get`` reads the mark from the file
+        # At once, because ``get`` reads the mark from the file.
+        self.execute(f"UPDATE task SET {column} = {value} WHERE id = ?", task_id)  # noqa: S608
 
     def _as_confirmed(self, entry: Entry) -> Entry:
         """Mark the entry as published if its confirm is not in the file yet."""
@@ -328,4 +329,4 @@ class Journal:
 
     def execute(self, statement: str, *values: object) -> None:
         """Commit an SQL statement; if the disk fails, a later ``flush`` does."""
-        self.commits.add(Write(statement, values), at_once=True)
+        self.commits.add(statement, *values, at_once=True)

@@ -1,5 +1,8 @@
 """The tables of the journal, and the statements that change them. Pure data."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 APPLICATION_ID = 0x53574642  # "SWFB"
 VERSION = 1
 SCHEMA = """
@@ -43,16 +46,12 @@ SETTLED_KEPT = 20_000
 FORGET_SETTLED = f"DELETE FROM settled WHERE seq <= (SELECT max(seq) FROM settled) - {SETTLED_KEPT}"  # noqa: S608
 
 
+@dataclass(slots=True, eq=False)
 class Write:
-    """A statement to be committed; it is executed once for each of the ``rows``.
+    """A statement to be committed; it is executed once for each of the ``rows``."""
 
-    ``task_id`` is set if the statement records or settles a task.
-    """
-
-    __slots__ = ("done", "rows", "statement", "task_id")
-
-    def __init__(self, statement: str, *rows: tuple[object, ...], task_id: str = "") -> None:
-        self.statement = statement
-        self.rows = rows
-        self.task_id = task_id
-        self.done = False
+    statement: str
+    rows: Sequence[tuple[object, ...]]
+    task_id: str = ""
+    """Set if the statement records or settles a task."""
+    done: bool = False

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 REMOVAL_TIMEOUT = 5.0  # seconds
@@ -53,6 +52,11 @@ class Keeper:
             self._close_pipes()
             raise OSError(f"{self.folder} cannot be made")
 
+    @property
+    def group(self) -> int:
+        """The process group that ends with the owner."""
+        return self._leader.pid
+
     def spawn(
         self,
         command: Sequence[str | os.PathLike[str]],
@@ -69,7 +73,7 @@ class Keeper:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                process_group=self._leader.pid,
+                process_group=self.group,
             )
         self._spawned.append(process)
         return process
@@ -78,7 +82,7 @@ class Keeper:
         """Kill every process of the group and remove the folder. May be called twice."""
         if self._leader.returncode is None:
             with suppress(ProcessLookupError):
-                os.killpg(self._leader.pid, signal.SIGKILL)
+                os.killpg(self.group, signal.SIGKILL)
         for process in (*self._spawned, self._leader):
             process.wait()
         self._close_pipes()
@@ -87,12 +91,7 @@ class Keeper:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     def _remove_folder(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from bridge.local.script import Step
 
 OPEN_STATES = ("scheduled", "started")
-CLOSED_STATES = ("completed", "failed", "canceled", "timed-out", "terminated")
 
 Event = dict[str, Any]
 TYPE = {"name": "local", "version": "1"}

@@ -35,8 +35,7 @@ from pika.exceptions import (
 from pika.frame import decode_frame
 from pika.spec import BasicProperties
 
-from bridge.message.message import CUT_HEADER, Message
-from bridge.message.tasks import expiration
+from bridge.message.message import CUT_HEADER, Message, expiration
 
 __all__ = ["Channel", "ChannelClosedByBroker", "ConnectionClosedByBroker", "IOLoop"]
 

@@ -79,12 +79,12 @@ class Connection(ABC):
         """Whether RabbitMQ was reached and refused us: an operator must act."""
         self._addresses = Addresses(urls)
         self._tls = tls
-        self._declarations = Declarations(name, items, optional, declare=declare)
+        self.declarations = Declarations(name, items, optional, declare=declare)
         self._greeted = False
         self._stopping = threading.Event()
         self._woken = False
         """Whether ``_work`` will be called. Cleared before that, and read after work was queued."""
-        self._backoff = Backoff(BACKOFF_FIRST, BACKOFF_CAP)
+        self.backoff = Backoff(BACKOFF_FIRST, BACKOFF_CAP)
         self._lives = 0
         self._loop: IOLoop | None = None
         self._connection: Any = None
@@ -92,7 +92,7 @@ class Connection(ABC):
         self._stands = False
         """Whether the channel is set up. A message sent before that would get no confirm."""
         self._error: BaseException | None = None
-        self._silence = Silence()
+        self.silence = Silence()
         self._over_a_message = False
         """Whether RabbitMQ ended the last life over a message of ours. Then there is no back-off:
         RabbitMQ is there, and one message can end two lives at most."""
@@ -123,7 +123,7 @@ class Connection(ABC):
     @property
     def lacks(self) -> Mapping[Item, str]:
         """The optional items that could not be declared, with RabbitMQ's reason."""
-        return self._declarations.lacks
+        return self.declarations.lacks
 
     def wake(self) -> None:
         """Have ``_work`` called soon. Several calls before that lead to one."""
@@ -150,14 +150,14 @@ class Connection(ABC):
             self.turned_away = self._error is not None and turned_away(self._error)
             self.outage.begin(why, address=address.shown)
             if self._addresses.tried_all and not self._over_a_message:
-                self._pause(self._backoff.next())
+                self._pause(self.backoff.next())
             self._lives += 1
 
     def live(self, address: Address) -> None:
         """One life of the connection: connect; return once that fails or the connection ends."""
         pika_tables.install()
         self._error = self._channel = self._connection = None
-        self._silence = Silence()
+        self.silence.restart()
         self._over_a_message = False
         self._stands = False
         self._woken = False
@@ -257,8 +257,8 @@ class Connection(ABC):
         self._run(self._set_up_all(), self._set_up)
 
     async def _set_up_all(self) -> None:
-        await self._declarations.stand(self._open_channel)
-        await self._declarations.try_optional(self._open_channel)
+        await self.declarations.stand(self._open_channel)
+        await self.declarations.try_optional(self._open_channel)
         await self._set_up_channel()
         if self._lives:
             self.reconnects += 1
@@ -290,15 +290,15 @@ class Connection(ABC):
         self.moved = time.monotonic()
         self._call_later(TICK, self._on_tick)
         is_open = self._connection is not None and self._connection.is_open
-        if is_open and (silent := self._silence.tick(self._connection.bytes_received)):
+        if is_open and (silent := self.silence.tick(self._connection.bytes_received)):
             self.abort(silent)
         if not self.ready.is_set():
             return
         if self.moved - self._ready_at > SETTLED_AFTER:
-            self._backoff.reset()
+            self.backoff.reset()
             self._addresses.settled()
-        if self._declarations.is_retry_due():
-            self._run(self._declarations.try_optional(self._open_channel))
+        if self.declarations.is_retry_due():
+            self._run(self.declarations.try_optional(self._open_channel))
         self._tick()
 
     def _close(self) -> None:

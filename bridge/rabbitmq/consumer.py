@@ -30,7 +30,7 @@ from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.copies import to_the_tail
 from bridge.rabbitmq.delivery import Ack, Delivery, Later, Outcome, Park
 from bridge.rabbitmq.depth import Depth
-from bridge.rabbitmq.held import TAIL_RETRY, Held, is_over
+from bridge.rabbitmq.held import Held
 from bridge.rabbitmq.parking import UNPARKED_RETRY, Parking
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.subscription import Subscription
@@ -85,7 +85,7 @@ class Consumer(Connection):
     ) -> None:
         optional = [Queue(dead_letter_queue, QUORUM)]
         super().__init__(name, urls, tls, items, declare=declare, optional=optional)
-        self._subscription = Subscription(queue, exclusive=exclusive, former=former)
+        self.subscription = Subscription(queue, exclusive=exclusive, former=former)
         self.parking = Parking(dead_letter_queue, parked, budget // 4)
         self.dead_letters = self.parking.outage
         """The outage of the dead-letter queue."""
@@ -97,8 +97,9 @@ class Consumer(Connection):
         that thread; other threads may only read the length of a collection."""
         self._life = 0
         self._unacked = Unacked(budget)
-        self._no_room = Aside()
-        self._held = Held(queue)
+        self.no_room = Aside()
+        self.held = Held(queue)
+        """Replies that are held until SWF is asked again."""
         self._paced = False
         """Whether a call of ``_on_pace`` is scheduled."""
         self._cancelled = threading.Event()
@@ -107,14 +108,9 @@ class Consumer(Connection):
         connection declares it again."""
 
     @property
-    def held(self) -> int:
-        """Replies that are held until SWF is asked again."""
-        return len(self._held)
-
-    @property
     def unsettled(self) -> int:
         """Unacknowledged deliveries that are being processed: not held, not set aside."""
-        return len(self._unacked) - len(self._held) - len(self._no_room) - self.unparked
+        return len(self._unacked) - len(self.held) - len(self.no_room) - self.unparked
 
     @property
     def unparked(self) -> int:
@@ -144,10 +140,10 @@ class Consumer(Connection):
         self._gone = ""
         if not self._cancelled.is_set():
             on_message = self.guarded(self._on_message)
-            await self._subscription.raise_prefetch(channel, on_message, PREFETCH)
-            if self._subscription.former:
+            await self.subscription.raise_prefetch(channel, on_message, PREFETCH)
+            if self.subscription.former:
                 self._run(
-                    self._subscription.take_over(
+                    self.subscription.take_over(
                         channel, on_message, self._open_channel, self._call_later
                     )
                 )
@@ -155,13 +151,13 @@ class Consumer(Connection):
     def _on_message(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         tag, size = method.delivery_tag, len(body)
         if not self._unacked.add(tag, size, again=method.redelivered):
-            self._no_room.put(tag, size)
+            self.no_room.put(tag, size)
             self._lend()
             return
         self._deliver(
             Delivery(
                 self.settle,
-                self._subscription.queue,
+                self.subscription.queue,
                 body,
                 from_pika(properties),
                 method.redelivered,
@@ -184,21 +180,22 @@ class Consumer(Connection):
             if delivery.life != self._life:
                 continue
             if isinstance(outcome, _Copied):
-                of = self._held if outcome.parked is None else self.parking
+                of = self.held if outcome.parked is None else self.parking
                 of.under_way -= 1
             if delivery.tag in self._unacked:
                 self._carry_out(delivery, outcome)
-        self._park_waiting()
+        if self.parking.waiting or self.parking.aside:
+            self._park_waiting()
         self._give_back()
         self._unacked.acknowledge(self._channel)
         if self._cancelled.is_set():
-            self._subscription.cancel(self._channel)
+            self.subscription.cancel(self._channel)
 
     def _carry_out(self, delivery: Delivery, outcome: Outcome | _Copied) -> None:
         match outcome:
             case Ack():
                 self._unacked.done(delivery.tag)
-            case Later() if is_over(delivery):
+            case Later() if self.held.is_over(delivery):
                 self._to_the_tail(delivery)
             case Later(seconds):
                 self._hold(delivery, seconds)
@@ -212,29 +209,29 @@ class Consumer(Connection):
     # --- replies that SWF cannot take now ---
 
     def _hold(self, delivery: Delivery, seconds: float) -> None:
-        self._held.put(delivery)
+        self.held.put(delivery)
         self._lend()
         self._call_later(seconds, partial(self._hand_on, delivery))
-        if surplus := self._held.take_surplus(crowded=self._unacked.crowded):
+        if surplus := self.held.take_surplus(crowded=self._unacked.crowded):
             self._to_the_tail(surplus)
 
     def _hand_on(self, delivery: Delivery) -> None:
-        if self._held.take(delivery):
+        if self.held.take(delivery):
             self._deliver(delivery)
 
     def _to_the_tail(self, delivery: Delivery) -> None:
         message = to_the_tail(delivery.queue, delivery.body, delivery.properties)
         log.debug("reply.requeued", extra={"queue": delivery.queue})
-        self._held.under_way += 1
+        self.held.under_way += 1
         self._publish(message, partial(self._published, delivery, None))
 
     def _sent_to_the_tail(self, delivery: Delivery, receipt: Receipt) -> None:
-        if self._held.sent(receipt):
+        if self.held.sent(receipt):
             self._unacked.done(delivery.tag)
             return
         if receipt.fate is Fate.UNROUTABLE:
             self._gone = delivery.queue
-        self._hold(delivery, TAIL_RETRY)
+        self._hold(delivery, self.held.tail_retry)
 
     # --- bad replies, for the dead-letter queue ---
 
@@ -269,7 +266,7 @@ class Consumer(Connection):
             self._set_aside(delivery)
             return
         if receipt.fate is Fate.UNROUTABLE:
-            self._run(self._declarations.try_optional(self._open_channel))
+            self._run(self.declarations.try_optional(self._open_channel))
         self._call_later(UNPARKED_RETRY, partial(self._park_again, delivery, parked))
 
     def _park_again(self, delivery: Delivery, parked: Park) -> None:
@@ -302,26 +299,28 @@ class Consumer(Connection):
 
     def _lend(self) -> None:
         """Raise the prefetch if deliveries that wait leave too little of it."""
-        waiting = self._held.in_prefetch + len(self._no_room) + self.parking.in_prefetch
-        if self._subscription.is_crowded(waiting, PREFETCH_MOST):
+        waiting = self.held.in_prefetch + len(self.no_room) + self.parking.in_prefetch
+        if self.subscription.is_crowded(waiting, PREFETCH_MOST):
             on_message = self.guarded(self._on_message)
-            self._run(self._subscription.double_prefetch(self._channel, on_message))
+            self._run(self.subscription.double_prefetch(self._channel, on_message))
 
     def _give_back(self) -> None:
         """Requeue deliveries that were set aside and can be processed now."""
-        self._unacked.give_back(self._channel, self._no_room, PREFETCH)
-        self._unacked.give_back(self._channel, self.parking.aside, self.parking.room)
+        if self.no_room:
+            self._unacked.give_back(self._channel, self.no_room, PREFETCH)
+        if self.parking.aside:
+            self._unacked.give_back(self._channel, self.parking.aside, self.parking.room)
 
     def _tick(self) -> None:
         self._unacked.expect_no_more()
         self._refresh()
         self._give_back()
-        if self._subscription.is_raised and not self._no_room and not self.parking.in_prefetch:
-            self._subscription.lower_prefetch(self._channel, PREFETCH)
+        if self.subscription.is_raised and not self.no_room and not self.parking.in_prefetch:
+            self.subscription.lower_prefetch(self._channel, PREFETCH)
 
     def _refresh(self) -> None:
         """Requeue deliveries that RabbitMQ would soon time out (REFRESH)."""
-        for aside in (self._no_room, self.parking.aside):
+        for aside in (self.no_room, self.parking.aside):
             while aside.is_old:
                 self._unacked.requeue(self._channel, aside.take())
         if probe := self.parking.take_old_probe():
@@ -330,10 +329,10 @@ class Consumer(Connection):
     def _lost(self, error: BaseException | None) -> None:
         """Forget all deliveries: RabbitMQ delivers them again."""
         self._unacked.clear()
-        self._held.lost()
-        self._no_room.clear()
+        self.held.lost()
+        self.no_room.clear()
         self.parking.lost()
-        self._subscription.lost()
+        self.subscription.lost()
         self._paced = False
 
 

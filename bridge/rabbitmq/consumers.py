@@ -58,16 +58,11 @@ class Consumers(NamedTuple):
                 budget=budget // 8,
             ),
             NoticeConsumer(
-                settings.amqp_order,
-                tls,
+                *consumer.args,
                 topology=topology,
                 take_new_id=take_new_id,
                 budget=budget // 8,
-                declare=settings.declare,
-                dead_letter_queue=settings.dead_letter_queue,
-                deliver=deliver,
-                publish=publish,
-                parked=parked,
+                **consumer.keywords,
             ),
         )
 

@@ -13,11 +13,11 @@ from bridge.message.message import (
     DETAIL_HEADER,
     ERROR_HEADER,
     PERSISTENT,
+    TASK_TYPE,
     UNDECODABLE_HEADERS,
     Message,
     encodable,
 )
-from bridge.message.tasks import TASK_TYPE
 from bridge.message.undeliverable import why_dead_lettered
 from bridge.task import cut
 

@@ -44,6 +44,7 @@ class Declarations:
         self._optional = tuple(optional)
         self._declare = declare
         self._warned: set[Item] = set()
+        self.retry_after = OPTIONAL_RETRY
         self._retry_at = 0.0
 
     def need(self, items: Iterable[Item]) -> None:
@@ -63,11 +64,11 @@ class Declarations:
         return ""
 
     def is_retry_due(self) -> bool:
-        """Whether lacking items should be tried now; true once in OPTIONAL_RETRY seconds."""
+        """Whether lacking items should be tried now; true once in ``retry_after`` seconds."""
         now = time.monotonic()
         if not self.lacks or now < self._retry_at:
             return False
-        self._retry_at = now + OPTIONAL_RETRY
+        self._retry_at = now + self.retry_after
         return True
 
     async def stand(self, open_channel: OpenChannel) -> None:
@@ -91,7 +92,7 @@ class Declarations:
         for item in self.lacks.keys() - lacks.keys():
             log.info("topology.found", extra={"item": str(item), "connection": self._connection})
         self.lacks = lacks
-        self._retry_at = time.monotonic() + OPTIONAL_RETRY
+        self._retry_at = time.monotonic() + self.retry_after
 
     async def stand_all(
         self, open_channel: OpenChannel, items: Iterable[Item], patience: float | None = None

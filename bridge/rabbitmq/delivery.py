@@ -48,7 +48,7 @@ class Delivery:
     """A delivered message that awaits its outcome."""
 
     carry_out: Callable[["Delivery", Outcome], object] = field(repr=False)
-    """The ``settle`` of the consumer that received it."""
+    """``Consumer.settle`` of the one that received it."""
     queue: str
     body: bytes
     properties: Mapping[str, Any]
@@ -61,19 +61,15 @@ class Delivery:
     def __repr__(self) -> str:
         return f"<Delivery {self.tag} of {self.queue}, {len(self.body)} bytes>"
 
-    def settle(self, outcome: Outcome) -> None:
-        """Have the consumer that received it carry the outcome out. Never blocks."""
-        self.carry_out(self, outcome)
-
 
 Settled = list[tuple[Delivery, Outcome]]
 """Deliveries with their outcomes, to be carried out."""
 
 
 def settle_all(settled: Settled) -> None:
-    """Settle each delivery with its outcome. Never blocks."""
+    """Have each outcome carried out by the consumer of its delivery. Never blocks."""
     for delivery, outcome in settled:
-        delivery.settle(outcome)
+        delivery.carry_out(delivery, outcome)
 
 
 def put_off(delivery: Delivery, error: Unavailable) -> Later:

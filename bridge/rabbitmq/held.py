@@ -31,6 +31,9 @@ class Held:
     """The held replies of one consumer. Owned by the connection's thread."""
 
     def __init__(self, queue: str) -> None:
+        self.limit = HELD_LIMIT
+        self.seconds = HELD_FOR
+        self.tail_retry = TAIL_RETRY
         self._held: OrderedDict[int, Delivery] = OrderedDict()
         self._tails = Outage(log, "tail.failing", "tail.back", queue=queue)
         self._next_tail = 0.0
@@ -56,15 +59,19 @@ class Held:
         del self._held[delivery.tag]
         return True
 
+    def is_over(self, delivery: Delivery) -> bool:
+        """Whether the reply was held for so long that it must be published to the tail."""
+        return time.monotonic() - delivery.since > self.seconds
+
     def take_surplus(self, *, crowded: bool) -> Delivery | None:
         """Hold the oldest no more and return it, if it is to be published to the tail now.
 
-        ``crowded`` says that there is no room for more, though fewer than HELD_LIMIT are held.
+        ``crowded`` says that there is no room for more, though fewer than ``limit`` are held.
         """
         now = time.monotonic()
         if now < self._next_tail or self.under_way >= TAILS:
             return None
-        if not crowded and len(self._held) <= HELD_LIMIT:
+        if not crowded and len(self._held) <= self.limit:
             return None
         _, longest = self._held.popitem(last=False)
         self._next_tail = now + max(1 / TAIL_PACE, len(longest.body) / TAIL_BYTES)
@@ -76,15 +83,10 @@ class Held:
             self._tails.end()
             return True
         self._tails.begin(receipt.detail)
-        self._next_tail = time.monotonic() + TAIL_RETRY
+        self._next_tail = time.monotonic() + self.tail_retry
         return False
 
     def lost(self) -> None:
         """Forget all replies after the loss of the channel: RabbitMQ delivers them again."""
         self._held.clear()
         self.under_way = 0
-
-
-def is_over(delivery: Delivery) -> bool:
-    """Whether the reply was held for so long that it must be published to the tail."""
-    return time.monotonic() - delivery.since > HELD_FOR

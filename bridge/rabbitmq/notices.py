@@ -93,7 +93,7 @@ class NoticeConsumer(Consumer):
         elif now - self._locked_since > PATIENCE:
             self._locked_since = None
             self._topology.instance = self._take_new_id()
-            self._declarations.need(self._topology.for_notices())
-            self._subscription.queue = self._topology.notice_queue
-            self._subscription.former = ""
-            log.critical("instance.cloned", extra={"queue": self._subscription.queue})
+            self.declarations.need(self._topology.for_notices())
+            self.subscription.queue = self._topology.notice_queue
+            self.subscription.former = ""
+            log.critical("instance.cloned", extra={"queue": self.subscription.queue})

@@ -61,7 +61,8 @@ class Parking:
         self._parked = parked
         self._memory = memory
         self._clock = clock
-        self._waiting: deque[tuple[Delivery, Park]] = deque()
+        self.waiting: deque[tuple[Delivery, Park]] = deque()
+        """Replies that ``take`` returns, the oldest first."""
         self._waiting_bytes = 0
         self._next_at = 0.0
         """When the pace allows the next letter."""
@@ -75,19 +76,19 @@ class Parking:
     @property
     def in_prefetch(self) -> int:
         """Number of replies that take prefetch: set aside, waiting, or under way."""
-        return len(self.aside) + len(self._waiting) + self.under_way
+        return len(self.aside) + len(self.waiting) + self.under_way
 
     @property
     def room(self) -> int:
         """How many of the replies that are set aside may come again now."""
-        if not self.aside or self.outage.error or self._waiting or not self._has_room:
+        if not self.aside or self.outage.error or self.waiting or not self._has_room:
             return 0
         return min(PARKING - self.under_way, max(1, self._memory // max(1, self.aside.oldest)))
 
     @property
     def delay(self) -> float:
         """Seconds until the pace allows the next letter, if one waits for that; else 0."""
-        waits = self._waiting or (self.aside and not self.outage.error)
+        waits = self.waiting or (self.aside and not self.outage.error)
         return max(0.0, self._next_at - self._clock()) if waits else 0.0
 
     @property
@@ -105,18 +106,18 @@ class Parking:
     def wait(self, delivery: Delivery, parked: Park) -> bool:
         """Keep the reply until ``take`` returns it; False if it must be set aside instead."""
         cost = _cost(delivery)
-        full = bool(self._waiting) and self._waiting_bytes + cost > self._memory
+        full = bool(self.waiting) and self._waiting_bytes + cost > self._memory
         if full or self.outage.error:
             return False
-        self._waiting.append((delivery, parked))
+        self.waiting.append((delivery, parked))
         self._waiting_bytes += cost
         return True
 
     def take(self, *, all_: bool = False) -> tuple[Delivery, Park] | None:
         """Remove and return the oldest that waits, if it may be published now or ``all_`` go."""
-        if not self._waiting or not (all_ or self._has_room):
+        if not self.waiting or not (all_ or self._has_room):
             return None
-        found = self._waiting.popleft()
+        found = self.waiting.popleft()
         self._waiting_bytes -= _cost(found[0])
         return found
 
@@ -167,7 +168,7 @@ class Parking:
     def lost(self) -> None:
         """Forget all replies after the loss of the channel: RabbitMQ delivers them again."""
         self.aside.clear()
-        self._waiting.clear()
+        self.waiting.clear()
         self._waiting_bytes = 0
         self.under_way = 0
         self._probe = None

@@ -109,6 +109,8 @@ class Publisher(Connection):
         """Any thread may append; only the connection's thread takes. Threads that append at the
         same time may exceed ``most_waiting``."""
         self._most_waiting = most_waiting
+        self.confirm_timeout = CONFIRM_TIMEOUT
+        self.renew_cap = RENEW_CAP
         self._bytes = 0
         """Bytes of unconfirmed bodies."""
         self._on_the_way: OrderedDict[int, _Item] = OrderedDict()
@@ -172,7 +174,7 @@ class Publisher(Connection):
 
     def _send(self, item: _Item) -> None:
         message = item.message
-        if self.lacks and (why := self._declarations.why_lacking(message.exchange)):
+        if self.declarations.lacks and (why := self.declarations.why_lacking(message.exchange)):
             self._resolve(item, Fate.NACKED, why)
             return
         if message.until is not None and message.until <= time.monotonic():
@@ -226,12 +228,12 @@ class Publisher(Connection):
 
     def _nacked(self) -> None:
         now = time.monotonic()
-        if now - self._nacked_at > 2 * RENEW_CAP:
+        if now - self._nacked_at > 2 * self.renew_cap:
             self._renew_after = RENEW_FIRST
         self._nacked_at = now
         if self._renew_at == math.inf:
             self._renew_at = now + self._renew_after
-            self._renew_after = min(RENEW_CAP, 2 * self._renew_after)
+            self._renew_after = min(self.renew_cap, 2 * self._renew_after)
 
     def _confirmed(self, tag: int, *, multiple: bool) -> list[int]:
         if not multiple:
@@ -248,8 +250,8 @@ class Publisher(Connection):
 
     def _tick(self) -> None:
         oldest = next(iter(self._on_the_way.values()), None)
-        if oldest and not self.blocked and time.monotonic() - oldest.sent_at > CONFIRM_TIMEOUT:
-            self.abort(TimeoutError(f"no confirm within {CONFIRM_TIMEOUT:.0f} seconds"))
+        if oldest and not self.blocked and time.monotonic() - oldest.sent_at > self.confirm_timeout:
+            self.abort(TimeoutError(f"no confirm within {self.confirm_timeout:.0f} seconds"))
         elif not self._renewing and time.monotonic() >= self._renew_at:
             log.debug("broker.channel_renewed", extra={"connection": self.name})
             self._renewing = True
@@ -295,4 +297,4 @@ class Publisher(Connection):
     def _is_mended(self, error: BaseException | None, item: _Item) -> bool:
         """Whether the message's exchange is missing and the next connection declares it."""
         missing = isinstance(error, ChannelClosedByBroker) and error.reply_code == _NOT_FOUND
-        return missing and self._declarations.have_exchange(item.message.exchange)
+        return missing and self.declarations.have_exchange(item.message.exchange)

@@ -12,7 +12,6 @@ from typing import Any
 
 from bridge.rabbitmq.amqp import Channel, ChannelClosedByBroker
 from bridge.rabbitmq.topology import Binding, Exchange, Item, Queue
-from bridge.scheduling.conversation import Ended, advance
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +83,15 @@ class Run:
         if self._timer is not None:
             self._loop.remove_timeout(self._timer)
             self._timer = None
+        failed = isinstance(answer, BaseException)
         try:
-            step = advance(self._steps, answer)
-        except (Missing, ChannelClosedByBroker, TimeoutError) as error:
-            self._abort(error)
-            return
-        if isinstance(step, Ended):
+            step = self._steps.throw(answer) if failed else self._steps.send(answer)
+        except StopIteration:
             self._channel = None  # a later close of the channel is no answer to a step
             self._finished()
+            return
+        except (Missing, ChannelClosedByBroker, TimeoutError) as error:
+            self._abort(error)
             return
         turn, guarded = self._turn, self._guarded
         seconds = STEP_TIMEOUT if step.patience is None else step.patience

@@ -6,9 +6,14 @@ heartbeats come every four seconds. Ticks, because a paused process loses second
 
 
 class Silence:
-    """Counts the ticks without a byte in one life of a connection."""
+    """Counts the ticks without a byte in one life of a connection; ``most`` are borne."""
 
     def __init__(self) -> None:
+        self.most = SILENCE
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with a new connection."""
         self._received = 0
         self._ticks = 0
 
@@ -16,6 +21,6 @@ class Silence:
         """Count a tick, given the total bytes received; the error once RabbitMQ is too silent."""
         self._ticks = self._ticks + 1 if received == self._received else 0
         self._received = received
-        if self._ticks <= SILENCE:
+        if self._ticks <= self.most:
             return None
-        return TimeoutError(f"RabbitMQ has been silent for {SILENCE} seconds")
+        return TimeoutError(f"RabbitMQ has been silent for {self.most} seconds")

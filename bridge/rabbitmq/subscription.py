@@ -32,6 +32,7 @@ class Subscription:
         self.queue = queue
         self.exclusive = exclusive
         self.former = former
+        self.former_empties = FORMER_EMPTIES
         self.prefetch = 0
         """Maximum number of unacknowledged deliveries, summed over the consumers."""
         self._doubling = False
@@ -90,7 +91,7 @@ class Subscription:
         open_channel: Callable[[], Awaitable[Any]],
         call_later: Callable[[float, Callable[[], object]], object],
     ) -> None:
-        """Consume the former queue for FORMER_EMPTIES seconds; delete it if empty and unused."""
+        """Consume the former queue for some seconds; delete it if it is empty and unused then."""
         former = self.former
         another = await open_channel()
         try:
@@ -102,7 +103,7 @@ class Subscription:
             self.former = ""
             on_former = partial(_consume, channel, former, False, on_message)
             answer = await Step(f"consume from queue {former}", on_former)
-            await Step("wait", lambda done: call_later(FORMER_EMPTIES, done))
+            await Step("wait", lambda done: call_later(self.former_empties, done))
             tag = answer.method.consumer_tag
             await Step(
                 f"consume no more from queue {former}",

@@ -108,31 +108,28 @@ class Unacked:
         self._returning = (0, 0)
 
 
-class Aside:
-    """Deliveries that are set aside, the oldest first, with the sizes of their bodies."""
+class Aside(OrderedDict[int, tuple[int, float]]):
+    """Deliveries that are set aside, the oldest first: by tag, the bytes of the body and when."""
 
     def __init__(self) -> None:
-        self._tags: OrderedDict[int, tuple[int, float]] = OrderedDict()
-        self.clear = self._tags.clear
-
-    def __len__(self) -> int:
-        return len(self._tags)
+        super().__init__()
+        self.refresh = REFRESH
 
     @property
     def oldest(self) -> int:
         """The bytes of the oldest delivery's body."""
-        return next(iter(self._tags.values()))[0]
+        return next(iter(self.values()))[0]
 
     @property
     def is_old(self) -> bool:
-        """Whether the oldest delivery was set aside more than REFRESH seconds ago."""
-        until = time.monotonic() - REFRESH
-        return bool(self._tags) and next(iter(self._tags.values()))[1] < until
+        """Whether the oldest delivery was set aside more than ``refresh`` seconds ago."""
+        until = time.monotonic() - self.refresh
+        return bool(self) and next(iter(self.values()))[1] < until
 
     def put(self, tag: int, size: int) -> None:
         """Set a delivery aside."""
-        self._tags[tag] = (size, time.monotonic())
+        self[tag] = (size, time.monotonic())
 
     def take(self) -> int:
         """Remove the oldest delivery; return its tag."""
-        return self._tags.popitem(last=False)[0]
+        return self.popitem(last=False)[0]

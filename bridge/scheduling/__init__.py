@@ -1,1 +1,1 @@
-"""Scheduling: conversations with peers, back-off, the timer, and the interface of a part."""
+"""Scheduling: back-off, the timer, and the interface of a part."""

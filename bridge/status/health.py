@@ -174,7 +174,7 @@ class Report:
             m.PAUSED, lambda: {s.task_list_id: s.pause.seconds if s.pause else 0 for s in sources}
         )
         gauge(m.POLLERS, self._pollers_by_state)
-        gauge(m.REPLIES_HELD, lambda: self._consumer.held)
+        gauge(m.REPLIES_HELD, lambda: len(self._consumer.held))
         gauge(m.DEAD_LETTERS_STANDING, self._dead_letters_standing)
         gauge(m.DEAD_LETTERS_WAITING, self._unparked)
         gauge(m.BROKER_CONNECTED, lambda: {(c.name,): c.ready.is_set() for c in connections})

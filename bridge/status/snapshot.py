@@ -122,7 +122,7 @@ def take(
         "unroutable": [
             _unroutable(key, each, now) for key, each in list(unroutable.items())[:UNROUTABLE_SHOWN]
         ],
-        "replies": {"held": consumer.held, "outcomes": counts.by_label(m.REPLIES)},
+        "replies": {"held": len(consumer.held), "outcomes": counts.by_label(m.REPLIES)},
         "deadLetters": {
             "queue": dead_letters.queue,
             "standing": dead_letters.ready,

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from bridge.errors import BadReply, ConfigError, Refused, Rejected, TaskClosed, Unavailable
 from bridge.swf import history
@@ -18,7 +18,18 @@ from bridge.swf.clock import SwfClock
 from bridge.swf.codes import known_code
 from bridge.swf.errors import TOKEN, NotTaken
 from bridge.swf.history import Look
-from bridge.swf.runner import Answer, Call, Caller, Runner, complete
+from bridge.swf.runner import (
+    Answer,
+    Call,
+    Caller,
+    Conversation,
+    Executor,
+    Job,
+    JobQueue,
+    Runner,
+    T,
+    complete,
+)
 from bridge.task import ActivityTask, Canceled, Completed, Failed, Reply, Timeouts
 
 log = logging.getLogger(__name__)
@@ -32,7 +43,6 @@ Way = Literal["auto", "curl", "boto3"]
 _GARBLED = (KeyError, TypeError, AttributeError)
 """Exceptions raised while reading an answer whose structure is not SWF's."""
 
-T = TypeVar("T")
 Observe = Callable[[str, str, float], None]
 """Called after each call with its operation, ``ok`` or the error's code, and its seconds."""
 
@@ -216,6 +226,23 @@ class Swf:
         With ``held`` their calls are polls; otherwise they are calls that SWF answers at once.
         """
         return Runner(self.caller.wire(room, held=held), done, together)
+
+    def executors(
+        self,
+        name: str,
+        wanted: int,
+        jobs: JobQueue[Job],
+        converse: Callable[[Job], Conversation[T]],
+        *,
+        done: Callable[[T], object],
+        together: Callable[[], AbstractContextManager[object]],
+    ) -> list[Executor[Job, T]]:
+        """The executors that together carry on ``wanted`` conversations side by side."""
+        room = self.room(wanted)
+        return [
+            Executor(f"{name}-{number}", jobs, converse, self.runner(room, done, together), room)
+            for number in range(1, wanted // room + 1)
+        ]
 
     def respond(self, reply: Reply) -> None:
         """Run ``Calls.respond`` and block until SWF has answered."""

@@ -27,6 +27,8 @@ class Outage:
         clock: Callable[[], float] = monotonic,
         **fields: object,
     ) -> None:
+        self.error = ""
+        """The last error while the peer is away, else empty."""
         self._log = log
         self._lost = lost
         self._back = back
@@ -38,15 +40,9 @@ class Outage:
         self._logged = False
         self._logged_at = float("-inf")
         self._count = 0
-        self._error = ""
 
     def __repr__(self) -> str:
         return f"<Outage {self._lost} {self.error or 'no'}>"
-
-    @property
-    def error(self) -> str:
-        """The last error while the peer is away, else empty."""
-        return self._error
 
     @property
     def seconds(self) -> float:
@@ -61,11 +57,11 @@ class Outage:
             if self._since is None:
                 self._since, self._logged, self._count = now, False, 0
             self._count += 1
-            self._error = str(error) or type(error).__name__
+            self.error = str(error) or type(error).__name__
             if self._logged or now - self._logged_at < self._quiet:
                 return False
             self._logged, self._logged_at = True, now
-        self._log.warning(self._lost, extra={**self._fields, "error": self._error, **fields})
+        self._log.warning(self._lost, extra={**self._fields, "error": self.error, **fields})
         return True
 
     def end(self, **fields: object) -> float | None:
@@ -77,7 +73,7 @@ class Outage:
                 return None
             seconds = self._clock() - self._since
             logged, count = self._logged, self._count
-            self._since, self._error = None, ""
+            self._since, self.error = None, ""
         if logged:
             told = {"seconds": round(seconds, 1), "count": count, **fields}
             self._log.info(self._back, extra={**self._fields, **told})

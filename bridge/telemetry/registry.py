@@ -7,7 +7,14 @@ from itertools import accumulate
 from threading import Lock
 
 from bridge.telemetry.metric import Distribution, Family, Labels, Metric, Reading
-from bridge.telemetry.metrics import ALL, SWF_REQUEST_DURATION, SWF_REQUESTS
+from bridge.telemetry.metrics import (
+    ALL,
+    PUBLISH_CONFIRM,
+    PUBLISHES,
+    SWF_REQUEST_DURATION,
+    SWF_REQUESTS,
+    TASKS_PUBLISHED,
+)
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +74,13 @@ class Metrics:
         self.count(SWF_REQUESTS, operation, code)
         self.observe(SWF_REQUEST_DURATION, seconds, operation)
 
+    def observe_publish(self, domain: str, task_list: str, fate: str, seconds: float) -> None:
+        """Count a publish of a task by its fate; if confirmed, that took ``seconds``."""
+        self.count(PUBLISHES, domain, task_list, fate)
+        if fate == "confirmed":
+            self.count(TASKS_PUBLISHED, domain, task_list)
+            self.observe(PUBLISH_CONFIRM, seconds)
+
     def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
         """Add one observation to a histogram."""
         try:
@@ -99,19 +113,16 @@ class Metrics:
 
     def value(self, metric: Metric, *labels: str) -> float:
         """Return a counter's or gauge's value or a histogram's number of observations, else 0."""
-        found = dict(self._samples(metric)).get(labels, 0.0)
+        found = dict(self.samples(metric)).get(labels, 0.0)
         return found.cumulative[-1] if isinstance(found, Distribution) else found
-
-    def samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
-        """One metric's current value for every combination of label values."""
-        return self._samples(metric)
 
     def collect(self) -> Iterator[Family]:
         """Yield every metric with its current values, in the order of ``ALL``."""
         for metric in ALL:
-            yield Family(metric, self._samples(metric))
+            yield Family(metric, self.samples(metric))
 
-    def _samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
+    def samples(self, metric: Metric) -> tuple[tuple[Labels, float | Distribution], ...]:
+        """One metric's current value for every combination of label values."""
         if metric.kind == "histogram":
             with self._lock:
                 copies = [(key, tuple(spread)) for key, spread in self._spreads[metric].items()]

@@ -26,4 +26,4 @@ def cut(node: RabbitNode, connections: Sequence[dict[str, Any]]) -> None:
     # What the command line calls #PID<12575.1933.0> is <0.1933.0> in the node.
     pids = [re.sub(r"#PID<\d+\.", "<0.", each["pid"]) for each in connections]
     close = 'rabbit_networking:close_connection(list_to_pid("{}"), "cut off by a test")'
-    node.ctl("eval", ", ".join(close.format(pid) for pid in pids) + ".")
+    node.eval(", ".join(close.format(pid) for pid in pids) + ".")

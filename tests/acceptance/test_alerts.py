@@ -298,12 +298,12 @@ def test_a_broker_that_comes_and_goes_fires(scene: Scene) -> None:
 
 def test_a_broker_that_is_away_fires_for_each_connection_until_it_is_back(scene: Scene) -> None:
     ends(scene, "SwfBridgeBrokerAway")  # of an earlier test
-    scene.node.ctl("stop_app")
+    scene.node.stop_app()
     try:
         for connection in ("publisher", "consumer", "demand"):
             begins(scene, "SwfBridgeBrokerAway", connection=connection)
     finally:
-        scene.node.ctl("start_app")
+        scene.node.start_app()
     ends(scene, "SwfBridgeBrokerAway")
 
 

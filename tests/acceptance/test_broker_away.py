@@ -22,7 +22,7 @@ def test_no_poll_begins_while_rabbitmq_is_away_and_what_was_polled_is_published_
     bridge = start()
     assert worker.until(lambda: swf.counts()["polls"] == 2)
     worker.close()
-    broker_node.ctl("stop_app")
+    broker_node.stop_app()
     try:
         bridge.wait("broker.lost", connection="publisher")
         polled = swf.submit_many([{"count": 2}])  # what was open may still bring a task
@@ -37,7 +37,7 @@ def test_no_poll_begins_while_rabbitmq_is_away_and_what_was_polled_is_published_
         assert polls(swf) == before
         assert swf.task(waiting)["state"] == "scheduled"
     finally:
-        broker_node.ctl("start_app")
+        broker_node.start_app()
     worker = Worker(vhost.url)
     tasks = {task.properties.message_id: task for task in worker.take_many(3, seconds=30)}
     assert set(tasks) == {swf.task(each)["messageId"] for each in (*polled, waiting)}

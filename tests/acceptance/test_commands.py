@@ -3,10 +3,8 @@
 import json
 import os
 import pty
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +12,7 @@ import pytest
 
 from bridge.local import LocalSwf
 from tests import forked
-from tests.acceptance.harness import MARK, ROOT, Bridge, Start
+from tests.acceptance.harness import MARK, Bridge, Start
 from tests.brokers import Vhost
 from tests.processes import until
 from tests.worker import DEAD, Worker
@@ -48,9 +46,10 @@ def bridge(start: Start) -> Bridge:
 def run(tmp_path: Path) -> Run:
     """Runs a command in an operator's shell, which knows nothing of the daemon's settings."""
 
-    def run(*args: str, here: bool = True) -> Ended:
+    def run(*args: str, here: bool = True, env: Mapping[str, str] | None = None) -> Ended:
         control = ["--control", str(tmp_path / "journal.sock")] if here else []
-        ended = forked.run(["-m", "bridge", *args, *control], timeout=TIMEOUT)
+        shell = {**forked.SHELL, **(env or {})}
+        ended = forked.run(["-m", "bridge", *args, *control], env=shell, timeout=TIMEOUT)
         assert "Traceback" not in ended.stderr
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
@@ -67,6 +66,25 @@ def submit(swf: LocalSwf, count: int = 1, name: str = "Greeter.say", **more: Any
 def published(run: Run, count: int) -> bool:
     """Whether so many tasks are in hand and confirmed."""
     return until(lambda: len(run("tasks", "list", "--state", "published", "--json").rows) == count)
+
+
+@pytest.mark.usefixtures("by_exec")
+def test_each_command_loads_what_it_needs_by_itself(bridge: Bridge, run: Run) -> None:
+    """The other tests fork commands from a process that has loaded all that a daemon loads."""
+    bridge.wait("broker.connected", connection="consumer")
+    for command in (
+        ("status",),
+        ("tasks", "list"),
+        ("dead", "list"),
+        ("pause", "--all"),
+        ("resume", "--all"),
+        ("drain",),
+    ):
+        ended = run(*command)
+        assert (ended.code, ended.err) == (0, ""), command
+    for command in (("config",), ("topology",), ("check",)):
+        ended = run(*command, here=False, env=bridge.settings)
+        assert (ended.code, ended.err) == (0, ""), command
 
 
 # --- status ---
@@ -127,7 +145,7 @@ def test_dead_letters_are_told_by_what_stands_in_the_queue_over_a_restart_until_
     bridge: Bridge, worker: Worker, run: Run
 ) -> None:
     def standing() -> object:
-        return run("status", "--json").json["deadLetters"]["standing"]
+        return bridge.status["deadLetters"]["standing"]
 
     assert until(lambda: standing() == 0, 10)
     for _ in range(4):
@@ -473,10 +491,11 @@ class OnTerminal:
 
     def __init__(self, tmp_path: Path, *args: str) -> None:
         self._terminal, end = pty.openpty()
+        self._out = os.memfd_create("out")
         control = str(tmp_path / "journal.sock")
-        self._command = subprocess.Popen(
-            [sys.executable, "-m", "bridge", *args, "--control", control],
-            cwd=ROOT, stdin=end, stderr=end, stdout=subprocess.PIPE,
+        self._command = forked.python(
+            ["-m", "bridge", *args, "--control", control],
+            env=forked.SHELL, stdin=end, stderr=end, stdout=self._out, taken_apart=False,
         )  # fmt: skip
         os.close(end)
 
@@ -492,9 +511,11 @@ class OnTerminal:
         os.write(self._terminal, text.encode())
 
     def ends(self) -> tuple[int, str]:
-        out, _ = self._command.communicate(timeout=TIMEOUT)
+        code = self._command.wait(TIMEOUT)
         os.close(self._terminal)
-        return self._command.returncode, out.decode()
+        with open(self._out, "rb") as out:
+            out.seek(0)
+            return code, out.read().decode()
 
 
 def test_failing_tasks_asks_on_a_terminal_and_fails_none_that_came_after_the_question(

@@ -189,14 +189,14 @@ def test_a_cancel_that_was_heard_but_not_told_before_a_kill_is_told_after_it(
     task_id = swf.submit()
     bridge.wait("task.published")
     worker.close()
-    broker_node.ctl("stop_app")
+    broker_node.stop_app()
     try:
         bridge.wait("broker.lost", connection="publisher")
         swf.cancel(task_id)
         bridge.wait("task.cancel_requested")
         bridge.kill()
     finally:
-        broker_node.ctl("start_app")
+        broker_node.start_app()
     bridge.start()
     worker = Worker(vhost.url)
     token = worker.take().json["taskToken"]

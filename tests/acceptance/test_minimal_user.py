@@ -1,18 +1,15 @@
 """What `swf-bridge topology` prints is enough: the daemon runs with its minimal user alone."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bridge.local import LocalSwf
 from bridge.local.rabbitmq import RabbitNode
-from tests.acceptance.harness import ROOT, Bridge, Start, settings
+from tests import forked
+from tests.acceptance.harness import Bridge, Start, settings
 from tests.brokers import Vhost
 from tests.processes import until
 from tests.worker import DEAD, Worker
@@ -25,15 +22,8 @@ def swf_bridge(swf: LocalSwf, vhost: Vhost, tmp_path: Path) -> Callable[..., str
     """Runs a command with an administrator's login; what it prints."""
 
     def swf_bridge(*args: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", "bridge", *args],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **settings(swf, vhost.url, tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        given = settings(swf, vhost.url, tmp_path)
+        ended = forked.run(["-m", "bridge", *args], env={**forked.SHELL, **given}, timeout=60)
         assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
         return ended.stdout
 
@@ -95,15 +85,7 @@ def asking(bridge: Bridge) -> Callable[..., str]:
     socket = bridge.settings["SWF_BRIDGE_JOURNAL"].replace(".db", ".sock")
 
     def ask(*args: str) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-m", "bridge", *args, "--control", socket],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"]},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ended = forked.run(["-m", "bridge", *args, "--control", socket], timeout=60)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
@@ -154,10 +136,7 @@ def test_instances_with_the_minimal_user_hear_of_each_other(
     assert until(other_has_answered, 30)
     assert swf.wait_closed(ids, 15)
 
-    def in_flight() -> Any:
-        return json.loads(asking(one)("status", "--json"))["lists"][0]["inFlight"]
-
-    assert until(lambda: in_flight() == 0), one.log
+    assert until(lambda: one.status["lists"][0]["inFlight"] == 0), one.log
     assert one.stop() == other.stop() == 0
 
 

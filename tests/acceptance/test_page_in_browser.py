@@ -166,7 +166,7 @@ def test_what_is_wrong_stands_on_top_with_what_it_means_and_what_to_do(
 def test_it_is_live_and_tells_when_the_broker_goes_and_comes(scene: Scene, tab: Tab) -> None:
     tab.look().open(scene.well)
     tab.run("window.mark = 'the same page'")
-    scene.node.ctl("stop_app")
+    scene.node.stop_app()
     try:
         assert tab.until(lambda tab: tab.text("#state") == "✗ RabbitMQ is away", SECONDS)
         assert "none is lost" in tab.text("#wrong")
@@ -175,7 +175,7 @@ def test_it_is_live_and_tells_when_the_broker_goes_and_comes(scene: Scene, tab: 
         tab.screenshot(SHOTS / "broker-away.png")
         tab.look(360, 780, scheme="dark").screenshot(SHOTS / "broker-away-phone-dark.png")
     finally:
-        scene.node.ctl("start_app")
+        scene.node.start_app()
     assert tab.until(lambda tab: tab.text("#state") == "✓ All is well", SECONDS)
     assert tab.text("#wrong") == ""
     scene.swf.submit(task_list="well")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.local import LocalSwf
+from bridge.status.diagnosis import findings
 from tests.acceptance.harness import Bridge, Operator, Start
 from tests.processes import until
 from tests.worker import Worker
@@ -16,7 +17,10 @@ POLL = "PollForActivityTask"
 
 @pytest.fixture
 def bridge(start: Start) -> Bridge:
-    return start(task_lists="demo,other")
+    """One with which all is well: `status` exits with 70 until it is connected."""
+    bridge = start(task_lists="demo,other")
+    assert until(lambda: not findings(bridge.status))
+    return bridge
 
 
 def open_polls(swf: LocalSwf, task_list: str = "demo") -> int:

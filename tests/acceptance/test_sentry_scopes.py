@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("by_exec")
 TYPES = ("one", "two", "three", "four")
 BREAK_ON_THE_WAY = """
 import logging
-from bridge.swf.executor import Executor
+from bridge.swf.runner import Executor
 from bridge.flow.responder import Responder
 from bridge.flow.heartbeats import Heartbeats
 
@@ -37,7 +37,7 @@ Heartbeats._beat = beat
 run = Executor.run
 def run_noting(self):
     extra = {"task": "of the thread"}
-    logging.getLogger("bridge.swf.executor").warning("test.outside", extra=extra)
+    logging.getLogger("bridge.swf.runner").warning("test.outside", extra=extra)
     run(self)
 Executor.run = run_noting
 """

@@ -51,11 +51,11 @@ def test_a_setting_that_cannot_work_ends_the_start_with_78_and_its_name(
     swf: LocalSwf, start: Start, kind: str
 ) -> None:
     given, named = WRONG[kind]
-    least = seconds_to_import_it()
     began = time.monotonic()
     bridge = start(await_start=False, **given)
     assert bridge.leave(START_TIMEOUT) == 78
-    assert time.monotonic() - began < max(3, 4 * least)
+    took = time.monotonic() - began
+    assert took < 3 or took < 4 * seconds_to_import_it()
     for name in named:
         assert name in bridge.log
     assert "Traceback" not in bridge.log

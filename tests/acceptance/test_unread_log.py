@@ -9,7 +9,11 @@ from tests.acceptance.harness import Start
 from tests.processes import until
 from tests.worker import Worker
 
-COUNT = 600
+COUNT = 300
+PIPE = 64 * 1024
+"""Bytes that a pipe holds."""
+LONG = "x" * 32_768
+"""A request's line is one of the log at DEBUG: so long, a few fill what may wait for the reader."""
 
 
 def test_tasks_and_the_stop_go_on_and_what_was_dropped_is_told(
@@ -25,14 +29,16 @@ def test_tasks_and_the_stop_go_on_and_what_was_dropped_is_told(
     assert worker.until(lambda: swf.counts()["closed"].get("completed") == COUNT, 20), swf.counts()
 
     def dropped() -> float:
-        """What the metric tells, asked again: each request makes another line at DEBUG."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        """What the metric tells, asked again: each request makes another line."""
+        url = f"http://127.0.0.1:{port}/metrics?{LONG}"
+        with urllib.request.urlopen(url, timeout=5) as answer:
             text = answer.read().decode()
         return float(text.partition("\nswf_bridge_log_lines_dropped_total ")[2].split()[0])
 
-    assert until(lambda: [dropped() for _ in range(500)][-1] > 0, 60)
+    assert until(lambda: [dropped() for _ in range(10)][-1] > 0, 20)
     bridge.reading.set()
     assert bridge.wait("log.dropped")["count"] > 0
+    assert len(bridge.log.partition('"status.requested"')[0]) > 2 * PIPE, "it was never full"
     published = [each["task"] for each in bridge.events("task.published")]
     assert len(published) == len(set(published)) == COUNT
     assert json.loads(bridge.log.splitlines()[0])["event"]

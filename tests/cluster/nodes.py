@@ -145,6 +145,13 @@ class Cluster:
         """The node of this name."""
         return next(node for node in self.nodes if node.name == name)
 
+    def mend(self) -> None:
+        """Start the nodes that are dead; all run then."""
+        for node in self.nodes:
+            with suppress(NodeError):  # it runs, or await_all tells
+                node.start()
+        self.await_all()
+
     def await_all(self) -> None:
         """Until every node runs, as each of them sees it."""
         await_that(lambda: len(self.running()) == len(self.nodes), FORM_TIMEOUT, "all nodes")

@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -35,16 +35,33 @@ EXAMPLES = {
     "python": ("--worker", f"{sys.executable} examples/python/worker.py"),
 }
 NAMES = [check.name for check in CHECKS]
+SLOW = {"prefetch", "durable", "heartbeat", "cancel", "closed", "restart", "killed", "stop"}
+"""Checks that take seconds, or that start the worker or the bridge again."""
+IMPATIENT = ("--patience", "4")
+"""Where a check waits for what cannot come."""
 Futures = dict[str, "Future[Tried]"]
+
+
+def skipping(names: Iterable[str]) -> list[str]:
+    """The options that leave these checks out."""
+    return [option for name in names for option in ("--skip", name)]
 
 
 @pytest.fixture(scope="module")
 def trials(begin: Callable[..., "Future[Tried]"]) -> Futures:
-    """Every trial of this module, all under way."""
+    """Those of good workers by every check, and of broken ones without SLOW, all under way."""
     wanted = {name: (*options, "--json") for name, options in EXAMPLES.items()}
-    for way in ("", *NAMES):
-        wanted[way] = ("--worker", f"{WORKER} {way}", "--json")
+    wanted[""] = ("--worker", f"{WORKER} ", "--json")
+    for way in NAMES:
+        less = [*skipping(SLOW - {way}), *(IMPATIENT if way == "confirmed" else ())]
+        wanted[way] = ("--worker", f"{WORKER} {way}", "--json", *less)
     return {name: begin(*options) for name, options in wanted.items()}
+
+
+@pytest.fixture(scope="module")
+def whole_trials(begin: Callable[..., "Future[Tried]"]) -> Futures:
+    """Those of broken workers by every check, all under way."""
+    return {way: begin("--worker", f"{WORKER} {way}", "--json") for way in NAMES}
 
 
 def findings(tried: Tried) -> dict[str, dict[str, str]]:
@@ -57,7 +74,7 @@ def test_a_worker_that_acknowledges_late_has_ended_with_the_refused_task_before_
     begin: Callable[..., "Future[Tried]"],
 ) -> None:
     wanted = {"takes", "confirmed", "durable", "completes"}
-    skips = [word for name in NAMES if name not in wanted for word in ("--skip", name)]
+    skips = skipping(set(NAMES) - wanted)
     tried = begin("--worker", f"{WORKER} late", "--json", *skips).result()
     marks = {check: found["mark"] for check, found in findings(tried).items()}
     assert {name: marks[name] for name in wanted} == {
@@ -89,14 +106,27 @@ def test_there_is_a_worker_broken_in_the_way_of_each_check() -> None:
 
 
 @pytest.mark.parametrize("way", NAMES)
-def test_a_worker_broken_in_one_way_fails_that_check_and_no_other(
+def test_a_worker_broken_in_one_way_fails_that_check_and_none_of_the_quick_ones(
     trials: Futures, way: str
 ) -> None:
-    tried = trials[way].result()
+    assert_failed(trials[way].result(), way, [way])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", NAMES)
+def test_a_worker_broken_in_one_way_fails_that_check_and_no_other(
+    whole_trials: Futures, way: str
+) -> None:
+    # A queue that goes with its worker loses the task of one that is killed, too.
+    also = ["killed"] if way == "durable" else []
+    assert_failed(whole_trials[way].result(), way, [way, *also])
+
+
+def assert_failed(tried: Tried, way: str, checks: list[str]) -> None:
+    """These failed, and the report says of the first what came instead."""
     found = findings(tried)
     failed = [check for check, each in found.items() if each["mark"] == "failed"]
-    # A queue that goes with its worker loses the task of one that is killed, too.
-    assert failed == (["durable", "killed"] if way == "durable" else [way]), tried.out
+    assert failed == checks, tried.out
     assert tried.code == 70
     assert found[way]["expected"]
     assert found[way]["came"]
@@ -107,9 +137,9 @@ def test_a_worker_broken_in_one_way_fails_that_check_and_no_other(
 def test_whether_tasks_outlive_rabbitmq_is_seen_with_a_broker_that_may_be_restarted(
     way: str, mark: str
 ) -> None:
-    others = [option for name in NAMES[NAMES.index("completes") :] for option in ("--skip", name)]
-    others += ["--skip", "prefetch", "--skip", "confirmed", "--skip", "deadline"]
-    tried = conformance("--worker", f"{WORKER} {way}", "--json", *others)
+    others = skipping([*NAMES[NAMES.index("completes") :], "prefetch", "confirmed", "deadline"])
+    patience = IMPATIENT if mark == "failed" else ()
+    tried = conformance("--worker", f"{WORKER} {way}", "--json", *others, *patience)
     found = findings(tried)["durable"]
     assert found["mark"] == mark, tried.out
     if mark == "failed":

@@ -1,11 +1,11 @@
 """`swf-bridge conformance` from outside."""
 
-import subprocess
-import sys
-from pathlib import Path
+import os
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
+from tests.forked import ROOT, SHELL, run
+
+__all__ = ["ROOT", "Tried", "conformance"]
 
 
 class Tried(NamedTuple):
@@ -17,8 +17,6 @@ class Tried(NamedTuple):
 
 
 def conformance(*options: str) -> Tried:
-    done = subprocess.run(
-        [sys.executable, "-m", "bridge", "conformance", *options],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    home = {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
+    done = run(("-m", "bridge", "conformance", *options), env=SHELL | home, timeout=300)
     return Tried(done.returncode, done.stdout, done.stderr)

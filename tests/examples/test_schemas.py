@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bridge.errors import BadReply
 from bridge.message.message import ERROR_AT_HEADER
 from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
-from bridge.message.tasks import (
+from bridge.message.message import (
     cancellation,
     decode_task,
     encode_task,

@@ -4,8 +4,6 @@ import json
 import os
 import random
 import struct
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -23,6 +21,7 @@ from bridge.local import LocalSwf
 from bridge.local.keeper import Keeper
 from bridge.local.management import NodeError
 from bridge.local.rabbitmq import RabbitNode
+from tests.forked import run
 
 from .account import Account, settle_accounts
 from .daemon import Daemon, until
@@ -340,12 +339,8 @@ class Bench:
 
     def republish(self) -> int:
         """The cure for messages that went away with their queue: publish again what is in hand."""
-        command = [sys.executable, "-m", "bridge", "tasks", "republish", "--all"]
-        environment = self.daemon.environment
-        done = subprocess.run(
-            command, env=environment, capture_output=True, timeout=60, check=False
-        )
-        return done.returncode
+        command = ("-m", "bridge", "tasks", "republish", "--all")
+        return run(command, env=self.daemon.environment, timeout=60).returncode
 
     def step_clock(self, seconds: float) -> None:
         """Move the daemon's wall clock off by so many seconds."""

@@ -24,9 +24,9 @@ def broker_killed(bench: "Bench") -> Iterator[None]:
 
 @fault(BROKER)
 def application_stopped(bench: "Bench") -> Iterator[None]:
-    bench.node.ctl("stop_app")
+    bench.node.stop_app()
     yield
-    bench.node.ctl("start_app")
+    bench.node.start_app()
 
 
 @fault(BROKER)
@@ -55,9 +55,9 @@ def memory_alarm(bench: "Bench") -> Iterator[None]:
 
 @fault(BROKER)
 def disk_alarm(bench: "Bench") -> Iterator[None]:
-    bench.node.ctl("set_disk_free_limit", "1000000GB")
+    bench.node.eval('rabbit_disk_monitor:set_disk_free_limit("1000000GB").')
     yield
-    bench.node.ctl("set_disk_free_limit", "10MB")
+    bench.node.eval('rabbit_disk_monitor:set_disk_free_limit("10MB").')
 
 
 @fault(BROKER)

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -17,9 +16,9 @@ from shutil import copyfile
 from typing import Any
 
 from bridge.local.keeper import Keeper
+from tests.forked import ROOT, Process, python
 
 LAUNCH = "tests.faults.launch"
-ROOT = Path(__file__).parents[2]
 RESTART_AFTER = 0.3
 NOT_RESTARTED = (0, 64, 78)
 HISTORY = 200_000
@@ -41,7 +40,7 @@ class Daemon:
     def __init__(self, keeper: Keeper, environment: Mapping[str, str], *options: str) -> None:
         self.journal = keeper.folder / "journal.db"
         self.options = options
-        self.environment = {**environment, "PYTHONPATH": str(ROOT)}
+        self.environment = dict(environment)
         self.wrapper: tuple[str, ...] = ()
         """A command that runs the daemon, if it is not run as it is."""
         self.deaths: list[Death] = []
@@ -50,7 +49,7 @@ class Daemon:
         self.polled: set[str] = set()
         """Ids of tasks that it said it had journalled."""
         self._keeper = keeper
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self.began = 0.0
         """When the present life began; Unix time."""
         self._wanted = False
@@ -135,11 +134,22 @@ class Daemon:
     # --- the supervisor ---
 
     def _spawn(self) -> None:
-        command = [*self.wrapper, sys.executable, "-m", LAUNCH, *self.options, "--", "run"]
+        command = ["-m", LAUNCH, *self.options, "--", "run"]
         reading, writing = os.pipe()  # a file would be subject to the limits that faults set
-        self._process = self._keeper.spawn(
-            command, env=self.environment, output=f"/dev/fd/{writing}"
-        )
+        if self.wrapper:
+            self._process = self._keeper.spawn(
+                [*self.wrapper, sys.executable, *command],
+                env={**self.environment, "PYTHONPATH": str(ROOT)},
+                output=f"/dev/fd/{writing}",
+            )
+        else:
+            self._process = python(
+                command,
+                env=self.environment,
+                stdout=writing,
+                stderr=writing,
+                group=self._keeper.group,
+            )
         os.close(writing)
         self.began = time.time()
         threading.Thread(target=self._listen, args=(reading,), daemon=True).start()

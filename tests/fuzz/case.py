@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pika.spec import BasicProperties
 
 from bridge.errors import BadReply
-from bridge.message.message import ATTEMPT_HEADER, Message
+from bridge.message.message import ATTEMPT_HEADER, Message, heartbeat_answer
 from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
-from bridge.message.tasks import heartbeat_answer
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import from_pika, to_pika
 from bridge.rabbitmq.copies import dead_letter, to_the_tail

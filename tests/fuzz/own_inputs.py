@@ -16,7 +16,7 @@ from bridge.control.tasks import TaskCommands
 from bridge.errors import ConfigError
 from bridge.journal.journal import Journal
 from bridge.local import LocalSwf
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.settings.settings import Settings
 from bridge.status.http import StatusServer
 from bridge.telemetry.logs import JournaldFormatter, JsonFormatter, TextFormatter

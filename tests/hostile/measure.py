@@ -25,8 +25,8 @@ class Figures:
 
     attack: Attack
     times: tuple[float, ...]
-    """Seconds from each good task's submission to its close, in order; to the end of PATIENCE for
-    those that were not closed."""
+    """Seconds from each good task's submission to its close, in order; to the end of the patience
+    for those that were not closed."""
     peak: int
     """Bytes of memory, over all lives of the daemon during the attack."""
     cpu: float
@@ -66,7 +66,14 @@ HEAD = (
 )
 
 
-def measure(node: RabbitNode, attack: Attack, seed: int, seconds: float = SECONDS) -> Figures:
+def measure(
+    node: RabbitNode,
+    attack: Attack,
+    seed: int,
+    seconds: float = SECONDS,
+    *,
+    patience: float = PATIENCE,
+) -> Figures:
     """Make one attack on a stand of its own. Raises RuntimeError where it cannot be made."""
     with Stand(node, attack, seed) as stand, _Memory(stand) as memory:
         deaths, spent = len(stand.daemon.deaths), _cpu(stand.daemon.pid)
@@ -76,7 +83,7 @@ def measure(node: RabbitNode, attack: Attack, seed: int, seconds: float = SECOND
         time.sleep(max(0.0, over_at - time.monotonic()))
         ended = time.time()
         stand.submit_no_more()
-        times = _all_closed(stand, began, ended)
+        times = _all_closed(stand, began, ended, patience)
         took = 0.0 if stand.daemon.deaths[deaths:] else _cpu(stand.daemon.pid) - spent
         if not broken and stand.daemon.said("status.failed", began):
             broken = "the page shows a fault"
@@ -101,9 +108,11 @@ def _await(stand: Stand, seconds: float) -> str:
     return str(told or "")
 
 
-def _all_closed(stand: Stand, began: float, ended: float) -> list[tuple[float, bool]]:
-    """Of the good tasks of that time, once all are closed or PATIENCE is over."""
-    deadline = time.monotonic() + PATIENCE
+def _all_closed(
+    stand: Stand, began: float, ended: float, patience: float
+) -> list[tuple[float, bool]]:
+    """Of the good tasks of that time, once all are closed or the patience is over."""
+    deadline = time.monotonic() + patience
     while True:
         times = stand.times(began, ended)
         if all(closed for _, closed in times) or time.monotonic() > deadline:

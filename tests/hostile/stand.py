@@ -5,7 +5,6 @@ process of its own.
 import json
 import os
 import secrets
-import sys
 import time
 from contextlib import ExitStack, suppress
 from types import TracebackType
@@ -18,6 +17,7 @@ from bridge.local.rabbitmq import RabbitNode, free_ports
 from tests.documented import documented, documented_topics
 from tests.envelopes import Sentry
 from tests.faults.daemon import Daemon, until
+from tests.forked import SHELL, python
 from tests.worker import EXCHANGE
 
 from . import good
@@ -120,10 +120,9 @@ class Stand:
 
     def _start_swf(self) -> str:
         address = f"127.0.0.1:{free_ports(1)[0]}"
-        command = [sys.executable, "-m", "bridge", "local", "run", "--listen", address]
+        command = ["-m", "bridge", "local", "run", "--listen", address]
         command += ["--hold", "3", "--any-domain"]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._keeper.spawn(command, env=env, output="swf")
+        self._swf_process = python(command, env=SHELL, group=self._keeper.group)
         self._swf = LocalClient(f"http://{address}")
         until(self._swf_answers, READY, "the local SWF")
         return self._swf.endpoint

@@ -36,7 +36,7 @@ def _kill(site: "Site") -> None:
 
 def test_a_measure_sees_good_work_that_stands_still(broker_node: RabbitNode) -> None:
     frozen = Attack("frozen", "SWF takes no answer", _freeze, {}, False, False, False)
-    figures = measure(broker_node, frozen, 1, SECONDS)
+    figures = measure(broker_node, frozen, 1, SECONDS, patience=2 * PROMISE)
     assert not figures.holds
     assert figures.within(0.99) > PROMISE
     assert figures.in_time < 0.5

@@ -23,7 +23,7 @@ def seen() -> dict[str, object]:
         "path": sys.path,
         "descriptors": sorted(int(each) for each in os.listdir("/proc/self/fd"))[:-1],
         "streams": [
-            (each.encoding, each.errors, each.line_buffering, each.isatty())
+            (each.encoding, each.errors, each.line_buffering, each.isatty(), each.seekable())
             for each in (sys.stdin, sys.stdout, sys.stderr)
         ],
         "status": {name: status[name] for name in STATUS},

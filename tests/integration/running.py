@@ -15,6 +15,8 @@ from bridge.rabbitmq.delivery import Delivery
 from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
 
+RECONNECTS = 0.5
+"""Seconds to the next try of a connection at most: no test waits for ten."""
 Deliver = Callable[[Delivery], object]
 
 
@@ -85,13 +87,15 @@ class Receipts:
 
 
 def publisher(url: str, topology: Topology, *, declare: bool = True) -> Publisher:
-    return Publisher(
+    part = Publisher(
         [url],
         Tls(),
         topology.for_tasks(),
         declare=declare,
         optional=(*topology.for_undeliverable(), *topology.for_notices(), *topology.for_answers()),
     )
+    part.backoff.cap = RECONNECTS
+    return part
 
 
 def consumer(
@@ -103,7 +107,7 @@ def consumer(
     declare: bool = True,
     budget: int = BUDGET,
 ) -> Consumer:
-    return Consumer(
+    part = Consumer(
         [url],
         Tls(),
         topology.for_replies(),
@@ -114,6 +118,8 @@ def consumer(
         publish=publish,
         budget=budget,
     )
+    part.backoff.cap = RECONNECTS
+    return part
 
 
 def numbered(number: int, key: str = "work", exchange: str = "swf.activities") -> Message:

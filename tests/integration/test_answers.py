@@ -15,8 +15,7 @@ import pytest
 
 from bridge.conformance.amqp import BoundedConnection
 from bridge.flow.answers import Answers
-from bridge.message.message import Message
-from bridge.message.tasks import heartbeat_answer
+from bridge.message.message import Message, heartbeat_answer
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.reply_to import DIRECT, node_of

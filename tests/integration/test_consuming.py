@@ -12,8 +12,6 @@ import pytest
 
 from bridge.local.rabbitmq import RabbitNode
 from bridge.message.message import UNDECODABLE_HEADERS, Message
-from bridge.rabbitmq import connection, held
-from bridge.rabbitmq import consumer as consumer_module
 from bridge.rabbitmq.consumer import PREFETCH, Consumer
 from bridge.rabbitmq.delivery import Ack, Delivery, Later, Park
 from bridge.rabbitmq.parking import PARKING
@@ -45,11 +43,6 @@ class Inbox:
 @pytest.fixture
 def inbox() -> Inbox:
     return Inbox()
-
-
-@pytest.fixture(autouse=True)
-def quick_reconnects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "BACKOFF_CAP", 0.5)
 
 
 @pytest.fixture
@@ -203,14 +196,15 @@ def test_what_was_settled_right_before_the_stop_is_acknowledged(
     send(worker, 3)
     inbox.wait(3)
     busy = threading.Event()
-    assert part._loop is not None
-    part._loop.add_callback_threadsafe(busy.wait)  # so that it finds all of this at once
-    for delivery in inbox.deliveries:
+    inbox.decide = lambda delivery: busy.wait(10)  # so that it finds all of this at once
+    send(worker, 1, start=3)
+    inbox.wait(4)
+    for delivery in inbox.deliveries[:3]:
         part.settle(delivery, Ack())
     part.stop()
     part.stop()
     busy.set()
-    assert left(worker, running) == 0
+    assert left(worker, running) == 1
 
 
 def test_after_cancel_what_was_delivered_can_be_settled_and_nothing_more_comes(
@@ -271,9 +265,8 @@ def test_with_half_the_prefetch_held_others_come_through(
     inbox: Inbox,
     worker: Worker,
     running: Running,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(held, "HELD_LIMIT", 100)
+    part.held.limit = 100
 
     def decide(delivery: Delivery) -> None:
         good = int(delivery.body) >= 1000
@@ -290,9 +283,9 @@ def test_with_half_the_prefetch_held_others_come_through(
 
 
 def test_a_reply_held_for_too_long_goes_to_the_tail_unchanged(
-    part: Consumer, inbox: Inbox, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    part: Consumer, inbox: Inbox, worker: Worker
 ) -> None:
-    monkeypatch.setattr(held, "HELD_FOR", 0.2)
+    part.held.seconds = 0.2
     hold(inbox, part, 0.1)
     worker.send(b"7", headers={"mine": "x", "CC": ["work"]}, correlation_id="c", expiration="99999")
     await_that(lambda: len({delivery.tag for delivery in inbox.deliveries}) >= 3)
@@ -313,10 +306,7 @@ def test_a_tail_that_cannot_be_had_is_tried_seldom(
     running: Running,
     inbox: Inbox,
     worker: Worker,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(held, "HELD_FOR", 0.1)
-    monkeypatch.setattr(consumer_module, "UNPARKED_RETRY", 0.3)
     tries: list[Message] = []
 
     def full(message: Message, done: Done) -> None:
@@ -324,6 +314,7 @@ def test_a_tail_that_cannot_be_had_is_tried_seldom(
         done(Receipt(Fate.NACKED, "a queue did not take it"))
 
     part = consumer(vhost.url, topology, inbox, full)
+    part.held.seconds, part.held.tail_retry = 0.1, 0.3
     running.start(part)
     hold(inbox, part, 0.1)
     send(worker, 1)
@@ -572,7 +563,7 @@ def test_large_replies_held_and_set_aside_leave_the_way_free_to_small_ones(
         worker.send(b"%d" % number + b" " * 5_000)
     send(worker, 100, start=1000)
     await_that(lambda: {*range(1000, 1100)} <= {*inbox.bodies()})
-    assert part.held > 100, "and the small ones"
+    assert len(part.held) > 100, "and the small ones"
     assert len({each for each in inbox.bodies() if each < 1000}) < PREFETCH // 2
 
 
@@ -603,10 +594,9 @@ def test_what_is_set_aside_for_long_is_given_back_before_rabbitmq_loses_patience
     running: Running,
     inbox: Inbox,
     worker: Worker,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bridge.rabbitmq.unacked.REFRESH", 1.0)
     part = consumer(vhost.url, topology, inbox, sender.publish, budget=1_000)
+    part.no_room.refresh = 1.0
     running.start(part)
     for number in range(2):
         worker.send(b"%d" % number + b" " * 5_000)

@@ -29,7 +29,7 @@ CHILD = r"""
 import os, sys, threading
 from pathlib import Path
 from bridge.journal.journal import Journal
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from tests.unit.bridge_parts import a_task
 journal = Journal(Path(sys.argv[1]))
 def live(name):

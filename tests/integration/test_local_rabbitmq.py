@@ -23,7 +23,7 @@ OWNER = """
 import time
 from bridge.local.rabbitmq import RabbitNode
 node = RabbitNode(config="heartbeat = 7\\n").start()
-assert "7" in node.ctl("eval", "application:get_env(rabbit, heartbeat).")
+assert "7" in node.eval("application:get_env(rabbit, heartbeat).")
 node.pause()
 print(node.folder, node.port, flush=True)
 time.sleep(300)
@@ -69,7 +69,7 @@ def test_a_node_keeps_its_messages_and_port_over_a_crash(broker_node: RabbitNode
     port = broker_node.port
     publish(broker_node.url(), "q")
     # That a queue exists is written to the disk a moment later than a confirmed message is.
-    broker_node.ctl("eval", "mnesia:sync_log().")
+    broker_node.eval("mnesia:sync_log().")
     broker_node.kill()
     assert not listens(port)
     broker_node.start()
@@ -109,6 +109,13 @@ def test_a_refusal_of_rabbitmqctl_is_told_in_its_own_words(broker_node: RabbitNo
         broker_node.ctl("change_password", "nobody", "a password")
     with pytest.raises(NodeError, match="404"):
         broker_node.delete_vhost("nowhere")
+
+
+def test_erlang_is_evaluated_in_the_node_and_its_errors_are_told(broker_node: RabbitNode) -> None:
+    assert broker_node.eval("{ok, 1 + 1}.") == "{ok, 2}"
+    for wrong in ("error(amiss).", "amiss amiss.", "amiss("):
+        with pytest.raises(NodeError, match="error"):
+            broker_node.eval(wrong)
 
 
 def test_a_user_may_do_what_its_permissions_allow(broker_node: RabbitNode) -> None:

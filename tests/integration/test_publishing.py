@@ -15,7 +15,6 @@ import pytest
 
 from bridge.local.rabbitmq import RabbitNode, free_ports
 from bridge.message.message import Message
-from bridge.rabbitmq import amqp, connection, silence
 from bridge.rabbitmq import publisher as publisher_module
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher
@@ -26,10 +25,7 @@ from tests.worker import Worker
 
 
 @pytest.fixture
-def part(
-    vhost: Vhost, topology: Topology, running: Running, monkeypatch: pytest.MonkeyPatch
-) -> Publisher:
-    monkeypatch.setattr(connection, "BACKOFF_CAP", 0.5)
+def part(vhost: Vhost, topology: Topology, running: Running) -> Publisher:
     part = publisher(vhost.url, topology)
     running.start(part)
     return part
@@ -108,10 +104,9 @@ def test_a_full_queue_refuses_its_own_messages_alone(part: Publisher, worker: Wo
 def test_a_channel_on_which_a_queue_nacks_is_renewed_and_no_other_message_comes_twice(
     part: Publisher,
     worker: Worker,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(publisher_module, "RENEW_CAP", publisher_module.RENEW_FIRST)
+    part.renew_cap = publisher_module.RENEW_FIRST
     caplog.set_level(logging.DEBUG, publisher_module.log.name)
     worker.queue("full", bind="full", max_length=1, overflow="reject-publish")
     worker.queue("work", bind="work")
@@ -243,7 +238,7 @@ def test_nothing_is_lost_where_the_broker_is_killed(
 ) -> None:
     worker.queue("work", bind="work")
     worker.close()
-    broker_node.ctl("eval", "mnesia:sync_log().")  # or the queue may be gone with the node
+    broker_node.eval("mnesia:sync_log().")  # or the queue may be gone with the node
     receipts = publish(part, range(3000))
     receipts.wait(100)
     broker_node.kill()
@@ -259,9 +254,9 @@ def test_nothing_is_lost_where_the_broker_is_killed(
 
 
 def test_a_broker_that_hangs_is_given_up_and_everything_sent_again(
-    part: Publisher, worker: Worker, broker_node: RabbitNode, monkeypatch: pytest.MonkeyPatch
+    part: Publisher, worker: Worker, broker_node: RabbitNode
 ) -> None:
-    monkeypatch.setattr(publisher_module, "CONFIRM_TIMEOUT", 0.5)
+    part.confirm_timeout = 0.5
     worker.queue("work", bind="work")
     broker_node.pause()
     try:
@@ -278,9 +273,8 @@ def test_an_alarm_blocks_and_what_waited_is_stored_once(
     part: Publisher,
     worker: Worker,
     broker_node: RabbitNode,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(publisher_module, "CONFIRM_TIMEOUT", 1.5)
+    part.confirm_timeout = 1.5
     worker.queue("work", bind="work")
     broker_node.memory_alarm(True)
     try:
@@ -320,9 +314,9 @@ def test_an_exchange_deleted_under_traffic_stands_again_and_every_message_has_a_
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 def test_publishing_goes_on_where_a_queue_is_deleted_under_traffic_and_comes_back(
-    part: Publisher, worker: Worker, kind: str, monkeypatch: pytest.MonkeyPatch
+    part: Publisher, worker: Worker, kind: str
 ) -> None:
-    monkeypatch.setattr(publisher_module, "CONFIRM_TIMEOUT", 1.0)
+    part.confirm_timeout = 1.0
     worker.queue("work", bind="work", queue_type=kind)
     receipts = publish(part, range(2000))
     receipts.wait(100)
@@ -369,12 +363,11 @@ def test_a_server_that_says_nothing_is_given_up_when_it_is_asked_to_end(
 
 
 def test_hundreds_of_reconnects_leave_no_descriptor_and_no_thread(
-    vhost: Vhost, running: Running, monkeypatch: pytest.MonkeyPatch
+    vhost: Vhost, running: Running
 ) -> None:
-    monkeypatch.setattr(connection, "BACKOFF_FIRST", 0.001)
-    monkeypatch.setattr(connection, "BACKOFF_CAP", 0.001)
     refusing = f"amqp://127.0.0.1:{free_ports(1)[0]}"
     part = Publisher([vhost.url, refusing], Tls(), [Exchange("e", "topic")], declare=True)
+    part.backoff.first = part.backoff.cap = 0.001
     running.start(part)
     before = open_files(), threading.active_count()
     for number in range(100):  # each one life with RabbitMQ, and one with nobody
@@ -394,19 +387,17 @@ def open_files() -> int:
 def test_a_node_that_is_silent_is_given_up_for_another(
     vhost: Vhost,
     running: Running,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(silence, "SILENCE", 3)
-    monkeypatch.setattr(amqp, "HEARTBEAT", 2)
     with Frozen(vhost.url) as frozen:
         part = Publisher([frozen.url, vhost.url], Tls(), [Exchange("e", "topic")], declare=True)
+        part.silence.most = 5  # a heartbeat comes every four
         running.start(part)
         assert part.node.startswith(f"127.0.0.1:{frozen.port} ")
         frozen.freeze()
         await_that(lambda: part.ready.is_set() and not part.node.startswith(frozen.shown))
     (lost,) = [each for each in caplog.records if each.getMessage() == "broker.lost"]
-    assert "silent for 3 seconds" in vars(lost)["error"]
+    assert "silent for 5 seconds" in vars(lost)["error"]
 
 
 class Frozen:

@@ -10,6 +10,10 @@ from pathlib import Path
 from tests.required import ALLOWED, VARIABLE
 
 ROOT = Path(__file__).parents[2]
+HOOKS = """\
+from tests.required import *
+from tests.required import leave_out_long as pytest_collection_modifyitems
+"""
 MARK = """\
 import pytest
 @pytest.mark.skipif(True, reason="no mark")
@@ -25,12 +29,21 @@ MODULE = 'import pytest\npytest.importorskip("not_there", reason="no module")\n'
 BODY = "import pytest\ndef test_it(): pytest.skip({reason!r})\n"
 
 
-def run(folder: Path, modules: Mapping[str, str], *, required: bool) -> tuple[int, str]:
+LONG = """\
+import pytest
+@pytest.mark.long
+def test_long(): pass
+def test_short(): pass
+"""
+
+
+def run(folder: Path, modules: Mapping[str, str], *more: str, required: bool) -> tuple[int, str]:
     """pytest over some modules, in two processes, with the hooks of the project's own tests."""
     for name, text in modules.items():
         (folder / f"test_{name}.py").write_text(text)
-    (folder / "conftest.py").write_text("from tests.required import *\n")
-    options = ["-p", "no:cacheprovider", "-q", "-ra", "--numprocesses", "2"]
+    (folder / "conftest.py").write_text(HOOKS)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = long\n")
+    options = ["-p", "no:cacheprovider", "-q", "-ra", "--numprocesses", "2", *more]
     given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "--rootdir", folder, folder],
@@ -71,3 +84,15 @@ def test_what_judges_a_change_requires_every_test() -> None:
 def test_each_reason_that_is_allowed_is_given_by_a_test() -> None:
     given = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     assert [reason for reason in ALLOWED if f'"{reason}"' not in given] == []
+
+
+def test_what_is_long_runs_where_every_test_is_required_or_it_is_asked_for(tmp_path: Path) -> None:
+    for more, required, passed in (
+        ((), False, 1),
+        ((), True, 2),
+        (("-m", "long"), False, 1),
+        (("-m", "not long"), True, 1),
+    ):
+        code, said = run(tmp_path, {"both": LONG}, *more, required=required)
+        assert code == 0
+        assert re.search(rf"^{passed} passed", said, re.MULTILINE), said

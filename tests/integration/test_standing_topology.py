@@ -6,10 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
-from bridge.rabbitmq import connection, declarations, subscription
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.consumer import Consumer
-from bridge.rabbitmq.delivery import Ack, Delivery
+from bridge.rabbitmq.delivery import Ack, Delivery, settle_all
 from bridge.rabbitmq.publisher import Fate
 from bridge.rabbitmq.topology import Topology
 from tests.brokers import Vhost
@@ -111,9 +110,7 @@ def test_what_was_missing_is_found_once_it_stands(
     topology: Topology,
     running: Running,
     worker: Worker,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "BACKOFF_CAP", 0.3)
     part = publisher(vhost.url, topology, declare=False)
     running.start(part, await_ready=False)
     await_that(lambda: "queue swf.replies is missing" in part.outage.error)
@@ -205,13 +202,12 @@ def test_what_was_lacking_is_found_while_the_connection_lives(
     topology: Topology,
     running: Running,
     worker: Worker,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(declarations, "OPTIONAL_RETRY", 0.1)
     worker.queue("work", bind="#")
     worker.queue("swf.replies", bind=None)
     worker.queue("swf.replies.dead", bind=None)
     part = publisher(vhost.url, topology, declare=False)
+    part.declarations.retry_after = 0.1
     running.start(part)
     assert part.lacks
     other = publisher(vhost.url, topology)
@@ -225,9 +221,7 @@ def test_what_waits_in_the_notice_queue_of_an_earlier_version_is_consumed_and_th
     topology: Topology,
     running: Running,
     worker: Worker,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(subscription, "FORMER_EMPTIES", 0.3)
     old = topology.old_notice_queue
     worker.channel.queue_declare(old, durable=True, arguments={"x-expires": 86_400_000})
     for number in range(3):
@@ -236,7 +230,7 @@ def test_what_waits_in_the_notice_queue_of_an_earlier_version_is_consumed_and_th
 
     def deliver(delivery: Delivery) -> None:
         heard.append(delivery.body)
-        delivery.settle(Ack())
+        settle_all([(delivery, Ack())])
 
     part = Consumer(
         [vhost.url],
@@ -251,6 +245,7 @@ def test_what_waits_in_the_notice_queue_of_an_earlier_version_is_consumed_and_th
         exclusive=True,
         former=old,
     )
+    part.subscription.former_empties = 0.3
     running.start(part)
     await_that(lambda: heard == [b"0", b"1", b"2"])
     names = lambda: {each["name"] for each in vhost.api.call("GET", f"queues/{vhost.name}")}  # noqa: E731

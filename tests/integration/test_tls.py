@@ -204,13 +204,13 @@ def test_an_expired_certificate_is_refused(
 ) -> None:
     kept = {path: path.read_bytes() for path in (site.server.cert, site.server.key)}
     site.authority.issue("server", expired=True)
-    site.node.ctl("eval", "ssl:clear_pem_cache().")
+    site.node.eval("ssl:clear_pem_cache().")
     try:
         told = told_of_refusal(site.url(), Tls(ca=site.authority.ca), running, caplog)
     finally:
         for path, text in kept.items():
             path.write_bytes(text)
-        site.node.ctl("eval", "ssl:clear_pem_cache().")
+        site.node.eval("ssl:clear_pem_cache().")
     assert "certificate has expired" in str(told["error"])
 
 

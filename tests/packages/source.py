@@ -58,9 +58,13 @@ def archive(repository: Path, folder: Path) -> Path:
 
 
 def build(source: Path, kind: str, folder: Path) -> Path:
-    """Build `wheel` or `sdist` of a source with what is locked, into a folder."""
-    built = ("-m", "build", "--no-isolation", f"--{kind}", "--outdir", str(folder))
-    run(sys.executable, *built, cwd=source, SOURCE_DATE_EPOCH=str(EPOCH))
+    """Build `wheel` or `sdist` of a source with what is locked, into a folder.
+
+    The backend is called as pip and build call it, without another process to ask what it needs.
+    """
+    folder.mkdir(exist_ok=True)
+    call = f"from setuptools import build_meta; build_meta.build_{kind}({str(folder)!r})"
+    run(sys.executable, "-c", call, cwd=source, SOURCE_DATE_EPOCH=str(EPOCH))
     (found,) = folder.iterdir()
     return found
 

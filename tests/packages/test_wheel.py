@@ -33,7 +33,7 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=["uv", "pipx"])
+@pytest.fixture(scope="module", params=["uv", pytest.param("pipx", marks=pytest.mark.long)])
 def program(
     request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

@@ -19,9 +19,8 @@ from bridge.flow.settlement import Settlement
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
-from bridge.message.message import ATTEMPT_HEADER, Message
+from bridge.message.message import ATTEMPT_HEADER, Message, encode_task
 from bridge.message.routing import RoutingKey
-from bridge.message.tasks import encode_task
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import to_pika
 from bridge.rabbitmq.delivery import Delivery, Outcome
@@ -34,7 +33,7 @@ from bridge.swf.runner import Call, complete
 from bridge.task import ActivityTask, TaskListId, Timeouts
 from bridge.telemetry.registry import Metrics
 
-LABEL = ("demo", "list")
+TASK_LIST_ID = ("demo", "list")
 TOPOLOGY = Topology(
     exchange="swf.activities",
     cancel_exchange="swf.cancellations",
@@ -56,8 +55,8 @@ def a_task(token: str = "token-1", **fields: Any) -> ActivityTask:
         "name": "Greeter.say",
         "version": "1.0",
         "input": "hello",
-        "domain": LABEL[0],
-        "task_list": LABEL[1],
+        "domain": TASK_LIST_ID[0],
+        "task_list": TASK_LIST_ID[1],
         "polled_at": time.time(),
     }
     return ActivityTask(token=token, **{**given, **fields})
@@ -254,7 +253,7 @@ class Bench:
     ) -> None:
         self.ahead = 0.0
         """Seconds that have passed for the parts and not for the test."""
-        self.window = Slots({LABEL: limit})
+        self.window = Slots({TASK_LIST_ID: limit})
         self.journal = kind(path, slots=self.window, lock_timeout=0)
         self.pauses = Pauses(self.journal)
         self.publisher = Recorder()
@@ -273,10 +272,10 @@ class Bench:
         )
         self.settlement = Settlement(Awaited(), self.peers, self.metrics)
         self.keepalive = Keepalive(
-            Awaited(), self.journal, self.peers, intervals={LABEL: 0.0}, limit=3600.0
+            Awaited(), self.journal, self.peers, intervals={TASK_LIST_ID: 0.0}, limit=3600.0
         )
         self.clock = SwfClock()
-        self.modes = {LABEL: "off"}
+        self.modes = {TASK_LIST_ID: "off"}
         self.kept_alive: set[TaskListId] = set()
         self.deadlines = Deadlines(
             Awaited(),
@@ -297,7 +296,7 @@ class Bench:
     def hold(self, token: str = "token-1", *, published: bool = True, **fields: Any) -> Any:
         """A task in hand, as if a poll had brought it."""
         task = a_task(token, **fields)
-        self.window.hold(LABEL, task.id)
+        self.window.hold(TASK_LIST_ID, task.id)
         self.journal.record(task, encode_task(task))
         if published:
             self.journal.published(task.id)
@@ -311,7 +310,7 @@ class Bench:
 
     @property
     def in_flight(self) -> int:
-        return self.window.in_flight(LABEL)
+        return self.window.in_flight(TASK_LIST_ID)
 
     def notices(self) -> list[tuple[str, str]]:
         """What was told to the other instances."""

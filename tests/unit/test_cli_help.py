@@ -24,7 +24,8 @@ def commands(parent: Parser) -> dict[str, Parser]:
     return found
 
 
-COMMANDS = commands(parser.build())
+PARSER = parser.build()
+COMMANDS = commands(PARSER)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -43,7 +44,7 @@ def test_every_example_is_a_command_line_that_is_accepted_and_is_of_that_command
         lines = [shlex.split(each) for each in INVOKED.findall(example)]
         assert lines, f"no command in {example!r}"
         for line in lines:
-            assert parser.build().parse_args(line).run
+            assert PARSER.parse_args(line).run
             assert command.split() == line[: len(command.split())]
 
 
@@ -57,16 +58,16 @@ def test_a_description_of_one_paragraph_is_broken_to_the_width_of_the_terminal(m
 
 
 def test_options_of_local_run_hold_before_its_name_too():
-    before = parser.build().parse_args(["local", "--listen", "h:1", "--with-broker", "run"])
-    after = parser.build().parse_args(["local", "run", "--listen", "h:1", "--with-broker"])
-    without = parser.build().parse_args(["local", "--listen", "h:1", "--with-broker"])
+    before = PARSER.parse_args(["local", "--listen", "h:1", "--with-broker", "run"])
+    after = PARSER.parse_args(["local", "run", "--listen", "h:1", "--with-broker"])
+    without = PARSER.parse_args(["local", "--listen", "h:1", "--with-broker"])
     assert before == after == without
     assert (before.listen, before.with_broker, before.hold) == ("h:1", True, 60.0)
 
 
 @pytest.mark.parametrize("command", ["submit X", "cancel 1", "terminate 1", "show 1", "list"])
 def test_options_of_local_run_before_another_command_are_a_wrong_command_line(command, capsys):
-    args = parser.build().parse_args(["local", "--listen", "h:1", *command.split()])
+    args = PARSER.parse_args(["local", "--listen", "h:1", *command.split()])
     with pytest.raises(SystemExit) as ended:
         args.run(args)
     assert ended.value.code == 64
@@ -86,7 +87,7 @@ def test_options_of_local_run_before_another_command_are_a_wrong_command_line(co
     ],
 )
 def test_an_argument_may_follow_an_option_that_follows_an_argument(line, name, value):
-    assert getattr(parser.build().parse_args(line.split()), name) == value
+    assert getattr(PARSER.parse_args(line.split()), name) == value
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,6 @@ def test_an_argument_may_follow_an_option_that_follows_an_argument(line, name, v
 )
 def test_what_nothing_takes_is_a_wrong_command_line(line, unrecognized, capsys):
     with pytest.raises(SystemExit) as ended:
-        parser.build().parse_args(line.split())
+        PARSER.parse_args(line.split())
     assert ended.value.code == 64
     assert capsys.readouterr().err.endswith(f"unrecognized arguments: {unrecognized}\n")

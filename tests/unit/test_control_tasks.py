@@ -8,11 +8,11 @@ from bridge.control.request import Request
 from bridge.control.tasks import WINDOW, TaskCommands
 from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
 from bridge.journal.journal import Journal
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.rabbitmq.publisher import Fate
 from bridge.telemetry.metrics import TASKS_FAILED_BACK
 from bridge.telemetry.registry import Metrics
-from tests.unit.bridge_parts import LABEL, a_task
+from tests.unit.bridge_parts import TASK_LIST_ID, a_task
 
 
 class Site:
@@ -85,7 +85,7 @@ def test_a_task_is_failed_and_let_go(site):
     assert (token, len(reason), reason[-1]) == ("t1", 256, "…")
     assert site.journal.get(task_id) is None
     assert site.journal.was_settled(task_id)
-    assert site.metrics.value(TASKS_FAILED_BACK, *LABEL) == 1
+    assert site.metrics.value(TASKS_FAILED_BACK, *TASK_LIST_ID) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,15 @@ from bridge.errors import Refused, Unavailable
 from bridge.flow.budget import Budget
 from bridge.flow.deadlines import MARGIN, PATIENCE, RETRY
 from bridge.journal.journal import Journal
-from bridge.message.tasks import TASK_TYPE
+from bridge.message.message import TASK_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.swf.history import Look
 from bridge.task import Deadline, Timeouts
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL, Bench
+from tests.unit.bridge_parts import TASK_LIST_ID, Bench
 from tests.unit.test_forwarder import a_forwarder
 
-KIND = (LABEL[0], "Greeter.say", "1.0")
+KIND = (TASK_LIST_ID[0], "Greeter.say", "1.0")
 
 
 class Flow:
@@ -27,7 +27,7 @@ class Flow:
 
     def __init__(self, bench, mode="type", skew=0.0):
         self.bench, self.skew = bench, skew
-        bench.modes[LABEL] = mode
+        bench.modes[TASK_LIST_ID] = mode
         self.forwarder = a_forwarder(bench)
         bench.clock.note(formatdate(self.now, usegmt=True))
 
@@ -157,7 +157,7 @@ def test_without_a_date_of_swf_there_is_no_deadline(flow, bench):
 
 def test_where_the_bridge_beats_a_heartbeat_is_no_deadline(bench):
     flow = Flow(bench)
-    bench.kept_alive.add(LABEL)
+    bench.kept_alive.add(TASK_LIST_ID)
     flow.types(Timeouts(20, None, 5))
     task = flow.forward()
     bench.ask_swf()
@@ -286,7 +286,7 @@ def test_a_task_whose_time_is_up_is_forgotten_once_swf_says_that_it_is_closed(fl
     flow.look()
     assert bench.journal.get(task.id) is None
     assert bench.in_flight == 0
-    assert bench.metrics.value(m.TASKS_EXPIRED, *LABEL) == 1
+    assert bench.metrics.value(m.TASKS_EXPIRED, *TASK_LIST_ID) == 1
     assert len(flow.sent()) == 1
 
 

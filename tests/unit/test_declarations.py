@@ -4,7 +4,6 @@ import pytest
 
 from bridge.rabbitmq.declarations import Declarations
 from bridge.rabbitmq.topology import Exchange
-from bridge.scheduling.conversation import advance
 
 
 class Channel:
@@ -24,7 +23,7 @@ def test_a_channel_on_which_rabbitmq_did_not_answer_in_time_is_closed():
 
     declarations = Declarations("publisher", [], [], declare=True)
     standing = declarations.stand_all(open_channel, [Exchange("tasks", "topic")], 2.0)
-    assert advance(standing, None).patience == 2.0
+    assert standing.send(None).patience == 2.0
     with pytest.raises(TimeoutError):
-        advance(standing, TimeoutError("no answer"))
+        standing.throw(TimeoutError("no answer"))
     assert not channel.is_open

@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from bridge.swf.executor import Executor, JobQueue
-from bridge.swf.runner import Call, InPlace, Runner
+from bridge.swf.runner import Call, Executor, InPlace, JobQueue, Runner
 from tests.unit.bridge_parts import until
 
 

@@ -1,6 +1,6 @@
 """Each line of the README's "Failure at each stage" is shown by tests that there are."""
 
-import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -174,10 +174,9 @@ SHOWN_BY = {
 def functions(folder: str) -> set[str]:
     """Every function of a folder's modules, as `file::name`."""
     return {
-        f"{file.relative_to(TESTS)}::{node.name}"
+        f"{file.relative_to(TESTS)}::{name}"
         for file in (TESTS / folder).glob("*.py")
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.FunctionDef)
+        for name in re.findall(r"^ *def (\w+)", file.read_text(), re.MULTILINE)
     }
 
 

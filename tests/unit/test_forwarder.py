@@ -6,11 +6,11 @@ import time
 import pytest
 
 from bridge.flow.forwarder import RETRY_CAP, Forwarder
+from bridge.message.message import TASK_TYPE
 from bridge.message.routing import RoutingKey
-from bridge.message.tasks import TASK_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL, Bench, TestTimer
+from tests.unit.bridge_parts import TASK_LIST_ID, Bench, TestTimer
 
 
 class FailsBack:
@@ -51,7 +51,7 @@ def forward(bench, forwarder, token="token-1", **fields):
 
 
 def published(bench, fate):
-    return bench.metrics.value(m.PUBLISHES, *LABEL, fate.value)
+    return bench.metrics.value(m.PUBLISHES, *TASK_LIST_ID, fate.value)
 
 
 def test_a_task_goes_out_under_its_key_and_is_confirmed(bench, forwarder):
@@ -66,7 +66,7 @@ def test_a_task_goes_out_under_its_key_and_is_confirmed(bench, forwarder):
     assert sent.message.mandatory
     assert not sent.alone
     assert bench.journal.get(task.id).published
-    assert bench.metrics.value(m.TASKS_PUBLISHED, *LABEL) == 1
+    assert bench.metrics.value(m.TASKS_PUBLISHED, *TASK_LIST_ID) == 1
     assert bench.later.waits == []
 
 

@@ -20,9 +20,9 @@ from hypothesis.stateful import (
 
 from bridge.journal.journal import Journal
 from bridge.journal.slots import Slots
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.task import task_id
-from tests.unit.bridge_parts import LABEL, a_task
+from tests.unit.bridge_parts import TASK_LIST_ID, a_task
 from tests.unit.failing_disk import Disk
 
 DISK = Disk()
@@ -38,7 +38,7 @@ class NotedSlots(Slots):
     """Slots that note, in order, which tasks gave theirs back."""
 
     def __init__(self, released):
-        super().__init__({LABEL: LIMIT})
+        super().__init__({TASK_LIST_ID: LIMIT})
         self.noted = released
 
     def release(self, task_id):
@@ -93,14 +93,14 @@ class HandOver(RuleBasedStateMachine):
     @rule()
     def poll(self):
         free = LIMIT - self.in_air - len(self.unrecorded) - len(self.owed)
-        took = self.window.acquire(LABEL, 0)
+        took = self.window.acquire(TASK_LIST_ID, 0)
         assert took is (free > 0)
         self.in_air += took
 
     @precondition(lambda self: self.in_air)
     @rule()
     def poll_ends_empty(self):
-        self.window.give_back(LABEL)
+        self.window.give_back(TASK_LIST_ID)
         self.in_air -= 1
 
     @precondition(lambda self: self.in_air)
@@ -108,7 +108,7 @@ class HandOver(RuleBasedStateMachine):
     def poll_brings_a_task(self):
         self.tokens += 1
         task = a_task(f"token-{self.tokens}")
-        self.window.fill(LABEL, task.id)
+        self.window.fill(TASK_LIST_ID, task.id)
         self.in_air -= 1
         self.unrecorded.append(task)
 
@@ -124,7 +124,7 @@ class HandOver(RuleBasedStateMachine):
     @rule(which=WHICH)
     def poll_brings_a_task_that_is_in_hand(self, which):
         task = pick(self.owed, which)
-        self.window.fill(LABEL, task.id)
+        self.window.fill(TASK_LIST_ID, task.id)
         self.in_air -= 1
         self.journal.record(task, encode_task(task))
 
@@ -284,9 +284,9 @@ class HandOver(RuleBasedStateMachine):
     def no_slot_leaks_and_none_is_given_twice(self):
         if self.window is not None:
             tasks = len(self.owed) + len(self.unrecorded)
-            assert self.window.in_flight(LABEL) == tasks
+            assert self.window.in_flight(TASK_LIST_ID) == tasks
             assert tasks + self.in_air <= LIMIT
-            assert self.window.polls(LABEL) == self.in_air
+            assert self.window.polls(TASK_LIST_ID) == self.in_air
 
     @invariant()
     def no_slot_comes_back_twice(self):

@@ -9,7 +9,7 @@ import pytest
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
 from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.merge import CROWDED, IN_HAND, SHARE, SHARE_OF_KNOWN
-from bridge.message.tasks import HEARTBEAT_TYPE
+from bridge.message.message import HEARTBEAT_TYPE
 from bridge.rabbitmq.delivery import Ack, Later, Park, settle_all
 from bridge.swf.runner import complete
 from bridge.task import Heartbeat

@@ -1,6 +1,5 @@
 """config/iam/ against the code: the policies allow what is called, and nothing else."""
 
-import ast
 import json
 import re
 from collections.abc import Iterator
@@ -10,7 +9,9 @@ from typing import Any
 import boto3
 import pytest
 
+import bridge
 from bridge.swf.policies import ANSWER, LOOK, POLL
+from tests import code_objects
 
 ROOT = Path(__file__).parents[2]
 IAM = ROOT / "config/iam"
@@ -35,13 +36,6 @@ OF_A_TASK_LIST = {
 Reference). A statement that names the key for any other never applies."""
 
 
-def called(module: Path) -> set[str]:
-    """The operations of SWF that a module names."""
-    tree = ast.parse(module.read_text())
-    strings = {each.value for each in ast.walk(tree) if isinstance(each, ast.Constant)}
-    return OPERATIONS & {each for each in strings if isinstance(each, str)}
-
-
 def statements(*policies: Path) -> Iterator[dict[str, Any]]:
     for policy in policies:
         yield from json.loads(policy.read_text())["Statement"]
@@ -55,11 +49,14 @@ def actions(*policies: Path) -> list[str]:
     return found
 
 
-ROOMS = ROOT / "bridge"
-ALONE = {"local", "conformance"}
-MODULES = [path for path in ROOMS.rglob("*.py") if path.relative_to(ROOMS).parts[0] not in ALONE]
-CALLED = {"/".join(path.relative_to(ROOMS).with_suffix("").parts): called(path) for path in MODULES}
-CLIENT, CHECK = "swf/client", "control/preflight"
+ALONE = ("bridge.local", "bridge.conformance")
+CALLED = {
+    name: named
+    for name, code in code_objects.modules(bridge)
+    if not name.startswith(ALONE) and (named := OPERATIONS & code_objects.texts(code))
+}
+"""The operations of SWF that each module names."""
+CLIENT, CHECK = "bridge.swf.client", "bridge.control.preflight"
 
 
 def test_the_daemon_may_do_what_it_calls_and_nothing_else() -> None:
@@ -77,7 +74,7 @@ def test_iam_is_asked_about_each_action_of_the_daemon() -> None:
 
 
 def test_no_other_module_calls_swf() -> None:
-    assert {name for name, found in CALLED.items() if found} == {CLIENT, CHECK}
+    assert CALLED.keys() == {CLIENT, CHECK}
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda path: path.stem)

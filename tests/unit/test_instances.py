@@ -8,11 +8,11 @@ import pytest
 
 from bridge.flow.peers import REPEATED, notice
 from bridge.journal.journal import Journal
-from bridge.message.tasks import CANCELLATION_TYPE
+from bridge.message.message import CANCELLATION_TYPE
 from bridge.rabbitmq.publisher import Fate
 from bridge.task import task_id
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL, TOPOLOGY, Bench
+from tests.unit.bridge_parts import TASK_LIST_ID, TOPOLOGY, Bench
 
 THEIRS = task_id("theirs")
 
@@ -38,7 +38,7 @@ def test_a_task_that_another_holds_is_told_to_all(bench):
 
 
 def test_tasks_that_are_settled_together_are_told_in_one_notice(bench):
-    with bench.peers.together():
+    with bench.journal.together():
         for token in ("a", "b", "c"):
             bench.peers.settled(task_id(token))
         assert bench.notices() == []
@@ -50,7 +50,7 @@ def test_tasks_that_are_settled_together_are_told_in_one_notice(bench):
 
 def test_what_was_settled_before_an_error_is_told_all_the_same(bench):
     def settle_and_break():
-        with bench.peers.together():
+        with bench.journal.together():
             bench.peers.settled(THEIRS)
             raise ZeroDivisionError
 
@@ -62,7 +62,7 @@ def test_what_was_settled_before_an_error_is_told_all_the_same(bench):
 def test_a_release_is_counted_by_its_reason_and_not_taken_for_a_settlement(bench):
     task = bench.hold()
     assert bench.peers.released(task.id, "timed out")
-    assert bench.metrics.value(m.SLOTS_RELEASED, *LABEL, "timed out") == 1
+    assert bench.metrics.value(m.SLOTS_RELEASED, *TASK_LIST_ID, "timed out") == 1
     assert not bench.peers.settled_before(task.id)
     assert bench.in_flight == 0
 
@@ -80,7 +80,7 @@ def test_a_notice_of_another_frees_the_slot_once(bench):
         hear(bench, "settled", task.id)
     assert bench.in_flight == 0
     reason = "settled by another instance"
-    assert bench.metrics.value(m.SLOTS_RELEASED, *LABEL, reason) == 1
+    assert bench.metrics.value(m.SLOTS_RELEASED, *TASK_LIST_ID, reason) == 1
     assert bench.peers.settled_before(task.id)
     assert bench.notices() == []
 
@@ -101,7 +101,7 @@ def test_a_cancel_request_is_told_to_the_worker_once_under_the_tasks_key(bench):
     (message,) = bench.publisher.of(CANCELLATION_TYPE)
     assert (message.exchange, message.routing_key) == ("swf.cancellations", "Greeter.say.1.0")
     assert json.loads(message.body) == {"taskToken": "token-1", "cancelRequested": True}
-    assert bench.metrics.value(m.CANCEL_NOTICES, *LABEL) == 1
+    assert bench.metrics.value(m.CANCEL_NOTICES, *TASK_LIST_ID) == 1
 
 
 def test_a_cancel_request_of_anothers_task_is_told_to_its_holder(bench):

@@ -14,9 +14,9 @@ from bridge.journal.entry import InHand
 from bridge.journal.journal import Journal
 from bridge.journal.schema import SETTLED_KEPT
 from bridge.journal.slots import Slots
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.task import Deadline, task_id
-from tests.unit.bridge_parts import LABEL, a_task, until
+from tests.unit.bridge_parts import TASK_LIST_ID, a_task, until
 from tests.unit.failing_disk import Disk
 
 CLOSED = []
@@ -26,7 +26,7 @@ class NotedSlots(Slots):
     """Slots that note which tasks are to give theirs back, in order."""
 
     def __init__(self):
-        super().__init__({LABEL: 10})
+        super().__init__({TASK_LIST_ID: 10})
         self.released = []
 
     def release(self, task_id):
@@ -106,7 +106,7 @@ def test_only_what_an_earlier_life_left_is_owed_to_the_publisher(journal):
 
 def test_a_settled_task_is_in_hand_no_more_and_known_as_settled(journal):
     (task,) = record(journal, "one", polled_at=7.5)
-    assert journal.settle(task.id) == InHand(*LABEL, 7.5)
+    assert journal.settle(task.id) == InHand(*TASK_LIST_ID, 7.5)
     assert journal.get(task.id) is None
     assert in_hand(journal) == []
     assert journal.was_settled(task.id)
@@ -187,7 +187,7 @@ def test_tasks_that_were_handed_over_are_found_by_age_place_and_list(journal):
 
     assert found() == ["a", "b", "other"]
     assert found(limit=1) == ["a"]
-    assert found(task_list_id=LABEL) == ["a", "b"]
+    assert found(task_list_id=TASK_LIST_ID) == ["a", "b"]
     assert found(task_list_id=("demo", "other")) == ["other"]
     assert found(before=10.0) == []
     ((place, _),) = journal.handed_over(before=50.0, limit=1)
@@ -200,7 +200,7 @@ def test_it_tells_how_the_tasks_of_each_list_stand(journal):
     journal.published(one.id)
     for _ in range(2):
         assert journal.standing() == {
-            LABEL: (2, 1, 5.0, None),
+            TASK_LIST_ID: (2, 1, 5.0, None),
             ("demo", "other"): (1, 1, 4.0, None),
         }
         journal.flush()
@@ -467,8 +467,8 @@ def test_a_task_is_settled_without_the_disk(journal, disk):
     before, *_ = record(journal, "before", polled_at=5.0)
     disk.fail()
     (task,) = record(journal, "one", polled_at=6.0, **BIG)
-    assert journal.settle(task.id) == InHand(*LABEL, 6.0)
-    assert journal.settle(before.id) == InHand(*LABEL, 5.0)
+    assert journal.settle(task.id) == InHand(*TASK_LIST_ID, 6.0)
+    assert journal.settle(before.id) == InHand(*TASK_LIST_ID, 5.0)
     assert journal.slots == [task.id, before.id]
     assert journal.get(task.id) is None
     disk.mend()
@@ -567,7 +567,7 @@ def test_what_rabbitmq_confirms_while_the_disk_fails_is_not_told_as_owed(journal
     for _ in range(2):
         assert not journal.flush()
     assert journal.get(before.id).published
-    assert journal.standing()[LABEL].owed == 0
+    assert journal.standing()[TASK_LIST_ID].owed == 0
     disk.mend()
     assert journal.flush()
     again = reopened(journal)
@@ -585,17 +585,16 @@ def test_a_file_that_is_moved_away_and_back_is_written_again(journal, path):
     assert journal.writable.is_set()
 
 
-def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal):
+def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal, path):
     record(journal, "one")
-    journal._file._db.execute("DROP TABLE settled")
-    journal._file._db.execute(
-        "CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT CHECK (FALSE))"
-    )
-    with pytest.raises(PartFailed, match="is damaged"):
-        journal.settle(task_id("one"))
-    db = journal._file._db
-    db.execute("DROP TABLE settled")
-    db.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT UNIQUE)")
+    with contextlib.closing(sqlite3.connect(path)) as stranger:
+        stranger.execute("DROP TABLE settled")
+        refusing = "seq INTEGER PRIMARY KEY, id TEXT CHECK (FALSE)"
+        stranger.execute(f"CREATE TABLE settled ({refusing})")
+        with pytest.raises(PartFailed, match="is damaged"):
+            journal.settle(task_id("one"))
+        stranger.execute("DROP TABLE settled")
+        stranger.execute("CREATE TABLE settled (seq INTEGER PRIMARY KEY, id TEXT UNIQUE)")
 
 
 # --- together ----------------------------------------------------------------------------------
@@ -661,7 +660,7 @@ def test_deadlines_and_the_time_at_swf_outlive_the_process(path):
     assert again.deadlines.get(task_id("settled")) is None
     assert again.deadlines.before(1_006.0) == [task_id("one")]
     assert again.deadlines.before(2_000.0) == [task_id("one"), task_id("two")]
-    assert again.standing()[LABEL].next_deadline == 1_005.0
+    assert again.standing()[TASK_LIST_ID].next_deadline == 1_005.0
     assert again.overridden == {("demo", "say", "1")}
     again.close()
 
@@ -691,7 +690,7 @@ def test_a_journal_of_an_earlier_version_opens_and_its_own_version_reads_it_agai
     old.executescript(FIRST_SCHEMA)
     task = a_task()
     record = "INSERT INTO task (id, domain, task_list, polled_at, body) VALUES (?, ?, ?, ?, ?)"
-    old.execute(record, (task.id, *LABEL, 5.0, encode_task(task)))
+    old.execute(record, (task.id, *TASK_LIST_ID, 5.0, encode_task(task)))
     old.commit()
     old.close()
     for _ in range(2):
@@ -701,7 +700,7 @@ def test_a_journal_of_an_earlier_version_opens_and_its_own_version_reads_it_agai
         journal.close()
     old = sqlite3.connect(path)
     assert old.execute("PRAGMA user_version").fetchone() == (1,)
-    old.execute(record, ("another", *LABEL, 6.0, b"{}"))
+    old.execute(record, ("another", *TASK_LIST_ID, 6.0, b"{}"))
     old.close()
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.flow.keepalive import LANES, RETRY, Keepalive
-from bridge.message.tasks import CANCELLATION_TYPE
+from bridge.message.message import CANCELLATION_TYPE
 from bridge.swf.runner import complete
-from tests.unit.bridge_parts import LABEL, Awaited
+from tests.unit.bridge_parts import TASK_LIST_ID, Awaited
 
 
 class Kept:
@@ -26,7 +26,7 @@ class Kept:
             Awaited(),
             self.bench.journal,
             self.bench.peers,
-            intervals={LABEL: interval, ("demo", "other"): 0.0},
+            intervals={TASK_LIST_ID: interval, ("demo", "other"): 0.0},
             limit=limit,
             monotonic=lambda: self.now,
         )

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from bridge.errors import BadReply, Rejected
 from bridge.flow.peers import decode_notice, notice
-from bridge.message.message import UNDECODABLE_HEADERS, Message
-from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
-from bridge.message.tasks import (
+from bridge.message.message import (
+    UNDECODABLE_HEADERS,
+    Message,
     cancellation,
     decode_task,
     encode_task,
@@ -21,13 +21,14 @@ from bridge.message.tasks import (
     heartbeat_answer,
     task_message,
 )
+from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
 from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
 from bridge.rabbitmq.amqp import to_pika
 from bridge.rabbitmq.copies import HEADERS_LIMIT, dead_letter, to_the_tail
 from bridge.task import Canceled, Completed, Failed, Heartbeat, Reply
 from tests.unit.bridge_parts import a_task
 
-ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 PAIR = "\U0001f600"
 HALF = "\ud83d"
 BY_HEADERS = {"swf-task-token": "token-h", "swf-status": "completed"}
@@ -382,8 +383,8 @@ def test_a_reason_or_details_over_the_limit_are_cut_and_end_in_an_ellipsis(statu
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
-    max_leaves=8,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT, inner, max_size=3),
+    max_leaves=4,
 )
 FIELDS = st.fixed_dictionaries(
     {},

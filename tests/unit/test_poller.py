@@ -15,7 +15,7 @@ from bridge.local import LocalSwf
 from bridge.swf.client import Swf
 from bridge.swf.runner import InPlace, Runner
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL, Awaited, a_task, aws, until, waits
+from tests.unit.bridge_parts import TASK_LIST_ID, Awaited, a_task, aws, until, waits
 
 
 @pytest.fixture
@@ -64,13 +64,15 @@ class Patient(Pollers):
 
 
 class Meanwhile(Slots):
-    """Slots of which something happens while a poller asks for one."""
+    """Slots of which none is free at once, and something happens while a poller waits for one."""
 
     def __init__(self, happen):
-        super().__init__({LABEL: 4})
+        super().__init__({TASK_LIST_ID: 4})
         self.happen = happen
 
     def acquire(self, task_list_id, timeout):
+        if not timeout:
+            return False
         self.happen()
         return super().acquire(task_list_id, timeout)
 
@@ -86,7 +88,7 @@ class Ready:
 def make(bench, ready):
     def make(room=1, kind=Brisk, **given):
         source = given.pop("source", None) or Source(
-            LABEL, publisher=Ready(ready), journal=bench.journal, pauses=bench.pauses
+            TASK_LIST_ID, publisher=Ready(ready), journal=bench.journal, pauses=bench.pauses
         )
         parts = {
             "swf": Scripted(bench.swf.make),
@@ -130,8 +132,8 @@ def test_a_task_is_recorded_then_handed_over_and_holds_its_slot(bench, make):
     (entry,) = seen
     assert entry.task == task
     assert bench.in_flight == 1
-    assert bench.metrics.value(m.TASKS_POLLED, *LABEL) == 1
-    assert bench.metrics.value(m.POLLS, *LABEL, "task") == 1
+    assert bench.metrics.value(m.TASKS_POLLED, *TASK_LIST_ID) == 1
+    assert bench.metrics.value(m.POLLS, *TASK_LIST_ID, "task") == 1
 
 
 def test_an_empty_poll_gives_its_slot_back_and_is_paced(bench, make):
@@ -139,7 +141,7 @@ def test_an_empty_poll_gives_its_slot_back_and_is_paced(bench, make):
     for _ in range(10):
         assert 0 < turn(part) <= PACE
     assert polled(bench) == ["poll"] * 10
-    assert bench.metrics.value(m.POLLS, *LABEL, "empty") == 10
+    assert bench.metrics.value(m.POLLS, *TASK_LIST_ID, "empty") == 10
 
 
 def test_an_empty_poll_that_was_held_is_followed_at_once(bench, make):
@@ -152,30 +154,30 @@ def test_an_empty_poll_that_was_held_is_followed_at_once(bench, make):
 
 def test_no_poll_begins_while_the_list_is_paused_and_it_says_why(bench, make):
     part = make()
-    bench.pauses.pause([LABEL], seconds=None, uid=7, reason="moving")
+    bench.pauses.pause([TASK_LIST_ID], seconds=None, uid=7, reason="moving")
     turn(part)
     (poller,) = part.pollers
     assert polled(bench) == []
     assert (poller.state, poller.text) == (PollerState.PAUSED, "paused by uid 7: moving")
-    bench.pauses.resume([LABEL], uid=7)
+    bench.pauses.resume([TASK_LIST_ID], uid=7)
     turn(part)
     assert polled(bench) == ["poll"]
 
 
 def test_a_list_that_is_paused_while_its_poller_waits_for_a_slot_is_not_polled(bench, make):
-    slots = Meanwhile(lambda: bench.pauses.pause([LABEL], seconds=None, uid=0, reason=""))
+    slots = Meanwhile(lambda: bench.pauses.pause([TASK_LIST_ID], seconds=None, uid=0, reason=""))
     turn(make(slots=slots))
     assert polled(bench) == []
-    assert slots.polls(LABEL) == 0
+    assert slots.polls(TASK_LIST_ID) == 0
 
 
 def test_a_list_that_is_resumed_is_polled_at_once(bench, make):
-    bench.pauses.pause([LABEL], seconds=None, uid=0, reason="")
+    bench.pauses.pause([TASK_LIST_ID], seconds=None, uid=0, reason="")
     part = make()
     thread = threading.Thread(target=part.turn, args=(30.0,))
     thread.start()
     until(lambda: waits(thread))
-    bench.pauses.resume([LABEL], uid=0)
+    bench.pauses.resume([TASK_LIST_ID], uid=0)
     thread.join(5)
     assert not thread.is_alive()
     assert polled(bench) == ["poll"]
@@ -235,9 +237,9 @@ def test_a_poll_that_fails_gives_its_slot_back_and_backs_off(bench, make, caplog
     assert all(-1 <= wait <= 30 for wait in waits)
     assert max(waits[10:]) > 5
     assert bench.in_flight == 0
-    assert bench.window.acquire(LABEL, 0)
+    assert bench.window.acquire(TASK_LIST_ID, 0)
     assert [each.message for each in caplog.records] == ["poll.failing"]
-    assert bench.metrics.value(m.POLLS, *LABEL, "error") == 40
+    assert bench.metrics.value(m.POLLS, *TASK_LIST_ID, "error") == 40
 
 
 def test_a_poll_that_is_refused_names_list_action_and_cause(bench, make, caplog):
@@ -247,7 +249,7 @@ def test_a_poll_that_is_refused_names_list_action_and_cause(bench, make, caplog)
     assert max(waits) > 30
     assert max(waits) <= 60
     (told,) = caplog.records
-    assert (told.message, told.domain, told.task_list) == ("poll.refused", *LABEL)
+    assert (told.message, told.domain, told.task_list) == ("poll.refused", *TASK_LIST_ID)
     assert told.action == "swf:PollForActivityTask"
     assert "Unknown domain" in told.error
     assert part.pollers[0].state is PollerState.REFUSED
@@ -268,7 +270,7 @@ def test_an_error_that_nobody_expects_gives_the_slot_back_and_ends_the_part(benc
     bench.swf.will("poll", ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         turn(make())
-    assert all(bench.window.acquire(LABEL, 0) for _ in range(4))
+    assert all(bench.window.acquire(TASK_LIST_ID, 0) for _ in range(4))
 
 
 # --- gates -------------------------------------------------------------------------------------
@@ -306,7 +308,7 @@ def test_a_gate_that_closed_while_a_slot_was_waited_for_gives_the_slot_back(benc
     slots = Meanwhile(ready.clear)
     turn(make(slots=slots))
     assert polled(bench) == []
-    assert all(slots.acquire(LABEL, 0) for _ in range(4))
+    assert slots.polls(TASK_LIST_ID) == 0
 
 
 # --- the thread --------------------------------------------------------------------------------
@@ -327,7 +329,7 @@ def test_a_stop_lets_open_polls_end_and_hands_their_tasks_over(bench, make, way)
         part.stop()
         part.stop()
         for _ in range(room):
-            service.submit(domain=LABEL[0], task_list=LABEL[1])
+            service.submit(domain=TASK_LIST_ID[0], task_list=TASK_LIST_ID[1])
         thread.join(10)
         assert not thread.is_alive()
         assert len(bench.handed) == room
@@ -448,7 +450,7 @@ def test_polls_that_are_open_when_the_part_ends_by_an_error_are_waited_for(bench
     with pytest.raises(ZeroDivisionError):
         held.part.run()
     assert len(bench.handed) == 2
-    assert bench.window.polls(LABEL) == 0
+    assert bench.window.polls(TASK_LIST_ID) == 0
 
 
 def test_a_poller_that_fails_keeps_no_other_from_polling(bench, held):

@@ -12,7 +12,7 @@ import pytest
 from bridge.__main__ import main
 from bridge.cli.conformance import say_finding
 from bridge.cli.localview import SUMMARY, print_task
-from bridge.cli.text import print_table, say_results
+from bridge.cli.text import print_rows, say_results
 from bridge.conformance import report
 from bridge.control.preflight import Mark, Result
 from bridge.control.server import ControlServer
@@ -193,7 +193,7 @@ LOCAL = {
 
 def test_a_task_of_the_local_swf_is_shown_harmlessly(capsys):
     print_task(hostile(LOCAL))
-    print_table([hostile(LOCAL)], SUMMARY)
+    print_rows([hostile(LOCAL)], SUMMARY, as_json=False)
     assert_harmless(capsys.readouterr().out)
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from bridge.cli.parser import COMMANDS
+from bridge.message.message import TASK_TYPE, decode_task, encode_task
 from bridge.message.replies import DEAD_LETTER_CODES
-from bridge.message.tasks import TASK_TYPE, decode_task, encode_task
 from bridge.settings.settings import Settings
 from bridge.telemetry import metrics
 from tests.environment import settings_of
@@ -128,10 +128,11 @@ def _called(node: ast.Call) -> tuple[str, str]:
 
 def _calls(tree: ast.AST) -> Iterator[Logged]:
     """Every event that a module logs: named in the call, in a variable, or handed to a function."""
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    nodes = list(ast.walk(tree))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
     named = {
         node.targets[0].id: _strings(node.value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
 

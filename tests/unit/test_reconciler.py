@@ -8,9 +8,9 @@ from bridge.errors import Unavailable
 from bridge.flow.reconciler import PER_ROUND, Reconciler
 from bridge.journal.slots import Slots
 from bridge.local import LocalSwf
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL, Bench, a_task, aws
+from tests.unit.bridge_parts import TASK_LIST_ID, Bench, a_task, aws
 from tests.waiting import WaitingSwf
 
 OLD = 1_000.0
@@ -23,7 +23,9 @@ def wide(tmp_path):
     found.journal.close()
 
 
-def a_reconciler(bench, swf=None, task_list_ids=(LABEL,), in_flight_timeout=86_400.0, slots=None):
+def a_reconciler(
+    bench, swf=None, task_list_ids=(TASK_LIST_ID,), in_flight_timeout=86_400.0, slots=None
+):
     return Reconciler(
         swf or bench.swf,
         bench.journal,
@@ -68,7 +70,7 @@ def test_a_task_that_swf_closed_gives_its_slot_back_with_the_reason(bench, caplo
     assert bench.journal.get(open_.id)
     assert bench.journal.get(closed.id) is None
     assert bench.in_flight == 1
-    assert bench.metrics.value(m.SLOTS_RELEASED, *LABEL, "timed out (HEARTBEAT)") == 1
+    assert bench.metrics.value(m.SLOTS_RELEASED, *TASK_LIST_ID, "timed out (HEARTBEAT)") == 1
     (told,) = [each for each in caplog.records if each.message == "slot.released"]
     assert (told.task, told.reason) == (closed.id, "timed out (HEARTBEAT)")
     assert not bench.journal.was_settled(closed.id)
@@ -98,7 +100,7 @@ def test_a_young_task_is_not_asked_about_unless_its_window_is_full(bench):
     reconciler = a_reconciler(bench)
     reconciler.ask()
     assert asked(bench) == []
-    reconciler.ask(LABEL)
+    reconciler.ask(TASK_LIST_ID)
     assert len(asked(bench)) == 4
 
 
@@ -150,10 +152,17 @@ def test_a_hundred_tasks_that_time_out_are_found_out_in_a_few_rounds(wide):
     with LocalSwf() as service, aws(service.endpoint):
         swf = WaitingSwf(identity="unit", pollers=1, responders=1, read_timeout=70.0)
         ids = service.submit_many(
-            [{"domain": LABEL[0], "taskList": LABEL[1], "startToCloseTimeout": 0.1, "count": 100}]
+            [
+                {
+                    "domain": TASK_LIST_ID[0],
+                    "taskList": TASK_LIST_ID[1],
+                    "startToCloseTimeout": 0.1,
+                    "count": 100,
+                }
+            ]
         )
         for _ in range(100):
-            polled = swf.poll(*LABEL)
+            polled = swf.poll(*TASK_LIST_ID)
             fields = {name: getattr(polled, name) for name in ("workflow_id", "run_id")}
             task = a_task(
                 polled.token,
@@ -161,14 +170,14 @@ def test_a_hundred_tasks_that_time_out_are_found_out_in_a_few_rounds(wide):
                 polled_at=OLD,
                 **fields,
             )
-            assert wide.window.acquire(LABEL, 0)
-            wide.window.fill(LABEL, task.id)
+            assert wide.window.acquire(TASK_LIST_ID, 0)
+            wide.window.fill(TASK_LIST_ID, task.id)
             wide.journal.record(task, encode_task(task))
             wide.journal.published(task.id)
         wide.journal.flush()
         assert service.wait_closed(ids)
         reconciler = a_reconciler(wide, swf)
-        assert [reconciler.ask(LABEL) for _ in range(4)] == [PER_ROUND] * 4
+        assert [reconciler.ask(TASK_LIST_ID) for _ in range(4)] == [PER_ROUND] * 4
         assert wide.in_flight == 0
         assert "RecordActivityTaskHeartbeat" not in service.counts()["calls"]
 

@@ -8,12 +8,12 @@ import pytest
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.peers import NOTICE_TYPE, notice
 from bridge.flow.responder import NOT_REQUESTED, Responder, Turn, Turns
-from bridge.message.tasks import cancellation, heartbeat_answer
+from bridge.message.message import cancellation, heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Later, Park
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
 from bridge.telemetry import metrics as m
-from tests.unit.bridge_parts import LABEL, TOPOLOGY, Awaited, a_delivery
+from tests.unit.bridge_parts import TASK_LIST_ID, TOPOLOGY, Awaited, a_delivery
 
 INVALID = BadReply("token-invalid", "Invalid token")
 REFUSED = Rejected("refused-by-swf", "no", token="token-1", reason="reply refused by SWF: no")
@@ -57,7 +57,7 @@ def a_reply(status="completed", token="token-1", properties=None, **fields):
 def outcome(responder, delivery):
     ((settled, found),) = responder.handled(delivery)
     assert settled is delivery
-    assert len(responder._turns) == 0
+    assert len(responder.turns) == 0
     return found
 
 
@@ -336,7 +336,7 @@ def test_a_task_that_is_failed_back_is_in_hand_no_more(bench, responder, answer)
     assert give_back(responder) == []
     assert bench.in_flight == 0
     failed_by_us = 0 if isinstance(answer, TaskClosed) else 1
-    assert bench.metrics.value(m.TASKS_FAILED_BACK, *LABEL) == failed_by_us
+    assert bench.metrics.value(m.TASKS_FAILED_BACK, *TASK_LIST_ID) == failed_by_us
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
@@ -368,7 +368,7 @@ def test_replies_of_one_task_are_handled_one_at_a_time_and_in_order(bench, respo
     with pytest.raises(StopIteration) as end:
         under_way.send({})
     assert [delivery for delivery, _ in end.value.value] == [first, second, third]
-    assert len(responder._turns) == 0
+    assert len(responder.turns) == 0
 
 
 def test_a_turn_ends_with_the_last_reply():
@@ -386,13 +386,12 @@ def test_a_turn_ends_with_the_last_reply():
 
 
 @pytest.mark.parametrize("queue", [TOPOLOGY.reply_queue, TOPOLOGY.undeliverable])
-def test_a_reply_for_which_memory_is_short_is_kept(responder, monkeypatch, caplog, queue):
-    def short(*_):
-        raise MemoryError
+def test_a_reply_for_which_memory_is_short_is_kept(responder, caplog, queue):
+    class Short(dict):
+        def get(self, *_):
+            raise MemoryError
 
-    for decode in ("decode_reply", "decode_undeliverable"):
-        monkeypatch.setattr(f"bridge.flow.responder.{decode}", short)
-    ((_, found),) = responder.handled(a_delivery(b"{}", queue=queue))
+    ((_, found),) = responder.handled(a_delivery(b"{}", queue=queue, headers=Short()))
     assert isinstance(found, Later)
     assert "MemoryError" in caplog.text
 

@@ -24,7 +24,7 @@ from tests.unit.bridge_parts import a_task, aws, until
 from tests.waiting import WaitingSwf
 
 DOMAIN, LIST = "demo", "list"
-LABEL = (DOMAIN, LIST)
+TASK_LIST_ID = (DOMAIN, LIST)
 
 
 def a_swf(way="boto3", **given):
@@ -60,7 +60,7 @@ def submit(service, **fields):
 
 def a_polled_task(swf, service, **fields):
     task_id = submit(service, **fields)
-    return task_id, swf.poll(*LABEL)
+    return task_id, swf.poll(*TASK_LIST_ID)
 
 
 def calls(service, operation):
@@ -75,7 +75,7 @@ def test_a_poll_brings_a_task_as_swf_gives_it(swf, service):
     _, task = a_polled_task(swf, service, input=text, workflow_id="w", activity_id="a")
     assert (task.name, task.version, task.input) == ("echo", "1.0", text)
     assert (task.workflow_id, task.activity_id) == ("w", "a")
-    assert (task.domain, task.task_list) == LABEL
+    assert (task.domain, task.task_list) == TASK_LIST_ID
     assert task.started_event_id > 0
     assert task.token
     assert task.run_id
@@ -85,7 +85,7 @@ def test_a_poll_brings_a_task_as_swf_gives_it(swf, service):
 @pytest.mark.parametrize("absent", [False, True])
 def test_an_empty_poll_is_no_task_with_an_empty_token_or_none(swf, service, absent):
     service.options(absent_token=absent)
-    assert swf.poll(*LABEL) is None
+    assert swf.poll(*TASK_LIST_ID) is None
 
 
 def test_an_unknown_domain_is_for_a_person_to_mend(swf):
@@ -175,7 +175,7 @@ def test_what_may_heal_is_unavailable_and_asked_once(swf, service, kind):
     # libcurl repeats a call once where a connection that it had used before died without a word.
     at_most = 2 if kind.startswith("cut") and "Curl" in repr(swf.caller) else 1
     for operation, call in (
-        ("PollForActivityTask", lambda: swf.poll(*LABEL)),
+        ("PollForActivityTask", lambda: swf.poll(*TASK_LIST_ID)),
         ("RecordActivityTaskHeartbeat", lambda: swf.heartbeat(task.token, None)),
         ("RespondActivityTaskCompleted", lambda: swf.respond(Completed(task.token, "r"))),
     ):
@@ -192,10 +192,10 @@ def test_a_call_is_observed_with_its_outcome_and_time(service):
     with aws(service.endpoint):
         swf = a_swf(observe=lambda *given: seen.append(given))
     service.faults.clear()
-    swf.poll(*LABEL)
+    swf.poll(*TASK_LIST_ID)
     service.faults.add("throttled", count=1)
     with pytest.raises(Unavailable):
-        swf.poll(*LABEL)
+        swf.poll(*TASK_LIST_ID)
     assert [given[1] for given in seen] == ["ok", "ThrottlingException"]
     assert seen[0][2] >= 0.05
 
@@ -275,8 +275,11 @@ def compressed(kind, *pieces):
 
 @cache
 def bomb():
-    """256 MiB of blanks in a quarter of one, made without having them all in memory."""
-    return compressed("gzip", *itertools.repeat(b" " * 2**20, 256))
+    """256 MiB of blanks in a quarter of one, made of one of them: a full flush lets it repeat."""
+    coder = zlib.compressobj(wbits=31)
+    head = coder.flush(zlib.Z_FULL_FLUSH)
+    mebibyte = coder.compress(b" " * 2**20) + coder.flush(zlib.Z_FULL_FLUSH)
+    return head + mebibyte * 256
 
 
 def answering(headers, pieces):
@@ -299,7 +302,7 @@ def answering(headers, pieces):
 
 def test_no_compression_is_asked_for(over_garbage, garbage):
     garbage.answer = (200, b"{}")
-    over_garbage.poll(*LABEL)
+    over_garbage.poll(*TASK_LIST_ID)
     assert garbage.asked[-1]["Accept-Encoding"] == "identity"
 
 
@@ -322,7 +325,7 @@ def test_an_answer_without_an_end_is_cut_off(over_garbage, garbage, compression)
     garbage.answer = answering(headers, megabytes)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(Unavailable, match="answer of over 1048576 bytes"):
-        over_garbage.poll(*LABEL)
+        over_garbage.poll(*TASK_LIST_ID)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000
     if not compression:
         until(lambda: garbage.cut_off)
@@ -332,7 +335,7 @@ def test_an_answer_without_an_end_is_cut_off(over_garbage, garbage, compression)
 def test_an_answer_that_swf_did_not_write_is_tried_again(over_garbage, garbage, answer):
     garbage.answer = answer
     for call in (
-        lambda: over_garbage.poll(*LABEL),
+        lambda: over_garbage.poll(*TASK_LIST_ID),
         lambda: over_garbage.respond(Completed("token", "r")),
         lambda: over_garbage.heartbeat("token", None),
         lambda: over_garbage.look(a_task(started_event_id=3)),
@@ -352,7 +355,7 @@ def test_an_answer_that_swf_did_not_write_is_tried_again(over_garbage, garbage, 
 def test_half_a_task_is_no_task(over_garbage, garbage, body):
     garbage.answer = (200, json.dumps(body).encode())
     with pytest.raises(Unavailable):
-        over_garbage.poll(*LABEL)
+        over_garbage.poll(*TASK_LIST_ID)
 
 
 def test_half_an_event_is_tried_again(over_garbage, garbage):
@@ -476,15 +479,15 @@ def test_no_error_of_any_kind_tells_what_the_call_held(over_garbage, garbage, co
 
 
 def test_a_poll_that_swf_refuses_for_a_name_is_told_with_the_name(over_garbage, garbage):
-    said = found(("taskList.name", f" '{LABEL[1]}'"))
+    said = found(("taskList.name", f" '{TASK_LIST_ID[1]}'"))
     body = {"__type": "com.amazon.coral.validate#ValidationException", "message": said}
     garbage.answer = (400, json.dumps(body).encode())
     with pytest.raises(Refused, match=r"Value at 'taskList\.name' failed to satisfy"):
-        over_garbage.poll(*LABEL)
+        over_garbage.poll(*TASK_LIST_ID)
     body["message"] = "Unknown domain: demo"
     garbage.answer = (400, json.dumps(body).encode())
     with pytest.raises(Refused, match="Unknown domain: demo"):
-        over_garbage.poll(*LABEL)
+        over_garbage.poll(*TASK_LIST_ID)
 
 
 def test_the_time_to_read_an_error_grows_with_its_length_alone():
@@ -512,14 +515,14 @@ def test_codes_that_no_service_has_are_observed_as_other(garbage, way):
         code = f"Fault{number}\ud800"
         garbage.answer = (400, json.dumps({"__type": f"swf#{code}", "message": "m"}).encode())
         with pytest.raises(Unavailable):
-            swf.poll(*LABEL)
+            swf.poll(*TASK_LIST_ID)
     for known in ("ThrottlingException", "ValidationException", "UnknownResourceFault"):
         garbage.answer = (400, json.dumps({"__type": f"swf#{known}"}).encode())
         with pytest.raises(Unavailable):
-            swf.poll(*LABEL)
+            swf.poll(*TASK_LIST_ID)
     garbage.answer = (503, b"<html>")
     with pytest.raises(Unavailable):
-        swf.poll(*LABEL)
+        swf.poll(*TASK_LIST_ID)
     assert seen == {"other", "ThrottlingException", "ValidationException", "TaskClosed", "503"}
 
 
@@ -537,7 +540,7 @@ def test_nobody_there_is_unavailable(swf):
     with aws(f"http://127.0.0.1:{port}"):
         alone = a_swf()
     with pytest.raises(Unavailable):
-        alone.poll(*LABEL)
+        alone.poll(*TASK_LIST_ID)
 
 
 # --- how a task was closed ---------------------------------------------------------------------
@@ -662,7 +665,7 @@ def test_requests_are_signed_for_the_region_of_the_environment(garbage, way):
         swf = a_swf(way)
     garbage.answer = (200, b"{}")
     garbage.asked.clear()
-    assert swf.poll(*LABEL) is None
+    assert swf.poll(*TASK_LIST_ID) is None
     assert "/sa-east-1/swf/aws4_request" in garbage.asked[0]["Authorization"]
 
 
@@ -673,4 +676,4 @@ def test_credentials_that_are_missing_may_come_later(service, way):
     with aws(service.endpoint, AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""):
         swf = a_swf(way)
         with pytest.raises(Unavailable, match="credentials"):
-            swf.poll(*LABEL)
+            swf.poll(*TASK_LIST_ID)

@@ -9,7 +9,7 @@ import pytest
 
 from bridge.journal.journal import Journal
 from bridge.journal.schema import VERSION
-from bridge.message.tasks import encode_task
+from bridge.message.message import encode_task
 from bridge.task import task_id
 from tests.unit.bridge_parts import a_task
 

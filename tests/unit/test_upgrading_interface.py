@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bridge.message.message import Message
+from bridge.message.message import (
+    Message,
+    cancellation,
+    encode_task,
+    heartbeat_answer,
+    task_message,
+)
 from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
-from bridge.message.tasks import cancellation, encode_task, heartbeat_answer, task_message
 from bridge.settings.settings import Settings
 from bridge.task import Canceled, Completed, Failed, Heartbeat
 from tests.schemas import Draft202012Validator
