@@ -180,8 +180,8 @@ class Deadlines:
 
     def limits(self, deadline: Deadline) -> tuple[float | None, float | None]:
         """The deadline in seconds by SWF's clock, and the message's expiry in monotonic seconds."""
-        at, now = deadline.at, self._clock.now()
-        if at is None or now is None:
+        at = deadline.at
+        if at is None or (now := self._clock.now()) is None:
             return at, None
         self._metrics.observe(m.SECONDS_LEFT, max(0.0, at - now))
         return at, self._monotonic() + at + MARGIN - now

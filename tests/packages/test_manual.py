@@ -102,7 +102,7 @@ typeset line all
 until_read() {{
     for i in {{1..100}}; do
         while zpty -r -t shell line; do all+=$line; done
-        [[ $all == *$1* ]] && return
+        [[ $all == *${{~1}}* ]] && return
         sleep 0.1
     done
 }}
@@ -112,7 +112,7 @@ zpty -w shell "bindkey '^I' list-choices; LISTMAX=0; print READY"
 until_read $'\\n'READY
 all=
 zpty -w -n shell $'{words}\\t'
-until_read 'tasks*topology'
+until_read 'tasks*topology*-- '
 print -r -- $all
 """
 
