@@ -138,9 +138,12 @@ class Bridge:
     def wait(self, event: str, seconds: float = 15, *, count: int = 1, **fields: Any) -> Event:
         """The event, once it stands in the log of the present life `count` times."""
         deadline = time.monotonic() + seconds
+        found: list[Event] = []
         with self._changed:
+            looked_at = self._life
             while True:
-                found = [e for e in self._events[self._life :] if _matches(e, event, fields)]
+                found += [e for e in self._events[looked_at:] if _matches(e, event, fields)]
+                looked_at = len(self._events)
                 if len(found) >= count:
                     return found[count - 1]
                 left = deadline - time.monotonic()
