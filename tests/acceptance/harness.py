@@ -107,6 +107,7 @@ class Bridge:
 
     def end(self) -> None:
         """Leave no process behind, whatever has happened."""
+        self.reading.set()
         if self._process is not None:
             self._process.kill()
             self.leave()
