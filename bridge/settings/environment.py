@@ -5,6 +5,7 @@ lower case in ``$CREDENTIALS_DIRECTORY``. No message repeats a value, as it may 
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -86,12 +87,12 @@ def misspelt(fields: Iterable[str]) -> Iterator[str]:
     for name in _ours(os.environ):
         if name not in variables:
             nearest = _nearest(name, variables)
-            yield f"{_plain(name)}: no such setting; did you mean {nearest}?"
+            yield f"{_name_of(name)}: no such setting; did you mean {nearest}?"
     directory = credentials_directory()
     for name in _ours(os.listdir(directory) if directory else ()):
         if name != name.lower() or name.upper() not in variables:
             nearest = _nearest(name, variables).lower()
-            yield f"{_plain(name)}: no such credential; did you mean {nearest}?"
+            yield f"{_name_of(name)}: no such credential; did you mean {nearest}?"
 
 
 def _ours(names: Iterable[str]) -> list[str]:
@@ -102,6 +103,12 @@ def _nearest(name: str, variables: Iterable[str]) -> str:
     """Find the most similar variable, compared without the common prefix."""
     tails = [each.removeprefix(PREFIX) for each in variables]
     return PREFIX + get_close_matches(name.upper().removeprefix(PREFIX), tails, n=1, cutoff=0)[0]
+
+
+def _name_of(given: str) -> str:
+    """The name up to a character that no setting's has: behind it a value may stand by mistake."""
+    name = re.sub(r"[^A-Za-z0-9_].*", "", given, flags=re.DOTALL)
+    return name if name == given else f"{name}..."
 
 
 def _plain(name: str) -> str:

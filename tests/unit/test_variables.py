@@ -34,6 +34,15 @@ def test_a_variable_that_does_not_exist_is_told_with_the_nearest_that_does(name,
     assert caught.value.problems == (f"{name}: no such setting; did you mean {nearest}?",)
 
 
+@pytest.mark.parametrize("between", [" ", ": ", "\t", "-"])
+def test_a_value_that_stands_in_the_name_by_mistake_is_not_told(between):
+    given = f"SWF_BRIDGE_AMQP_URL{between}amqp://u:hunter2@h/?heartbeat"
+    with pytest.raises(ConfigError) as caught:
+        settings_of(GOOD | {given: "30"})
+    (problem,) = caught.value.problems
+    assert problem == ("SWF_BRIDGE_AMQP_URL...: no such setting; did you mean SWF_BRIDGE_AMQP_URL?")
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0="), max_size=40))
 def test_whatever_a_variable_is_called_its_problem_is_one_line(tail):
     environ = {f"SWF_BRIDGE_{tail}-": "x"} | GOOD
