@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from bridge.local import LocalClient
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 
 ROOT = Path(__file__).parents[1]
 DOMAIN, TASK_LIST = "demo", "bench"

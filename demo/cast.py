@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bridge.local import LocalClient
 from bridge.local.keeper import Keeper
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 
 SWF_BRIDGE = os.fspath(Path(sys.executable).with_name("swf-bridge"))
 WORKER = Path(__file__).parents[1] / "examples/shell/worker.sh"

@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Mapping
 
 from bridge.local.keeper import Keeper
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 
 READY_TIMEOUT = 30.0  # seconds
 

@@ -7,7 +7,6 @@ their owner, even if the owner is killed by SIGKILL.
 
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -20,6 +19,7 @@ from typing import Self
 
 from bridge.local.keeper import Keeper
 from bridge.local.management import HttpApi, NodeError, quoted
+from bridge.local.ports import free_ports
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 """RabbitMQ's own scripts in Debian and RPM packages. The wrappers in `/usr/sbin` would switch to
@@ -32,9 +32,6 @@ BOOT_TIMEOUT = 90.0  # seconds
 CTL_TIMEOUT = 60.0  # seconds
 ERL_CALL = "erl_call"
 """Part of Debian's Erlang."""
-
-_claims: list[socket.socket] = []
-"""A socket for each port that free_ports returned; it claims the port until process exit."""
 
 _CONFIG = """\
 listeners.tcp.local = 127.0.0.1:{port}
@@ -322,31 +319,3 @@ class RabbitNode(HttpApi):
                 " +S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none"
             ),
         }
-
-
-def free_ports(count: int) -> list[int]:
-    """Find `count` free loopback ports below the range of ephemeral ports. Raises NodeError.
-
-    In the ephemeral range, a client that reconnects to a closed port may connect to itself.
-    A port is claimed until this process ends, so that no other caller of this function gets it.
-    """
-    found: list[int] = []
-    for port in random.sample(range(20000, 32000), 1000):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            _claim(port)
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise NodeError("no free ports between 20000 and 32000")
-
-
-def _claim(port: int) -> None:
-    """Claim the port by binding an abstract Unix socket. Raises OSError if it is claimed."""
-    claim = socket.socket(socket.AF_UNIX)
-    try:
-        claim.bind(f"\0swf-bridge-port-{port}")
-    except OSError:
-        claim.close()
-        raise
-    _claims.append(claim)

@@ -20,6 +20,7 @@ from pydantic_settings import SecretsSettingsSource
 PREFIX = "SWF_BRIDGE_"
 PLAIN_DSN = "SENTRY_DSN"
 """The variable that Sentry's own SDKs read; ours takes precedence."""
+_NO_NAME = re.compile(r"[^A-Za-z0-9_].*", re.DOTALL)
 
 
 def variable(field: str) -> str:
@@ -107,7 +108,7 @@ def _nearest(name: str, variables: Iterable[str]) -> str:
 
 def _name_of(given: str) -> str:
     """The name up to a character that no setting's has: behind it a value may stand by mistake."""
-    name = re.sub(r"[^A-Za-z0-9_].*", "", given, flags=re.DOTALL)
+    name = _NO_NAME.sub("", given)
     return name if name == given else f"{name}..."
 
 

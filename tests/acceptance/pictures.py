@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 from tests.acceptance.browser import ROOT, Browser, skip_without_browser
 from tests.acceptance.harness import Bridge, settings
 from tests.brokers import Vhost, new_vhost

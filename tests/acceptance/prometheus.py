@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from bridge.local.keeper import Keeper
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 from tests.processes import until
 
 RULES = Path(__file__).parents[2] / "config" / "alerts.yml"

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 from tests.acceptance.harness import Bridge, settings
 from tests.acceptance.prometheus import (
     Prometheus,

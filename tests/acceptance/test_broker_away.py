@@ -3,7 +3,8 @@
 from collections import Counter
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 from tests.acceptance.harness import Site, Start
 from tests.brokers import Vhost
 from tests.worker import Worker

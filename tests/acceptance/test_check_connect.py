@@ -19,7 +19,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 from tests import forked
 from tests.acceptance.harness import settings
 from tests.brokers import Vhost

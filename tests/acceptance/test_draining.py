@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 from tests.acceptance.harness import Bridge, Operator, Start
 from tests.processes import until
 from tests.worker import Worker

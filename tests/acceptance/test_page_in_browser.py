@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 from tests.acceptance.browser import AXE, ROOT, Browser, Tab, skip_without_browser
 from tests.acceptance.harness import Bridge, check_log, settings
 from tests.brokers import new_vhost

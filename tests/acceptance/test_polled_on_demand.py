@@ -12,7 +12,8 @@ import pytest
 
 from bridge.conformance.amqp import BoundedConnection
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 from bridge.rabbitmq.amqp import HEARTBEAT
 from tests.acceptance.connections import connections_of
 from tests.acceptance.harness import Start

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 from tests.acceptance.harness import MARK, Bridge, Start, settings
 from tests.brokers import Vhost
 from tests.envelopes import Sentry

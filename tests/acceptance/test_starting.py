@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 from tests.acceptance.harness import ROOT, START_TIMEOUT, Start
 from tests.worker import Worker
 

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from bridge.local.management import NodeError
-from bridge.local.rabbitmq import AHEAD, SCRIPTS, RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import AHEAD, SCRIPTS, RabbitNode
 
 FORM_TIMEOUT = 120.0
 COMMAND_TIMEOUT = 120.0

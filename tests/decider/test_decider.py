@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError
 from bridge.conformance.worker import WorkerProcess
 from bridge.local.daemon import Daemon
 from bridge.local.keeper import Keeper
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 from tests.brokers import Vhost
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from bridge.local import LocalClient
 from bridge.local.keeper import Keeper
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 from tests.documented import documented, documented_topics
 from tests.envelopes import Sentry
 from tests.faults.daemon import Daemon, until

@@ -12,7 +12,8 @@ import pytest
 
 from bridge.conformance.amqp import BoundedConnection
 from bridge.local.management import NodeError
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 from tests.processes import processes_that_name, until
 
 needs_rabbitmq = pytest.mark.skipif(
@@ -156,7 +157,7 @@ def test_free_ports_are_different_and_outside_the_range_of_clients() -> None:
 
 
 ASKS_FOR_PORTS = """
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 print(*free_ports(300), flush=True)
 input()
 """

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pika
 import pytest
 
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 from bridge.message.message import Message
 from bridge.rabbitmq import publisher as publisher_module
 from bridge.rabbitmq.amqp import Tls

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bridge.control import preflight
-from bridge.local.rabbitmq import RabbitNode, free_ports
+from bridge.local.ports import free_ports
+from bridge.local.rabbitmq import RabbitNode
 from bridge.rabbitmq.addresses import Address
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Publisher

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 from tests.brokers import Vhost
 from tests.packages import plain, source
 from tests.processes import until

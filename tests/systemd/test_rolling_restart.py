@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 from tests.acceptance.echo import Echo
 from tests.brokers import Vhost
 from tests.processes import until

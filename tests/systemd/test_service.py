@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.rabbitmq import free_ports
+from bridge.local.ports import free_ports
 from tests.brokers import Vhost
 from tests.envelopes import Sentry
 from tests.processes import until
