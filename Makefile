@@ -18,7 +18,7 @@ help: ## These targets
 demo: setup-broker ## 200 tasks from SWF over RabbitMQ to shell workers and back; ARGS=--stay keeps it running
 	@exec $(BIN)/python -m demo $(ARGS)
 
-test: setup-broker setup-node setup-decider setup-operations setup-packages ## All tests; WORKERS=0: one at a time; TESTS=tests/unit; ARGS='-k words'
+test: setup-broker setup-node setup-decider setup-operations setup-packages ## Tests; WORKERS=0: one at a time; TESTS=tests/unit; ARGS='-k words'
 	$(PYTEST) $(TESTS) $(ARGS)
 
 bench: setup-broker ## Figures beside two baselines, 15 minutes; ARGS='--only sides' for some
