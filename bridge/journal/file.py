@@ -1,24 +1,64 @@
-"""The journal's SQLite file: locked for one process, read and written, and made anew where it goes.
+"""The journal's SQLite file: checked, read and written, and begun anew where it is damaged or gone.
 
-Only this module and ``opening`` call SQLite. Its errors are translated into ours.
+No other module calls SQLite. Its errors are translated into ours.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
-import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigError, PartFailed
-from bridge.journal.opening import FLAGS, connect, files_of, open_database, rename_aside, unusable
+from bridge.journal.damage import check_tasks
 from bridge.journal.owner import check_owner
-from bridge.journal.schema import Write
+from bridge.journal.paths import (
+    FLAGS,
+    files_of,
+    identities,
+    identity,
+    identity_of,
+    lock,
+    lock_name,
+    rename_aside,
+    unusable,
+)
+from bridge.journal.schema import (
+    APPLICATION_ID,
+    FORGET_SETTLED,
+    LATER_COLUMNS,
+    LATER_TABLES,
+    SCHEMA,
+    VERSION,
+    Write,
+)
 
 log = logging.getLogger(__name__)
+
+BUSY_TIMEOUT = 5.0
+"""Seconds for which SQLite waits for a lock that another program holds, a backup for example."""
+_OF_THE_DISK = frozenset(
+    (
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOLFS,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    )
+)
+"""SQLite's result codes (https://www.sqlite.org/rescode.html) that do not tell of the content."""
+_WRITE_VERSION, _WAL_VERSION = 18, b"\2"
+"""Where the header has what a program must know that writes to the file, and that for a WAL."""
 
 
 class JournalFile:
@@ -34,11 +74,11 @@ class JournalFile:
 
     def __init__(self, path: Path, lock_timeout: float) -> None:
         self.path = path
-        check_owner((*files_of(path), _lock_name(path)))
-        self._lock = _lock_file(path, lock_timeout)
+        check_owner((*files_of(path), lock_name(path)))
+        self._lock = lock(path, lock_timeout)
         try:
-            self._db = open_database(path)
-            self._known = _identities(path)
+            self._db = _open(path)
+            self._known = identities(path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -76,7 +116,7 @@ class JournalFile:
         """Name a file that was removed or replaced; empty if none was. Reads no data."""
         for file, known in self._known.items():
             try:
-                found = _identity(os.stat(file))
+                found = identity(os.stat(file))
             except (FileNotFoundError, NotADirectoryError):
                 return f"{file} was removed"
             except OSError:  # no proof that the file is gone
@@ -94,13 +134,13 @@ class JournalFile:
             self.path.parent.mkdir(mode=0o700, exist_ok=True)
             self._lock_anew()
             copy = self._copy()
-            if _identity_of(self.path) not in (None, self._known[self.path]):
+            if identity_of(self.path) not in (None, self._known[self.path]):
                 rename_aside(self.path, "replaced")
             for stale in files_of(self.path):
                 stale.unlink(missing_ok=True)
             copy.rename(self.path)
             try:
-                db, known = connect(self.path), _identities(self.path)
+                db, known = _connect(self.path), identities(self.path)
             except BaseException:
                 self.path.unlink(missing_ok=True)
                 raise
@@ -111,12 +151,12 @@ class JournalFile:
 
     def _lock_anew(self) -> None:
         """Lock a new lock file if ours was replaced. Raises PartFailed if that is locked."""
-        name = _lock_name(self.path)
-        if _identity_of(name) != _identity(os.fstat(self._lock)):
-            lock = _lock_file(self.path, 0.0)
+        name = lock_name(self.path)
+        if identity_of(name) != identity(os.fstat(self._lock)):
+            taken = lock(self.path, 0.0)
             os.close(self._lock)
-            self._lock = lock
-            self._known[name] = _identity(os.fstat(lock))
+            self._lock = taken
+            self._known[name] = identity(os.fstat(taken))
 
     def _copy(self) -> Path:
         """Copy all committed data to a file beside the path."""
@@ -138,51 +178,131 @@ class JournalFile:
         os.close(self._lock)
 
 
-def _lock_name(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
+def _open(path: Path) -> sqlite3.Connection:
+    """Open the journal at ``path``; rename a corrupt one aside and create a new one.
 
-
-Identity = tuple[int, int]
-
-
-def _identity(found: os.stat_result) -> Identity:
-    return found.st_dev, found.st_ino
-
-
-def _identity_of(file: Path) -> Identity | None:
-    """The device and inode of a file; None if it cannot be examined."""
-    try:
-        return _identity(os.stat(file))
-    except OSError:
-        return None
-
-
-def _identities(path: Path) -> dict[Path, Identity]:
-    """The files that must not be replaced while the journal is open, with their identities."""
-    found = ((each, _identity_of(each)) for each in (*files_of(path), _lock_name(path)))
-    return {each: identity for each, identity in found if identity is not None}
-
-
-def _lock_file(path: Path, timeout: float) -> int:
-    """Lock a file beside the journal, which itself may be renamed aside; return the descriptor.
-
-    Raises PartFailed if another process holds the lock for more than ``timeout`` seconds.
+    Raises ConfigError for an unusable path, a foreign database or a newer version; PartFailed if
+    the disk fails.
     """
     try:
-        lock = os.open(_lock_name(path), FLAGS, 0o600)
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(path, error):
+            raise PartFailed(f"cannot open the journal {path}: {error}") from None
+        aside = rename_aside(path, "corrupt")
+        extra = {"path": str(path), "aside": str(aside), "error": str(error)}
+        log.critical("journal.corrupt", extra=extra)
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError as error:
+        raise PartFailed(f"cannot begin the journal {path}: {error}") from None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the database at ``path``, or begin one.
+
+    Raises sqlite3.DatabaseError for a damaged file, else as ``_open`` does.
+    """
+    try:
+        os.close(os.open(path, FLAGS, 0o600))
+        path.chmod(0o600)
     except OSError as error:
         raise unusable(path, error) from None
-    deadline = time.monotonic() + timeout
-    told = False
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                os.close(lock)
-                raise PartFailed(f"another process holds the journal {path}") from None
-        if not told:
-            told = True
-            log.warning("journal.held", extra={"path": str(path), "seconds": timeout})
-        time.sleep(min(1.0, timeout))
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _is_damage(path: Path, error: sqlite3.DatabaseError) -> bool:
+    """Whether an error of opening tells of what the file holds, not of the disk or of a lock.
+
+    An unknown format number is SQLITE_ERROR, as a missing table is.
+    """
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # Python's own have none
+    if code == sqlite3.SQLITE_READONLY:
+        with path.open("rb") as file:
+            return file.read(_WRITE_VERSION + 1)[_WRITE_VERSION:] > _WAL_VERSION
+    return code & 0xFF not in _OF_THE_DISK
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    try:
+        (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    except UnicodeDecodeError:  # the check quotes the damaged bytes
+        found = "damaged"
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (version or application or tables):
+        raise ConfigError([f"SWF_BRIDGE_JOURNAL: {path} is a database of another program"])
+    if version > VERSION:
+        raise ConfigError(
+            [f"SWF_BRIDGE_JOURNAL: {path} was written by a newer swf-bridge (format {version})"]
+        )
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA journal_size_limit = 16777216")
+    if not version:
+        db.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
+        db.execute("INSERT INTO instance (id) VALUES (?)", (new_id(),))
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+        db.execute("COMMIT")
+    _complete(db)
+    _check_shape(db)
+    _check_rows(db)
+    db.execute(FORGET_SETTLED)
+
+
+def _complete(db: sqlite3.Connection) -> None:
+    """Add the columns and tables that a journal of an earlier version lacks."""
+    there = {name for _, name, *_ in db.execute("PRAGMA table_info(task)")}
+    for column in LATER_COLUMNS:
+        if column not in there:
+            db.execute(f"ALTER TABLE task ADD COLUMN {column} REAL")
+    db.executescript(LATER_TABLES)
+
+
+def _check_shape(db: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError if a table, a column or a trigger of the journal is lacking."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as whole:
+        whole.executescript(SCHEMA)
+        _complete(whole)
+        lacking = _shape(whole) - _shape(db)
+    if lacking:
+        raise sqlite3.DatabaseError(f"damaged: lacks {sorted(lacking)[0]}")
+
+
+def _shape(db: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """The columns and triggers of a database, with what each must be."""
+    columns = """
+        SELECT m.name, c.name, c."notnull" || ' ' || c.pk
+        FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'
+    """
+    triggers = "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'trigger'"
+    return {*db.execute(columns), *db.execute(triggers)}
+
+
+def _check_rows(db: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError for a damaged row that SQLite's own check accepts.
+
+    The check takes 30 µs of CPU per task: 100,000 tasks make a start three seconds longer.
+    """
+    try:
+        check_tasks(db.execute("SELECT id, domain, task_list, polled_at, body FROM task"))
+        names = [*db.execute("SELECT id FROM instance"), *db.execute("SELECT id FROM settled")]
+        if not names or not all(isinstance(name, str) for (name,) in names):
+            raise ValueError("an id")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise sqlite3.DatabaseError(f"damaged: {type(error).__name__}: {error}") from None
+
+
+def new_id() -> str:
+    """Return a random id for an instance: 12 hex digits."""
+    return uuid.uuid4().hex[:12]

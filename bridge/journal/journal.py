@@ -13,8 +13,7 @@ from typing import Any, Literal
 from bridge.journal.commits import Commits
 from bridge.journal.deadlines import DEADLINES, Deadlines
 from bridge.journal.entry import Entry, InHand, Standing, entry_of
-from bridge.journal.file import JournalFile
-from bridge.journal.opening import new_id
+from bridge.journal.file import JournalFile, new_id
 from bridge.journal.schema import FORGET_SETTLED, SETTLED_KEPT, Write
 from bridge.journal.slots import Slots
 from bridge.task import ActivityTask, Deadline, TaskListId

@@ -373,6 +373,23 @@ def test_a_wrong_byte_of_the_header_keeps_no_daemon_from_starting(path, at, byte
         assert list(path.parent.glob("*.corrupt-*"))
 
 
+def test_an_index_that_does_not_fit_its_table_is_a_corrupt_journal(path):
+    """It would end the daemon when it writes."""
+    with contextlib.closing(Journal(path)) as journal:
+        record(journal, "token")
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_task_1'"
+        ((page,),) = db.execute(query)
+        ((size,),) = db.execute("PRAGMA page_size")
+        ((task_id,),) = db.execute("SELECT id FROM task")
+    content = path.read_bytes()
+    at = content.index(task_id.encode(), (page - 1) * size, page * size)
+    path.write_bytes(content[:at] + b"?" + content[at + 1 :])
+    with contextlib.closing(Journal(path)) as journal:
+        assert in_hand(journal) == []
+    assert list(path.parent.glob("*.corrupt-*"))
+
+
 def test_a_disk_that_fails_at_the_start_is_no_corrupt_journal(path):
     with contextlib.closing(Journal(path)) as journal:
         record(journal, "token")

@@ -312,6 +312,15 @@ def test_a_notice_that_is_none_is_done_with(responder, body):
     assert outcome(responder, a_delivery(body, queue=TOPOLOGY.notice_queue)) == Ack()
 
 
+def test_a_notice_is_no_answer_of_swf_and_ends_no_outage(bench, responder):
+    bench.settlement.outage.begin(Unavailable("ThrottlingException"))
+    told = a_delivery(b"no notice", queue=TOPOLOGY.notice_queue)
+    assert outcome(responder, told) == Ack()
+    assert bench.settlement.outage.error
+    assert outcome(responder, a_reply()) == Ack()
+    assert not bench.settlement.outage.error
+
+
 def test_a_notice_frees_the_slot_of_a_task_in_hand(bench, responder):
     task = bench.hold()
     message = notice("settled", [task.id], "another", exchange="x")

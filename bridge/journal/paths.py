@@ -1,0 +1,88 @@
+"""The paths of a journal: their names, the identities of what stands there, and the lock beside."""
+
+import fcntl
+import logging
+import os
+import time
+from pathlib import Path
+
+from bridge.errors import ConfigError, PartFailed
+
+log = logging.getLogger(__name__)
+
+FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+"""To open a file of the journal: never a link."""
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+def files_of(path: Path) -> list[Path]:
+    """The paths of the journal, its write-ahead log and its shared memory."""
+    return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
+
+
+def lock_name(path: Path) -> Path:
+    """The path of the lock file."""
+    return path.with_name(path.name + ".lock")
+
+
+def identity(found: os.stat_result) -> Identity:
+    """The identity of a file that was examined."""
+    return found.st_dev, found.st_ino
+
+
+def identity_of(file: Path) -> Identity | None:
+    """The device and inode of a file; None if it cannot be examined."""
+    try:
+        return identity(os.stat(file))
+    except OSError:
+        return None
+
+
+def identities(path: Path) -> dict[Path, Identity]:
+    """The files that must not be replaced while the journal is open, with their identities."""
+    found = ((each, identity_of(each)) for each in (*files_of(path), lock_name(path)))
+    return {each: known for each, known in found if known is not None}
+
+
+def lock(path: Path, timeout: float) -> int:
+    """Lock a file beside the journal, which itself may be renamed aside; return the descriptor.
+
+    Raises PartFailed if another process holds the lock for more than ``timeout`` seconds.
+    """
+    try:
+        descriptor = os.open(lock_name(path), FLAGS, 0o600)
+    except OSError as error:
+        raise unusable(path, error) from None
+    deadline = time.monotonic() + timeout
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                raise PartFailed(f"another process holds the journal {path}") from None
+        if not told:
+            told = True
+            log.warning("journal.held", extra={"path": str(path), "seconds": timeout})
+        time.sleep(min(1.0, timeout))
+
+
+def rename_aside(path: Path, why: str) -> Path:
+    """Rename the files of a journal to ``path.why-TIME``; return the path of the first."""
+    aside = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    for file in files_of(path):
+        if file.exists():
+            file.rename(file.with_name(file.name.replace(path.name, aside.name)))
+    return aside
+
+
+def unusable(path: Path, error: OSError) -> Exception:
+    """Translate an error of opening: ConfigError for a wrong path, PartFailed for the disk."""
+    sentence = f"SWF_BRIDGE_JOURNAL: cannot open {path}: {error.strerror}"
+    if isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+        return ConfigError([sentence])
+    return PartFailed(sentence)
