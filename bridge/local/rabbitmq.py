@@ -215,9 +215,14 @@ class RabbitNode(HttpApi):
         self.eval(f"[{once} || Each <- rabbit_networking:connections()].")
 
     def memory_alarm(self, on: bool) -> None:
-        """Raise or clear the alarm under which RabbitMQ blocks every publisher."""
+        """Raise or clear the alarm under which RabbitMQ blocks every publisher.
+
+        A message that is published after the return meets it.
+        """
         share = "0.00000001" if on else "0.4"
-        self.eval(f"vm_memory_monitor:set_vm_memory_high_watermark({share}).")
+        change = f"vm_memory_monitor:set_vm_memory_high_watermark({share})"
+        # Whoever answers the second call has told every connection of the change before.
+        self.eval(f"begin {change}, rabbit_alarm:get_alarms() end.")
 
     def __enter__(self) -> Self:
         return self.start()

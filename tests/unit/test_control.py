@@ -266,8 +266,7 @@ def test_a_socket_whose_folder_was_removed_is_made_again_once_the_folder_is_ther
     server = ControlServer(folder / "control.sock", Commands().by_name())
     thread = threading.Thread(target=server.run)
     thread.start()
-    server.path.unlink()
-    folder.rmdir()
+    folder.rename(tmp_path / "gone")  # at once: the server looks meanwhile
     moved = server.moved
     until(lambda: server.moved > moved + 1)
     folder.mkdir()
