@@ -152,6 +152,14 @@ class Bridge:
                     raise AssertionError(f"no {event} {fields}:\n{''.join(self._lines)}")
                 self._changed.wait(min(left, 0.5))
 
+    def wait_connected(self, seconds: float = 15, *, count: int = 1) -> None:
+        """Return once the connections without which `status` exits with 70 were made `count` times.
+
+        They are made one after the other, in any order.
+        """
+        for connection in ("publisher", "consumer"):
+            self.wait("broker.connected", seconds, count=count, connection=connection)
+
     def _lives(self) -> bool:
         assert self._reader is not None
         return self._reader.is_alive()

@@ -67,7 +67,7 @@ def take(
         given = settings(swf, vhost.url, folder, http=http, unroutable_timeout=600, **more)
         bridge = Bridge(given, command=("-c", NAMED, "run"))
         ends.callback(bridge.end)
-        bridge.start().wait("broker.connected", connection="consumer")
+        bridge.start().wait_connected()
         work(swf, worker)
         during(swf, bridge, worker)
         browser = Browser()

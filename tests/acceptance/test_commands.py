@@ -71,7 +71,7 @@ def published(run: Run, count: int) -> bool:
 @pytest.mark.usefixtures("by_exec")
 def test_each_command_loads_what_it_needs_by_itself(bridge: Bridge, run: Run) -> None:
     """The other tests fork commands from a process that has loaded all that a daemon loads."""
-    bridge.wait("broker.connected", connection="consumer")
+    bridge.wait_connected()
     for command in (
         ("status",),
         ("tasks", "list"),

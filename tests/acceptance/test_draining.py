@@ -31,7 +31,7 @@ def polling(start: Start, swf: LocalSwf, hold: float, **settings: Any) -> Bridge
     """A daemon whose two polls are open for so many seconds."""
     swf.options(hold=hold)
     bridge = start(**settings)
-    bridge.wait("broker.connected", connection="consumer")
+    bridge.wait_connected()
     assert until(lambda: swf.counts()["polls"] == 2)
     return bridge
 

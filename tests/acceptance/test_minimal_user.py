@@ -110,8 +110,7 @@ def test_where_nothing_is_declared_the_notice_queue_is_named_and_the_rest_works(
     lost = bridge.wait("broker.lost", connection="notices")
     queue = lost["error"].removeprefix("queue ").partition(" is missing: NOT_FOUND")[0]
     assert queue.startswith("swf.bridge.quorum.")
-    bridge.wait("broker.connected", connection="publisher")
-    bridge.wait("broker.connected", connection="consumer")
+    bridge.wait_connected()
     worker.queue(queue, bind="", exchange="swf.replies.notices")
     bridge.wait("broker.connected", 40, connection="notices")
     everything_of_the_contract(bridge, swf, worker, asking(bridge))

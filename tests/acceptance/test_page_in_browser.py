@@ -74,7 +74,7 @@ def scene(broker_node: RabbitNode, tmp_path_factory: pytest.TempPathFactory) -> 
             )
             bridge = Bridge(given)
             ends.callback(bridge.end)
-            bridge.start().wait("broker.connected", connection="consumer")
+            bridge.start().wait_connected()
             mischief(swf, bridge, worker) if name == "ill" else use(swf, bridge, worker)
             worker.close()
             check_log(bridge, swf)

@@ -54,7 +54,7 @@ def test_a_pause_holds_over_a_kill_and_not_one_poll_of_the_list_reaches_swf(
         bridge.kill()
         bridge.start()
         bridge.wait("list.found_paused", task_list="demo", reason="moving", uid=os.getuid())
-        bridge.wait("broker.connected", connection="publisher")
+        bridge.wait_connected()
         told = {f"paused by uid {os.getuid()}: moving": 2}
         assert until(lambda told=told: row(operator)["pollerStates"] == told)
     assert (polls(swf), swf.task(task_id)["state"]) == (had, "scheduled")

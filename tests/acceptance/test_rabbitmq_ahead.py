@@ -60,11 +60,9 @@ def test_work_goes_on_after_a_restart_of_the_node(
     with closing(Worker(vhost.url)) as worker:
         worker.queue()
     bridge = start()
-    for connection in ("publisher", "consumer"):
-        bridge.wait("broker.connected", connection=connection)
+    bridge.wait_connected()
     broker_node.restart()
-    for connection in ("publisher", "consumer"):
-        bridge.wait("broker.connected", 60, connection=connection, count=2)
+    bridge.wait_connected(60, count=2)
     with closing(Worker(vhost.url)) as worker:
         task_id = swf.submit("echo")
         worker.complete(worker.take())

@@ -80,8 +80,7 @@ def bridge(start: Start, worker: Worker) -> Bridge:
     worker.queue()
     bridge = start(task_lists=LISTS)
     bridge.wait("poll.refused")
-    bridge.wait("broker.connected", connection="publisher")
-    bridge.wait("broker.connected", connection="consumer")
+    bridge.wait_connected()
     return bridge
 
 

@@ -43,8 +43,7 @@ def login(vhost: Vhost) -> Iterator[Callable[..., str]]:
 def bridge(start: Start, login: Callable[..., str]) -> Bridge:
     """A daemon with the login that the operations page has for it."""
     bridge = start(amqp_url=login("bridge", **documented("bridge")))
-    for connection in ("publisher", "consumer"):
-        bridge.wait("broker.connected", connection=connection)
+    bridge.wait_connected()
     return bridge
 
 

@@ -10,12 +10,11 @@ from tests.worker import Worker
 
 def test_work_goes_on_once_it_stands_again(swf: LocalSwf, vhost: Vhost, start: Start) -> None:
     bridge = start()
-    bridge.wait("broker.connected", connection="consumer")
+    bridge.wait_connected()
     vhost.api.delete_vhost(vhost.name)
     bridge.wait("broker.lost", connection="publisher")
     vhost.api.add_vhost(vhost.name)
-    for connection in ("publisher", "consumer"):
-        bridge.wait("broker.connected", 60, connection=connection, count=2)
+    bridge.wait_connected(60, count=2)
     with closing(Worker(vhost.url)) as worker:
         worker.queue()
         task_id = swf.submit("echo")
