@@ -98,15 +98,13 @@ def test_status_tells_of_lists_tasks_and_connections(
     worker.take_many(2)
     worker.complete(worker.take())
     assert until(lambda: run("status", "--json").json["lists"][0]["tasks"] == 2)
+    connections = {"publisher", "consumer", "answers", "copies", "undeliverable", "notices"}
+    for connection in connections:
+        bridge.wait("broker.connected", connection=connection)
     told = run("status", "--json").json
-    assert {each["name"]: each["connected"] for each in told["broker"]} == {
-        "publisher": True,
-        "consumer": True,
-        "answers": True,
-        "copies": True,
-        "undeliverable": True,
-        "notices": True,
-    }
+    assert {each["name"]: each["connected"] for each in told["broker"]} == dict.fromkeys(
+        connections, True
+    )
     (demo,) = told["lists"]
     assert (demo["domain"], demo["taskList"], demo["pollers"]) == ("demo", "demo", 2)
     assert (demo["inFlight"], demo["slots"], demo["polled"]) == (2, 100, 3)
