@@ -18,8 +18,9 @@ DEPTH = 100
 SIZE = 1024 * 1024
 """Default maximum size of a document, in bytes."""
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_PIECE = 4096
+"""Brackets whose levels are counted at a time, and quotation marks that are enough to judge."""
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 END = 16 * 1024
@@ -67,9 +68,12 @@ def check_json(
     most = len(encoded) if values is None else values
     if _openings(encoded) <= depth and encoded.count(b",") + depth <= most:
         return
-    bare = _STRINGS.sub(b"", encoded)
-    many = _openings(bare) + bare.count(b",") > most
-    if _deepest(bare, most) > depth:
+    unescaped = _unescaped(encoded)
+    # JSON with more strings, names included, has over ``most`` commas and brackets.
+    many = unescaped.count(b'"') > 2 * (2 * most + 1)
+    bare = b"".join(unescaped.split(b'"', _PIECE + 1 if many else -1)[::2])
+    many = many or _openings(bare) + bare.count(b",") > most
+    if _deepest(bare, most, depth) > depth:
         raise TooDeep(f"nested deeper than {depth} levels")
     if many:
         raise TooLarge(f"more than {values} values")
@@ -114,10 +118,25 @@ def _openings(encoded: bytes) -> int:
     return encoded.count(b"[") + encoded.count(b"{")
 
 
-def _deepest(bare: bytes, most: int) -> int:
-    """The nesting depth of the first ``most`` brackets; arbitrary if the document is not JSON."""
+def _unescaped(encoded: bytes) -> bytes:
+    """The document without escaped quotation marks: each that is left begins or ends a string."""
+    return encoded.replace(rb"\\", b"").replace(rb"\"", b"")
+
+
+def _deepest(bare: bytes, most: int, depth: int) -> int:
+    """The nesting depth of the first ``most`` brackets, or one over ``depth``.
+
+    Arbitrary if the document is not JSON.
+    """
     brackets = bare.translate(None, _NOT_BRACKETS)[:most]
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
+    level = deepest = 0
+    for start in range(0, len(brackets), _PIECE):
+        steps = map(_STEPS.__getitem__, brackets[start : start + _PIECE])
+        levels = list(accumulate(steps, initial=level))
+        level, deepest = levels[-1], max(deepest, *levels)
+        if deepest > depth:
+            break
+    return deepest
 
 
 def _refuse_constant(constant: str) -> NoReturn:

@@ -35,18 +35,19 @@ class TaskClosed(Exception):
 class BadReply(Exception):
     """A reply that can never be accepted: it goes to the dead-letter queue under ``code``."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, *, token: str = "") -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+        self.token = token
+        """The token in the reply; empty if there is none, or if the reply was not decoded."""
 
 
 class Rejected(BadReply):
     """A bad reply whose task is known: fail the task with ``reason``, then dead-letter it."""
 
     def __init__(self, code: str, detail: str, *, token: str, reason: str) -> None:
-        super().__init__(code, detail)
-        self.token = token
+        super().__init__(code, detail, token=token)
         self.reason = reason
 
 

@@ -4,6 +4,7 @@ The limits are those of the Amazon SWF API Reference, in UTF-16 code units, as S
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ DETAILS_LIMIT = 32768
 HEARTBEAT_DETAILS_LIMIT = 2048
 
 ELLIPSIS = "…"
+_BEYOND_FFFF = re.compile("[\U00010000-\U0010ffff]")
 
 TaskListId = tuple[str, str]
 """A task list: its domain and its name."""
@@ -26,14 +28,19 @@ def task_id(token: str) -> str:
 
 def utf16_length(text: str) -> int:
     """The length of ``text`` as SWF counts it: characters beyond U+FFFF count twice."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode("utf-16-le")) // 2
+    except UnicodeEncodeError:  # of lone surrogates; "surrogatepass" is slow where there are many
+        return len(text) + len(_BEYOND_FFFF.findall(text))
 
 
 def cut(text: str, limit: int) -> str:
     """``text``, cut to ``limit`` UTF-16 code units if longer, the ellipsis at its end included."""
     if utf16_length(text) <= limit:
         return text
-    units = text.encode("utf-16-le", "surrogatepass")[: 2 * (limit - len(ELLIPSIS))]
+    units = text[:limit].encode("utf-16-le", "surrogatepass")[: 2 * (limit - len(ELLIPSIS))]
     if units and 0xD8 <= units[-1] <= 0xDB:  # a high surrogate whose other half was cut off
         units = units[:-2]
     return units.decode("utf-16-le", "surrogatepass") + ELLIPSIS

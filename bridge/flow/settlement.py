@@ -7,10 +7,10 @@ from collections import OrderedDict
 
 from bridge.errors import BadReply, PartFailed, Rejected, TaskClosed, Unavailable
 from bridge.flow.peers import Peers
-from bridge.message.replies import token_of
 from bridge.rabbitmq.delivery import Delivery, Outcome, Park, put_off
 from bridge.swf.client import Calls
-from bridge.task import Canceled, Completed, Failed, Reply, task_id
+from bridge.task import Canceled, Completed, Failed, Reply
+from bridge.task import task_id as id_of_token
 from bridge.telemetry import metrics as m
 from bridge.telemetry.outage import Outage
 from bridge.telemetry.registry import Metrics
@@ -84,7 +84,7 @@ class Settlement:
             raise error
         if isinstance(error, BadReply):
             try:
-                outcome = await self._refuse(delivery, error, task_id)
+                outcome = await self._refuse(error, task_id)
             except Exception as another:  # noqa: BLE001 - it has an outcome too
                 return await self.outcome_of(another, delivery, task_id)
             self.outage.end()
@@ -102,8 +102,8 @@ class Settlement:
         log.error("reply.unexpected", extra=extra, exc_info=error)
         return Unavailable(type(error).__name__)
 
-    async def _refuse(self, delivery: Delivery, error: BadReply, task_id: str) -> Park:
-        code, about = error.code, self._about(delivery)
+    async def _refuse(self, error: BadReply, task_id: str) -> Park:
+        code, about = error.code, self._about(task_id or (error.token and id_of_token(error.token)))
         if isinstance(error, Rejected):
             code = await self._fail(Failed(error.token, error.reason), code)
         elif code == INVALID and task_id:
@@ -134,10 +134,9 @@ class Settlement:
         # SWF takes no reply with this token, not even the bridge's.
         return INVALID if code == REFUSED else code
 
-    def _about(self, delivery: Delivery) -> dict[str, str]:
-        """Log fields of the task that a bad reply names; empty if it has no token."""
-        token = token_of(delivery.body, delivery.properties["headers"])
-        return {"task": task_id(token), **self._peers.what_is(task_id(token))} if token else {}
+    def _about(self, task_id: str) -> dict[str, str]:
+        """Log fields of the task that a bad reply names; empty if it names none."""
+        return {"task": task_id, **self._peers.what_is(task_id)} if task_id else {}
 
     def _note(self, task_id: str, word: BadReply | TaskClosed) -> None:
         """Remember SWF's answer, unless one is in use: so that each expires after ``holds``."""

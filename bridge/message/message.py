@@ -6,7 +6,7 @@ heartbeat answers and cancellations (contract §§2 and 3).
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,9 +88,19 @@ def encodable_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: encodable(value) for name, value in headers.items()}
 
 
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
+)
+
+
 def compact_json(value: object, *, ascii_only: bool = False) -> str:
     """The value as JSON without white space. Raises ValueError for NaN and infinities."""
     return json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":"), allow_nan=False)
+
+
+def compact_json_parts(value: object) -> Iterator[str]:
+    """The parts of ``compact_json(value)``, of a value that does not contain itself, one by one."""
+    return _ENCODER.iterencode(value)
 
 
 def encode_json(fields: Mapping[str, object]) -> bytes:

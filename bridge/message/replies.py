@@ -1,11 +1,12 @@
 """Decodes workers' replies, and cuts them to SWF's limits (contract §3). Pure."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from bridge.bounds import SIZE, TooDeep, TooLarge, decode_json, texts_at_ends
 from bridge.errors import BadReply, Rejected
-from bridge.message.message import CUT_HEADER, STATUS_HEADER, TOKEN_HEADER, compact_json
+from bridge.message.message import CUT_HEADER, STATUS_HEADER, TOKEN_HEADER, compact_json_parts
 from bridge.task import (
     DETAILS_LIMIT,
     HEARTBEAT_DETAILS_LIMIT,
@@ -23,6 +24,9 @@ from bridge.task import (
 
 VALUES = 65_536
 """Maximum number of commas, arrays and objects in a reply: twice what fits SWF's limit."""
+
+ENOUGH = 2048
+"""Parts of a field that is no string which are encoded, even if fewer are over its limit."""
 
 TOO_LARGE = "too-large"
 DEAD_LETTER_CODES = {
@@ -50,12 +54,20 @@ def decode_reply(body: bytes, headers: Mapping[str, Any]) -> Reply:
     try:
         fields = object_of(body) if body else {}
     except BadReply as error:
-        raise _with_task(error, body, headers) from None
+        name_token(error, body, headers)
+        raise (_too_large(error, body, headers) if error.code == TOO_LARGE else error) from None
     token = token_in(first_of(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
-    status = first_of(fields.get("status"), headers.get(STATUS_HEADER))
+    try:
+        return _reply(token, first_of(fields.get("status"), headers.get(STATUS_HEADER)), fields)
+    except BadReply as error:
+        error.token = token
+        raise
+
+
+def _reply(token: str, status: object, fields: Mapping[str, Any]) -> Reply:
     match status:
         case "completed":
-            return Completed(token, _result(token, _text(fields.get("result"))))
+            return Completed(token, _result(token, fields.get("result")))
         case "failed":
             reason = _cut(fields.get("reason"), REASON_LIMIT)
             return Failed(token, reason, _cut(fields.get("details"), DETAILS_LIMIT))
@@ -68,33 +80,22 @@ def decode_reply(body: bytes, headers: Mapping[str, Any]) -> Reply:
     raise _bad("status-unknown")
 
 
-def token_of(body: bytes, headers: Mapping[str, Any]) -> str:
-    """The token of a bad reply, or an empty string if none is found."""
-    try:
-        fields = object_of(body) if body else {}
-    except BadReply as error:
-        fields = texts_at_ends(body, ("taskToken",)) if error.code == TOO_LARGE else {}
-    try:
-        return token_in(first_of(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
-    except BadReply:
-        return ""
+def name_token(error: BadReply, body: bytes, headers: Mapping[str, Any]) -> None:
+    """Give the error about a body that is not decoded the token of its ends or its headers."""
+    seen = texts_at_ends(body, ("taskToken",)) if error.code == TOO_LARGE else {}
+    with suppress(BadReply):
+        error.token = token_in(first_of(seen.get("taskToken"), headers.get(TOKEN_HEADER)))
 
 
-def _with_task(error: BadReply, body: bytes, headers: Mapping[str, Any]) -> BadReply:
-    """The error; if the reply is too large but its ends show a task that it closes, Rejected."""
-    if error.code != TOO_LARGE:
-        return error
+def _too_large(error: BadReply, body: bytes, headers: Mapping[str, Any]) -> BadReply:
+    """The error about a reply that is too large: Rejected if its ends show a task it closes."""
     whole = headers.get(CUT_HEADER)
     size = f"{whole} bytes, over the bound of {SIZE}" if isinstance(whole, int) else error.detail
     why = f"reply is not read: {size}"
-    seen = texts_at_ends(body, ("status",))
-    status, token = (
-        first_of(seen.get("status"), headers.get(STATUS_HEADER)),
-        token_of(body, headers),
-    )
-    if token and status in ("completed", "failed", "canceled"):
-        return Rejected(TOO_LARGE, why, token=token, reason=why)
-    return BadReply(TOO_LARGE, why)
+    status = first_of(texts_at_ends(body, ("status",)).get("status"), headers.get(STATUS_HEADER))
+    if error.token and status in ("completed", "failed", "canceled"):
+        return Rejected(TOO_LARGE, why, token=error.token, reason=why)
+    return BadReply(TOO_LARGE, why, token=error.token)
 
 
 def object_of(body: bytes) -> dict[str, Any]:
@@ -130,25 +131,37 @@ def token_in(value: object) -> str:
     return value
 
 
-def _text(value: object) -> str | None:
-    """The field as a string: any other value becomes compact JSON."""
+def _text(value: object, limit: int) -> str | None:
+    """The field as a string: any other value becomes compact JSON.
+
+    That of a value of over ENOUGH parts may end anywhere over ``limit``.
+    """
     if value is None or isinstance(value, str):
         return value
+    parts: list[str] = []
+    length = 0
     try:
-        return compact_json(value)
+        for part in compact_json_parts(value):
+            parts.append(part)
+            length += len(part)
+            if length > limit and len(parts) > ENOUGH:
+                break
     except ValueError:  # a number too large for a float was decoded as infinity
         raise _bad("not-json") from None
+    return "".join(parts)
 
 
-def _result(token: str, result: str | None) -> str | None:
+def _result(token: str, value: object) -> str | None:
+    result = _text(value, RESULT_LIMIT)
     if result is not None and (length := utf16_length(result)) > RESULT_LIMIT:
-        reason = f"result of {length} characters is over SWF's limit of {RESULT_LIMIT}"
+        size = length if isinstance(value, str) else f"at least {length}"
+        reason = f"result of {size} characters is over SWF's limit of {RESULT_LIMIT}"
         raise Rejected("result-too-large", reason, token=token, reason=reason)
     return result
 
 
 def _cut(value: object, limit: int) -> str | None:
-    text = _text(value)
+    text = _text(value, limit)
     return None if text is None else cut(text, limit)
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bridge.errors import BadReply
 from bridge.message.message import DEADLINE_HEADER, DEATH_HEADER, TOKEN_HEADER
-from bridge.message.replies import first_of, object_of, token_in
+from bridge.message.replies import first_of, name_token, object_of, token_in
 from bridge.task import REASON_LIMIT, Failed, cut
 
 
@@ -13,7 +14,11 @@ def decode_undeliverable(body: bytes, headers: Mapping[str, Any]) -> Failed:
 
     Raises BadReply for a message that names no task.
     """
-    fields = object_of(body) if body else {}
+    try:
+        fields = object_of(body) if body else {}
+    except BadReply as error:
+        name_token(error, body, headers)
+        raise
     token = token_in(first_of(fields.get("taskToken"), headers.get(TOKEN_HEADER)))
     return Failed(token, cut(f"undeliverable: {why_dead_lettered(headers)}", REASON_LIMIT))
 

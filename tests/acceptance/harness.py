@@ -68,9 +68,9 @@ class Bridge:
             self._command, env={**forked.SHELL, **self.settings}, stderr=writing
         )
         os.close(writing)
+        self._life = len(self._events)
         self._reader = threading.Thread(target=self._read, args=(reading,), daemon=True)
         self._reader.start()
-        self._life = len(self._events)
         if await_start:
             self.wait("daemon.started", START_TIMEOUT)
         return self

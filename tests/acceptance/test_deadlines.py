@@ -106,6 +106,8 @@ def test_a_task_with_a_longer_time_than_its_type_comes_again_and_the_type_is_tru
     site.bridge.wait("type.overridden")
     ends = swf.task(task_id)["startedAt"] + 600
     taken = worker.take()
+    if deadline(taken) < ends - 60:  # RabbitMQ lets it expire as late as the bridge asks SWF of it
+        taken = worker.take()
     assert ends - 0.001 <= deadline(taken) <= ends + 0.05
     worker.complete(taken)
     assert site.closed(task_id)["state"] == "completed"

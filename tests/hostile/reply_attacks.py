@@ -139,6 +139,20 @@ def replies_that_nest_deeply(site: "Site") -> None:
         site.attacker.send(b"[" * 500_000)
 
 
+@attack(before="25 % in 2 s")
+def replies_of_many_values(site: "Site") -> None:
+    """100 replies of half a megabyte of small strings, names or numbers, and of lone surrogates."""
+    (token,) = site.tokens()
+    started = _completed(token, result=0)[:-2]
+    for text in (b'"",' * 166_000, b'{"":' * 125_000):
+        for _ in range(25):
+            site.attacker.send(b'{"result":[' + text)
+    numbers = b"[" + b",".join([b"1.2345e-300"] * 41_000) + b"]}"
+    for result in (numbers, b'"' + rb"\ud800" * 83_000 + b'"}'):
+        for _ in range(25):
+            site.attacker.send(started + result)
+
+
 @attack(before="1.1 replies/s")
 def results_with_a_token_of_one_letter(site: "Site") -> None:
     """3,000 results with the token `t`, each of which SWF would have to refuse."""

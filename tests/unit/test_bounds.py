@@ -47,8 +47,49 @@ def test_brackets_in_strings_are_no_levels():
         assert decode_json(json.dumps({text: [text]})) == {text: [text]}
 
 
+@given(st.text(alphabet='\\"[]{},:a\n', max_size=30), st.integers(2, 6))
+def test_levels_are_counted_whatever_stands_in_strings(text, levels):
+    inner = {text: [text, text]}
+    for _ in range(levels - 2):
+        inner = [text, inner, text]
+    document = json.dumps(inner).encode()
+    assert decode_json(document, depth=levels, values=document.count(b",") + 7) == inner
+    with pytest.raises(TooDeep):
+        decode_json(document, depth=levels - 1)
+
+
+@given(st.text(alphabet='\\"[]{},:a', max_size=9), st.integers(0, 9), st.booleans())
+def test_values_are_counted_whatever_stands_in_strings(text, pairs, named):
+    value = {f"{n}{text}": text for n in range(pairs)} if named else [text] * pairs
+    most = max(pairs, 1)  # a comma between two, and the bracket
+    assert decode_json(json.dumps(value), values=most, depth=1) == value
+    if pairs:
+        with pytest.raises(TooLarge):
+            decode_json(json.dumps(value), values=most - 1, depth=1)
+
+
+@pytest.mark.parametrize("count", [500, 5000, 50_000])
+def test_many_strings_are_as_many_values_and_what_stands_in_them_is_none(count):
+    for value in (["[" * 5] * count, {f"{n},[": "{" for n in range(count)}):
+        document = json.dumps(value)
+        assert decode_json(document, depth=1, values=count) == value
+        for over in (count - 1, count // 3):
+            with pytest.raises(TooLarge):
+                decode_json(document, depth=1, values=over)
+
+
 def test_brackets_side_by_side_are_no_levels():
     assert decode_json("[" + "{}," * 500 + "[]]") == [{}] * 500 + [[]]
+
+
+@pytest.mark.parametrize("levels", [DEPTH - 1, DEPTH])
+def test_levels_are_counted_on_behind_thousands_of_brackets(levels):
+    document = "[" * 50 + "{}," * 5000 + "[" * (levels - 50) + "[]" + "]" * levels
+    if levels < DEPTH:
+        decode_json(document)
+    else:
+        with pytest.raises(TooDeep):
+            decode_json(document)
 
 
 def test_a_document_over_the_size_is_not_looked_at():
