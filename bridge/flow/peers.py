@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
-from bridge.bounds import decode_json
+from bridge.bounds import SIZE, decode_json
 from bridge.journal.entry import InHand
 from bridge.journal.journal import Journal
 from bridge.message.message import Message, cancellation, encode_json, properties_of
@@ -226,7 +226,7 @@ def notice(what: str, task_ids: Sequence[str], sender: str, *, exchange: str) ->
 def decode_notice(body: bytes) -> tuple[str, list[str], str]:
     """The kind, task ids and sender of a notice; empty values if the body is not a notice."""
     try:
-        fields = decode_json(body)
+        fields = decode_json(body, values=SIZE // 32)  # the length of an id
         what, task_ids, sender = fields["notice"], fields["tasks"], fields["from"]
     except (ValueError, TypeError, KeyError):
         return "", [], ""
