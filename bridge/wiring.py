@@ -156,6 +156,7 @@ class Parts:
             keepalive=self.keepalive,
             deadlines=self.deadlines,
             topology=self.topology,
+            room=settings.responders,
         )
         work = partial(self.swf.executors, done=settle_all, together=self.journal.together)
         responder, heartbeats, deadlines = self.responder, self.heartbeats, self.deadlines

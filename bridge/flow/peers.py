@@ -82,6 +82,10 @@ class Peers:
             "activity": task.name,
         }
 
+    def holds(self, task_id: str) -> bool:
+        """Whether this instance holds the task."""
+        return self._journal.holds(task_id)
+
     def settled(self, task_id: str) -> InHand | None:
         """Free the slot of a task closed in SWF by this instance, or tell the others; its data."""
         return self._closed(task_id, remember=True)

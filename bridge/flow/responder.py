@@ -22,7 +22,7 @@ from bridge.flow.settlement import Settlement, status_of
 from bridge.message.message import names_no_task
 from bridge.message.replies import decode_reply
 from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
-from bridge.rabbitmq.delivery import Ack, Delivery, Outcome, Settled, put_off
+from bridge.rabbitmq.delivery import Ack, Delivery, Outcome, Settled, Wait, put_off
 from bridge.rabbitmq.sender import name, sender
 from bridge.rabbitmq.topology import Topology
 from bridge.swf.client import Calls
@@ -39,16 +39,16 @@ FAIL_BACK_RETRY = 5.0
 NOT_REQUESTED = "canceled without request"
 
 
-Work = Delivery | Callable[[], Conversation[Settled]]
-"""A delivery, or another conversation with SWF."""
-
-
 class Turn(NamedTuple):
     """A reply that closes its task, or for which the bridge must fail it (``rejected``)."""
 
     delivery: Delivery
     reply: Reply
     rejected: Rejected | None = None
+
+
+Work = Delivery | Turn | Callable[[], Conversation[Settled]]
+"""A delivery, one of Strangers for which there is room now, or another conversation with SWF."""
 
 
 class Turns:
@@ -79,8 +79,46 @@ class Turns:
             return None
 
 
+class Strangers:
+    """Bounds how many replies of tasks that this instance does not hold are answered at a time.
+
+    They are of tasks of other instances, of tasks that are closed, or of tokens that SWF never
+    gave. However many come, the replies of tasks in hand find room beside them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._open = 0
+        self._waiting: deque[Turn] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, turn: Turn) -> bool:
+        """Whether there is room for the reply; if not, queue it."""
+        with self._lock:
+            if self._open >= self._most:
+                self._waiting.append(turn)
+                return False
+            self._open += 1
+            return True
+
+    def leave(self) -> Turn | None:
+        """End one reply; return the next, which takes its room, if any waits."""
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._open -= 1
+            return None
+
+
 class Responder:
-    """Handles deliveries. Shared by all responder threads."""
+    """Handles deliveries. Shared by all responder threads.
+
+    Of ``room`` replies that are answered at a time, three quarters may be of tasks that this
+    instance does not hold.
+    """
 
     def __init__(
         self,
@@ -93,6 +131,7 @@ class Responder:
         keepalive: Keepalive,
         deadlines: Deadlines,
         topology: Topology,
+        room: int,
     ) -> None:
         self.work: JobQueue[Work] = JobQueue()
         """Deliveries and other work for the responder threads."""
@@ -105,6 +144,7 @@ class Responder:
         self._metrics = metrics
         self._topology = topology
         self.turns = Turns()
+        self.strangers = Strangers(max(1, room * 3 // 4))
         self._late = Repeated(log, "reply.late")
         self._duplicate = Repeated(log, "reply.duplicate", logging.INFO)
         self._undelivered = Repeated(log, "task.undeliverable")
@@ -124,15 +164,20 @@ class Responder:
         PartFailed, when the journal is damaged.
         """
         with sentry.work_scope():
-            if not isinstance(work, Delivery):
-                return await work()
+            match work:
+                case Delivery() as delivery:
+                    conversation = self._handle(delivery)
+                case Turn(delivery=delivery) as turn:
+                    conversation = self._take_stranger(turn)
+                case _:
+                    return await work()
             try:
-                return await self._handle(work)
+                return await conversation
             except PartFailed:
                 raise
             except Exception as error:
                 log.exception("reply.unexpected", extra={"error": type(error).__name__})
-                return [(work, put_off(work, Unavailable(type(error).__name__)))]
+                return [(delivery, put_off(delivery, Unavailable(type(error).__name__)))]
 
     async def _handle(self, delivery: Delivery) -> Settled:
         if delivery.queue == self._topology.notice_queue:
@@ -165,7 +210,23 @@ class Responder:
             if self._expired(delivery, reply):
                 return [(delivery, Ack())]
             self._undelivered.tell((reply.reason,), task=reply.task, reason=reply.reason)
-        return await self._take_turns(Turn(delivery, reply, rejected))
+        return await self._take_turn(Turn(delivery, reply, rejected))
+
+    async def _take_turn(self, turn: Turn) -> Settled:
+        """Settle the reply, or have it wait if too many of strangers are being settled."""
+        if self._peers.holds(turn.reply.task):
+            return await self._take_turns(turn)
+        if self.strangers.enter(turn):
+            return await self._take_stranger(turn)
+        return [(turn.delivery, Wait())]
+
+    async def _take_stranger(self, turn: Turn) -> Settled:
+        """Settle the reply of a task that this instance does not hold, then have one go on."""
+        try:
+            return await self._take_turns(turn)
+        finally:
+            if (following := self.strangers.leave()) is not None:
+                self.work.put(following)
 
     async def _take_turns(self, turn: Turn) -> Settled:
         """Settle the reply, and others of its task that come meanwhile; none if it must wait."""

@@ -9,6 +9,7 @@ A delivery that cannot be processed now must not fill the memory or the prefetch
 - SWF cannot take the reply now: it is held with its body, or published to the tail of its queue
   (see ``held``).
 - The bodies in hand would exceed the budget: it is set aside until there is room.
+- Replies of tasks that this instance does not hold come faster than SWF answers (see ``Wait``).
 - Bad replies come faster than they can be parked, or the dead-letter queue refuses them: see
   ``parking``.
 
@@ -28,7 +29,7 @@ from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls, from_pika, limit_bodies
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.copies import to_the_tail
-from bridge.rabbitmq.delivery import Ack, Delivery, Later, Outcome, Park
+from bridge.rabbitmq.delivery import Ack, Delivery, Later, Outcome, Park, Wait
 from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.held import Held
 from bridge.rabbitmq.parking import UNPARKED_RETRY, Parking
@@ -192,7 +193,11 @@ class Consumer(Connection):
             self.subscription.cancel(self._channel)
 
     def _carry_out(self, delivery: Delivery, outcome: Outcome | _Copied) -> None:
+        self._unacked.go_on(delivery.tag)
         match outcome:
+            case Wait():
+                self._unacked.wait(delivery.tag)
+                self._lend()
             case Ack():
                 self._unacked.done(delivery.tag)
             case Later() if self.held.is_over(delivery):
@@ -300,7 +305,7 @@ class Consumer(Connection):
     def _lend(self) -> None:
         """Raise the prefetch if deliveries that wait leave too little of it."""
         waiting = self.held.in_prefetch + len(self.no_room) + self.parking.in_prefetch
-        if self.subscription.is_crowded(waiting, PREFETCH_MOST):
+        if self.subscription.is_crowded(waiting + self._unacked.waiting, PREFETCH_MOST):
             on_message = self.guarded(self._on_message)
             self._run(self.subscription.double_prefetch(self._channel, on_message))
 
@@ -315,7 +320,8 @@ class Consumer(Connection):
         self._unacked.expect_no_more()
         self._refresh()
         self._give_back()
-        if self.subscription.is_raised and not self.no_room and not self.parking.in_prefetch:
+        lent = self.no_room or self.parking.in_prefetch or self._unacked.waiting
+        if self.subscription.is_raised and not lent:
             self.subscription.lower_prefetch(self._channel, PREFETCH)
 
     def _refresh(self) -> None:

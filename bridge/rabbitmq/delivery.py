@@ -40,7 +40,12 @@ class Park:
     """Fields that name its task in the log, as far as the task is known."""
 
 
-Outcome = Ack | Later | Park
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Keep the message in hand, and raise the prefetch for it: another outcome follows."""
+
+
+Outcome = Ack | Later | Park | Wait
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,6 +30,8 @@ class Unacked:
         """Tags not yet acknowledged, in order, with the bytes in hand of each delivery."""
         self._ready: set[int] = set()
         """The tags to be acknowledged by the next ``acknowledge``."""
+        self._waiting: set[int] = set()
+        """The tags of deliveries in hand that wait for others (see ``wait``)."""
         self._bytes = 0
         self._returning = (0, 0)
         """Number and bytes of requeued deliveries that are expected to come again."""
@@ -61,6 +63,20 @@ class Unacked:
             return math.inf
         budget = self._budget if size <= SMALL else self._budget - self._budget // 8
         return budget - self._bytes - self._returning[1]
+
+    @property
+    def waiting(self) -> int:
+        """Number of deliveries in hand that wait for others."""
+        return len(self._waiting)
+
+    def wait(self, tag: int) -> None:
+        """Count the delivery as waiting until it is settled, unless it is already."""
+        if tag not in self._ready:
+            self._waiting.add(tag)
+
+    def go_on(self, tag: int) -> None:
+        """Count the delivery as waiting no more."""
+        self._waiting.discard(tag)
 
     def let_go(self, tag: int) -> None:
         """Count the delivery's body as dropped."""
@@ -104,6 +120,7 @@ class Unacked:
         """Forget all deliveries after the loss of the channel."""
         self._open.clear()
         self._ready.clear()
+        self._waiting.clear()
         self._bytes = 0
         self._returning = (0, 0)
 

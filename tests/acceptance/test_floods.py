@@ -185,3 +185,16 @@ def test_results_that_are_late_in_numbers_delay_no_other(ready: Site, vhost: Vho
     assert ready.bridge.stop() == 0
     assert not ready.worker.ready(REPLIES), "all are done with"
     assert not ready.worker.ready(DEAD)
+
+
+def test_results_with_tokens_of_their_own_that_are_none_delay_no_other(
+    ready: Site, vhost: Vhost
+) -> None:
+    """Each of them costs a call to SWF, eight of which go side by side."""
+    ready.swf.faults.add("slow", operation="RespondActivityTaskCompleted", delay=0.1)
+    tokens = [f"none-{number}" for number in range(800)]
+    found = seconds_to_settle(
+        ready, Flood(vhost.url, *tokens, count=len(tokens), status="completed")
+    )
+    assert max(found) < PATIENCE, found
+    assert ready.worker.until(lambda: ready.worker.ready(DEAD) == len(tokens), 30)

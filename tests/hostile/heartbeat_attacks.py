@@ -20,7 +20,7 @@ def answers_to_an_address_that_closes_the_connection(site: "Site") -> None:
     forging, good = site.tokens(2)
     answers = "answers of greeter"
     channel = site.channel()
-    channel.queue_declare(answers)
+    channel.queue_declare(answers, durable=True)  # RabbitMQ may forbid transient ones
     while site.attacking(every=1.0):
         began = time.monotonic()
         for number in range(20):

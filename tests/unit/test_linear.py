@@ -173,6 +173,7 @@ def _made_where_used() -> set[tuple[str, str]]:
         for name, module in code_objects.modules(bridge)
         for code in code_objects.within(module)
         if code.co_flags & inspect.CO_OPTIMIZED and "re" in code.co_names
+        if code.co_name != "__annotate__"  # Python 3.14 keeps annotations in functions
         for method in _calls_of_re(code)
     }
 

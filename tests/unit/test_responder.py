@@ -9,7 +9,7 @@ from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, U
 from bridge.flow.peers import NOTICE_TYPE, notice
 from bridge.flow.responder import NOT_REQUESTED, Responder, Turn, Turns
 from bridge.message.message import cancellation, heartbeat_answer
-from bridge.rabbitmq.delivery import Ack, Later, Park
+from bridge.rabbitmq.delivery import Ack, Later, Park, Wait
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
 from bridge.telemetry import metrics as m
@@ -44,6 +44,7 @@ def responder(bench, beats):
         keepalive=bench.keepalive,
         deadlines=bench.deadlines,
         topology=TOPOLOGY,
+        room=4,
     )
     found.handled = lambda work: complete(found.handle(work), bench.swf.make)
     return found
@@ -354,6 +355,52 @@ def test_a_task_that_cannot_be_failed_back_now_is_owed_on(bench, responder, erro
     bench.swf.will("respond", error)
     assert len(give_back(responder)) == 1
     assert bench.in_flight == 1
+
+
+# --- replies of tasks that this instance does not hold -------------------------------------------
+
+
+def begun(responder, work):
+    """A conversation that waits for its first answer from SWF."""
+    conversation = responder.handle(work)
+    conversation.send(None)
+    return conversation
+
+
+def ended(conversation):
+    with pytest.raises(StopIteration) as end:
+        conversation.send({})
+    return end.value.value
+
+
+def test_three_of_four_places_are_for_strangers_and_the_next_follows_where_one_ends(
+    bench, responder
+):
+    bench.hold()
+    first, *others = [begun(responder, a_reply(token=f"none-{number}")) for number in range(3)]
+    fourth, fifth = a_reply(token="none-3"), a_reply(token="none-4")
+    for each in (fourth, fifth):
+        assert responder.handled(each) == [(each, Wait())]
+    assert len(responder.strangers) == 2
+    own = a_reply()
+    assert responder.handled(own) == [(own, Ack())]
+    assert responder.work.empty()
+    ended(first)
+    following = responder.work.get()
+    assert following.delivery is fourth
+    assert ended(begun(responder, following)) == [(fourth, Ack())]
+    assert responder.work.get().delivery is fifth
+    for each in others:
+        ended(each)
+    assert responder.work.empty()
+    assert len(responder.strangers) == 0
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+def test_a_stranger_that_swf_cannot_take_now_makes_room(bench, responder, error):
+    bench.swf.will("respond", *[error] * 8)
+    for number in range(8):
+        assert isinstance(outcome(responder, a_reply(token=f"none-{number}")), Later)
 
 
 # --- turns -------------------------------------------------------------------------------------

@@ -70,6 +70,23 @@ def test_what_does_not_come_again_keeps_its_room_for_a_while_only():
     assert unacked.add(14, LARGE, again=False)
 
 
+def test_what_waits_is_counted_until_it_is_settled_and_not_where_it_is_settled_before():
+    unacked, channel = Unacked(BUDGET), Channel()
+    for tag in (1, 2, 3):
+        unacked.add(tag, 1, again=False)
+    unacked.wait(1)
+    unacked.wait(2)
+    assert unacked.waiting == 2
+    unacked.go_on(1)
+    unacked.done(1)
+    unacked.done(3)
+    unacked.wait(3)
+    assert unacked.waiting == 1
+    unacked.acknowledge(channel)
+    unacked.clear()
+    assert unacked.waiting == 0
+
+
 def test_what_was_given_back_is_not_acknowledged():
     channel = Channel()
     unacked, aside = with_large(9)
