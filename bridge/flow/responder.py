@@ -6,12 +6,9 @@ order, without a thread for each. With libcurl one thread runs all calls, with b
 """
 
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.deadlines import Deadlines
@@ -19,6 +16,7 @@ from bridge.flow.heartbeats import Heartbeats
 from bridge.flow.keepalive import Keepalive
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
+from bridge.flow.turns import Strangers, Turn, Turns
 from bridge.message.message import names_no_task
 from bridge.message.replies import decode_reply
 from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
@@ -39,78 +37,8 @@ FAIL_BACK_RETRY = 5.0
 NOT_REQUESTED = "canceled without request"
 
 
-class Turn(NamedTuple):
-    """A reply that closes its task, or for which the bridge must fail it (``rejected``)."""
-
-    delivery: Delivery
-    reply: Reply
-    rejected: Rejected | None = None
-
-
 Work = Delivery | Turn | Callable[[], Conversation[Settled]]
 """A delivery, one of Strangers for which there is room now, or another conversation with SWF."""
-
-
-class Turns:
-    """Serializes the replies of each task, in the order in which they came."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: dict[str, deque[Turn]] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def begin(self, turn: Turn) -> bool:
-        """Whether it is the reply's turn; if not, queue it behind the others of its task."""
-        with self._lock:
-            if (waiting := self._waiting.get(turn.reply.task)) is None:
-                self._waiting[turn.reply.task] = deque()
-                return True
-            waiting.append(turn)
-            return False
-
-    def end(self, turn: Turn) -> Turn | None:
-        """End the reply's turn; return the next one of the same task, if any."""
-        with self._lock:
-            if waiting := self._waiting[turn.reply.task]:
-                return waiting.popleft()
-            del self._waiting[turn.reply.task]
-            return None
-
-
-class Strangers:
-    """Bounds how many replies of tasks that this instance does not hold are answered at a time.
-
-    They are of tasks of other instances, of tasks that are closed, or of tokens that SWF never
-    gave. However many come, the replies of tasks in hand find room beside them.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._open = 0
-        self._waiting: deque[Turn] = deque()
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def enter(self, turn: Turn) -> bool:
-        """Whether there is room for the reply; if not, queue it."""
-        with self._lock:
-            if self._open >= self._most:
-                self._waiting.append(turn)
-                return False
-            self._open += 1
-            return True
-
-    def leave(self) -> Turn | None:
-        """End one reply; return the next, which takes its room, if any waits."""
-        with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
-            self._open -= 1
-            return None
 
 
 class Responder:

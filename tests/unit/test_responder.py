@@ -2,12 +2,14 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.peers import NOTICE_TYPE, notice
-from bridge.flow.responder import NOT_REQUESTED, Responder, Turn, Turns
+from bridge.flow.responder import NOT_REQUESTED, Responder
+from bridge.flow.turns import Strangers, Turn, Turns
 from bridge.message.message import cancellation, heartbeat_answer
 from bridge.rabbitmq.delivery import Ack, Later, Park, Wait
 from bridge.swf.runner import complete
@@ -394,6 +396,20 @@ def test_three_of_four_places_are_for_strangers_and_the_next_follows_where_one_e
         ended(each)
     assert responder.work.empty()
     assert len(responder.strangers) == 0
+
+
+def test_those_that_wait_are_not_kept_over_a_loss_of_their_channel():
+    def turn(queue, life):
+        return Turn(replace(a_reply(), queue=queue, life=life), Completed("none"))
+
+    strangers = Strangers(1)
+    assert strangers.enter(turn("a", 1))
+    before = [turn("a", 1), turn("b", 1), turn("a", 1)]
+    after = [turn("a", 2), turn("a", 2)]
+    for each in (*before, *after):
+        assert not strangers.enter(each)
+    assert [strangers.leave() for _ in range(4)] == [before[1], *after, None]
+    assert strangers.enter(turn("a", 2))
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
