@@ -18,6 +18,7 @@ from bridge.journal.owner import check_owner
 from bridge.journal.paths import (
     FLAGS,
     files_of,
+    gone,
     identities,
     identity,
     identity_of,
@@ -114,16 +115,7 @@ class JournalFile:
 
     def gone(self) -> str:
         """Name a file that was removed or replaced; empty if none was. Reads no data."""
-        for file, known in self._known.items():
-            try:
-                found = identity(os.stat(file))
-            except (FileNotFoundError, NotADirectoryError):
-                return f"{file} was removed"
-            except OSError:  # no proof that the file is gone
-                continue
-            if found != known:
-                return f"{file} was replaced"
-        return ""
+        return gone(self._known)
 
     def make_anew(self) -> None:
         """Copy the open file to the path and go on with the copy. Raises OSError.

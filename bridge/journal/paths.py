@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from bridge.errors import ConfigError, PartFailed
@@ -44,6 +45,20 @@ def identities(path: Path) -> dict[Path, Identity]:
     """The files that must not be replaced while the journal is open, with their identities."""
     found = ((each, identity_of(each)) for each in (*files_of(path), lock_name(path)))
     return {each: known for each, known in found if known is not None}
+
+
+def gone(known: Mapping[Path, Identity]) -> str:
+    """Name a file that was removed or replaced; empty if none was. Reads no data."""
+    for file, identity_then in known.items():
+        try:
+            found = identity(os.stat(file))
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{file} was removed"
+        except OSError:  # no proof that the file is gone
+            continue
+        if found != identity_then:
+            return f"{file} was replaced"
+    return ""
 
 
 def lock(path: Path, timeout: float) -> int:

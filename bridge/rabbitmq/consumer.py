@@ -183,7 +183,7 @@ class Consumer(Connection):
             if isinstance(outcome, _Copied):
                 of = self.held if outcome.parked is None else self.parking
                 of.under_way -= 1
-            if delivery.tag in self._unacked:
+            if self._unacked.go_on(delivery.tag):
                 self._carry_out(delivery, outcome)
         if self.parking.waiting or self.parking.aside:
             self._park_waiting()
@@ -193,7 +193,6 @@ class Consumer(Connection):
             self.subscription.cancel(self._channel)
 
     def _carry_out(self, delivery: Delivery, outcome: Outcome | _Copied) -> None:
-        self._unacked.go_on(delivery.tag)
         match outcome:
             case Wait():
                 self._unacked.wait(delivery.tag)

@@ -39,9 +39,6 @@ class Unacked:
     def __len__(self) -> int:
         return len(self._open)
 
-    def __contains__(self, tag: int) -> bool:
-        return tag in self._open
-
     @property
     def crowded(self) -> bool:
         """Whether half the budget is used."""
@@ -74,9 +71,10 @@ class Unacked:
         if tag not in self._ready:
             self._waiting.add(tag)
 
-    def go_on(self, tag: int) -> None:
-        """Count the delivery as waiting no more."""
+    def go_on(self, tag: int) -> bool:
+        """Count the delivery as waiting no more; return whether it is still unacknowledged."""
         self._waiting.discard(tag)
+        return tag in self._open
 
     def let_go(self, tag: int) -> None:
         """Count the delivery's body as dropped."""

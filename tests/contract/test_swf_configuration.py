@@ -476,7 +476,7 @@ def test_auto_takes_curl_where_it_is_there(make_swf: MakeSwf, server: Recorder) 
 
 
 def without_pycurl(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("bridge.swf.curl", "bridge.swf.curl_multi"):
+    for name in ("bridge.swf.curl", "bridge.swf.curl_wire"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "pycurl", None)  # type: ignore[arg-type]
 
@@ -499,13 +499,13 @@ def test_auto_without_pycurl_is_boto3(make_swf: MakeSwf, monkeypatch: pytest.Mon
 def test_a_pycurl_that_cannot_sign_asks_for_boto3(
     make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    from bridge.swf import curl_multi
+    from bridge.swf import curl
 
     old = ModuleType("pycurl")
-    old.__dict__.update(vars(curl_multi.pycurl))
+    old.__dict__.update(vars(curl.pycurl))
     if fault == "no AWS_SIGV4":
         del old.AWS_SIGV4
     else:
         old.version_info = lambda: (11, "7.88.1")  # type: ignore[attr-defined]
-    monkeypatch.setattr(curl_multi, "pycurl", old)
+    monkeypatch.setattr(curl, "pycurl", old)
     assert "Boto3" in repr(make_swf("auto").caller)

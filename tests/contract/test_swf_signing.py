@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("pycurl", reason="PycURL is not there")
 
+import pycurl
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
@@ -25,7 +26,7 @@ from bridge.swf.aws import Aws
 from bridge.swf.client import Swf
 from bridge.swf.credentials import KeptCredentials, LateCredentials
 from bridge.swf.curl import Curl
-from bridge.swf.curl_multi import GRACE, Ended, Handle, Multi, Target
+from bridge.swf.curl_wire import GRACE, Ended, Multi
 from bridge.swf.runner import Call, Runner
 from tests.contract.sides import MakeSwf
 from tests.contract.wires import Recorder, Sent
@@ -191,8 +192,9 @@ def test_a_call_that_libcurl_does_not_end_in_time_is_given_up() -> None:
     """Its handle's own time-out is a minute, and ends nothing here."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        handle = Handle(Target(url, "aws:amz:us-east-1:swf", "test", 10.0, 60.0, "", ""))
-        handle.fill("{}", 1024)
+        handle = pycurl.Curl()
+        handle.setopt(pycurl.URL, url)
+        handle.setopt(pycurl.TIMEOUT, 60)
         multi = Multi(connections=1, timeout=0.2 - GRACE)
         multi.begin(handle, "the call")
         assert multi.ended(0.0) == []

@@ -12,7 +12,8 @@ from bridge.errors import BadReply, TaskClosed, Unavailable
 from bridge.swf.boto import Boto3
 from bridge.swf.client import Calls
 from bridge.swf.codes import known_code
-from bridge.swf.curl import Curl, decode_answer
+from bridge.swf.curl import Curl
+from bridge.swf.curl_wire import decode_answer
 from bridge.swf.runner import Call, complete
 from bridge.task import ActivityTask, Completed
 from tests.unit.bridge_parts import a_task, aws

@@ -10,7 +10,7 @@ import pytest
 from tests.brokers import Vhost
 
 TOOL = Path(__file__).parents[2] / "tools" / "trace.py"
-SWITCHES = {"task": 130, "heartbeat": 146, "reply": 114}
+SWITCHES = {"task": 124, "heartbeat": 138, "reply": 116}
 """Calls and returns from one file of bridge/ into another, as measured by `make trace`."""
 MARGIN = 1.1
 """On a busy machine other work of the daemon falls into every round, and another Python or client

@@ -1,39 +1,36 @@
-"""Signed HTTP requests by libcurl: one blocking request, or many side by side on one thread.
+"""A wire of libcurl: signed calls to SWF, many side by side on one thread.
 
 libcurl's blocking ``perform`` wakes once a second for each call. In ``Multi`` a thousand long polls
 cost nothing until SWF answers one of them.
 """
 
+import json
 import logging
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pycurl
+from botocore.credentials import ReadOnlyCredentials
+
+from bridge.bounds import decode_json
+from bridge.errors import Unavailable
+from bridge.swf.errors import error_for
+from bridge.swf.runner import ANSWER_LIMIT, Answer, Call
 
 log = logging.getLogger(__name__)
+
+SERVICE = "SimpleWorkflowService"
+_HEADERS = ("Content-Type: application/x-amz-json-1.0", "Accept:", "Expect:")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 GRACE = 5.0
 """Seconds past a call's time-out at which ``Multi`` ends it, if libcurl has not."""
 
-OLDEST = (8, 0)
-"""The first version of libcurl whose AWS signatures are trusted."""
-AGENT = str(pycurl.version.split()[0])
-
 Ended = tuple[Any, str]
 """The ``whom`` of an ended call, and the reason if no answer came, else empty."""
-
-
-def obstacle() -> str:
-    """Why this libcurl cannot sign requests; empty if it can."""
-    if not hasattr(pycurl, "AWS_SIGV4"):
-        return "this PycURL cannot sign requests"
-    version = pycurl.version_info()[1]
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        return f"libcurl {version} is older than {OLDEST[0]}.{OLDEST[1]}"
-    return ""
 
 
 class Target(NamedTuple):
@@ -52,16 +49,20 @@ class Target(NamedTuple):
 
 
 class Handle:
-    """Makes one request after the other; its connection may outlive them.
+    """Makes one signed call to SWF after the other; its connection may outlive them.
 
-    An answer of more bytes than ``fill`` allows fails the request.
+    It sets headers and keys again only if they change. An answer of more bytes than ANSWER_LIMIT
+    fails the call.
     """
 
-    __slots__ = ("_body", "_left", "_limit", "curl", "date")
+    __slots__ = ("_body", "_call", "_credentials", "_date", "_left", "_limit", "_operation", "curl")
 
     def __init__(self, target: Target) -> None:
         self.curl = pycurl.Curl()
-        self.date = ""
+        self._call: Call | None = None
+        self._operation = ""
+        self._credentials: ReadOnlyCredentials | None = None
+        self._date = ""
         """The ``Date`` header of the answer; empty if it has none."""
         self._body: list[bytes] = []
         self._limit = self._left = 0
@@ -87,30 +88,39 @@ class Handle:
         ):
             self.curl.setopt(option, value)
 
-    def sign(self, headers: Sequence[str], access_key: str | None, secret_key: str | None) -> None:
-        """Set the headers and keys of all requests until the next ``sign``."""
-        self.curl.setopt(pycurl.HTTPHEADER, headers)
-        self.curl.setopt(pycurl.USERNAME, access_key)
-        self.curl.setopt(pycurl.PASSWORD, secret_key)
-
-    def fill(self, body: str, limit: int) -> None:
-        """Set the body of the next request, whose answer may have ``limit`` bytes."""
-        self.curl.setopt(pycurl.POSTFIELDS, body)
+    def prepare(self, call: Call, credentials: ReadOnlyCredentials) -> None:
+        """Set up the next call."""
+        if call.operation != self._operation or credentials != self._credentials:
+            headers = [*_HEADERS, f"X-Amz-Target: {SERVICE}.{call.operation}"]
+            if credentials.token:
+                headers.append(f"X-Amz-Security-Token: {credentials.token}")
+            self.curl.setopt(pycurl.HTTPHEADER, headers)
+            self.curl.setopt(pycurl.USERNAME, credentials.access_key)
+            self.curl.setopt(pycurl.PASSWORD, credentials.secret_key)
+            self._operation, self._credentials = call.operation, credentials
+        self._call = call
+        self.curl.setopt(pycurl.POSTFIELDS, _encode(call.fields))
         self._body.clear()
-        self.date = ""
-        self._limit = self._left = limit
+        self._date = ""
+        self._limit = self._left = ANSWER_LIMIT[call.held]
 
     def perform(self) -> str:
-        """Send the request and block. Returns why no answer came; empty if one did."""
+        """Make the call and block. Returns why no answer came; empty if one did."""
         try:
             self.curl.perform()
         except pycurl.error as error:
-            return self.why(str(error.args[-1]))
+            return str(error.args[-1])
         return ""
 
-    def why(self, failure: str) -> str:
-        """Why no answer came: the answer was too long, else libcurl's ``failure``."""
-        return f"an answer of over {self._limit} bytes" if self._left < 0 else failure
+    def answer(self, failure: str) -> Answer:
+        """The answer. Raises the error in it, and Unavailable for a ``failure`` of libcurl."""
+        if failure:
+            too_long = f"an answer of over {self._limit} bytes" if self._left < 0 else ""
+            raise Unavailable("ConnectionFailed", too_long or failure)
+        status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        fields = self._call.fields if self._call else {}
+        answer = decode_answer(status, b"".join(self._body), fields)
+        return {**answer, "ResponseMetadata": {"HTTPHeaders": {"date": self._date}}}
 
     def _take(self, chunk: bytes) -> int | None:
         """Called by libcurl with a chunk of the body. Returning 0 ends the request."""
@@ -123,20 +133,16 @@ class Handle:
     def _take_header(self, line: bytes) -> None:
         """Called by libcurl with each header line, also of a proxy's and interim answers."""
         if line[:5].lower() == b"date:":
-            self.date = line[5:].strip().decode("latin-1")
+            self._date = line[5:].strip().decode("latin-1")
         elif line[:5] == b"HTTP/":
-            self.date = ""
-
-    def answered(self) -> tuple[int, bytes]:
-        """Status and body of the answer."""
-        return self.curl.getinfo(pycurl.RESPONSE_CODE), b"".join(self._body)
+            self._date = ""
 
 
 class Multi:
     """The calls that are open. One thread owns it; other threads may call only ``wake``.
 
     At most ``connections`` + 1 connections stay open for later calls. ``timeout`` is the time-out
-    in seconds that the ``Target`` of every handle has.
+    in seconds that every handle has.
     """
 
     def __init__(self, connections: int, timeout: float) -> None:
@@ -158,10 +164,10 @@ class Multi:
     def __repr__(self) -> str:
         return f"<Multi {len(self._waiting)} calls>"
 
-    def begin(self, handle: Handle, whom: Any) -> None:
-        """Start the call that ``handle`` is set up for; ``ended`` returns ``whom``."""
-        self._waiting[handle.curl] = whom, time.monotonic() + self._timeout + GRACE
-        self._multi.add_handle(handle.curl)
+    def begin(self, handle: Any, whom: Any) -> None:
+        """Start the call that the ``pycurl.Curl`` is set up for; ``ended`` returns ``whom``."""
+        self._waiting[handle] = whom, time.monotonic() + self._timeout + GRACE
+        self._multi.add_handle(handle)
 
     def ended(self, timeout: float) -> list[Ended]:
         """The calls that have ended. Waits ``timeout`` seconds at most for one, or for ``wake``."""
@@ -263,3 +269,66 @@ def _to_curl(events: int) -> int:
     if events & select.EPOLLOUT:
         mask |= pycurl.CSELECT_OUT
     return mask | (pycurl.CSELECT_ERR if events & ~(select.EPOLLIN | select.EPOLLOUT) else 0)
+
+
+class CurlWire:
+    """A ``Wire`` over ``Multi``, with a pool of idle handles."""
+
+    def __init__(
+        self,
+        multi: Multi,
+        make_handle: Callable[[], Handle],
+        credentials: Callable[[], ReadOnlyCredentials],
+        judged: Callable[[Exception], object],
+    ) -> None:
+        self.wake = multi.wake
+        self._multi = multi
+        self._make_handle = make_handle
+        self._credentials = credentials
+        self._judged = judged
+        self._idle: list[Handle] = []
+        self._unsent: list[tuple[Any, Exception]] = []
+
+    def begin(self, call: Call, whom: Any) -> None:
+        """Implement ``Wire.begin``."""
+        handle = self._idle.pop() if self._idle else self._make_handle()
+        try:
+            handle.prepare(call, self._credentials())
+        except Exception as error:  # noqa: BLE001 - no credentials: ``ended`` returns the error
+            self._idle.append(handle)
+            self._unsent.append((whom, error))
+        else:
+            self._multi.begin(handle.curl, (whom, handle))
+
+    def ended(self, timeout: float) -> Sequence[tuple[Any, Answer | Exception]]:
+        """Implement ``Wire.ended``."""
+        found: list[tuple[Any, Answer | Exception]]
+        found, self._unsent = [*self._unsent], []
+        for (whom, handle), failure in self._multi.ended(0.0 if found else timeout):
+            self._idle.append(handle)
+            try:
+                found.append((whom, handle.answer(failure)))
+            except Exception as error:  # noqa: BLE001 - raised again where the call is awaited
+                self._judged(error)
+                found.append((whom, error))
+        return found
+
+
+def decode_answer(status: int, body: bytes, fields: Mapping[str, Any]) -> Answer:
+    """The answer to a call with ``fields``.
+
+    Raises the error that it reports, and Unavailable for a body that is no JSON object.
+    """
+    succeeded = 200 <= status < 300
+    try:
+        answer = decode_json(body, size=len(body)) if body else {}
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise Unavailable("GarbledAnswer" if succeeded else str(status), "no JSON object")
+    if succeeded:
+        return answer
+    # Parsed as in botocore: "com.amazonaws.swf#UnknownResourceFault:http://…"
+    code = str(answer.get("__type") or status).partition(":")[0].rpartition("#")[2]
+    text = str(answer.get("message") or answer.get("Message") or "")
+    raise error_for(code, status, text, fields)
