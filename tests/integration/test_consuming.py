@@ -362,6 +362,7 @@ def test_a_dead_letter_queue_that_was_deleted_is_declared_again_for_the_next_let
     send(worker, 1, start=7)
     assert worker.until(lambda: worker.exists(DEAD), 15)
     assert worker.take(DEAD).body == b"7"
+    await_that(lambda: not part.unsettled and not part.unparked)
     assert part.reconnects == 0
     assert left(worker, running) == 0
 
@@ -473,6 +474,7 @@ def test_headers_that_pika_cannot_decode_get_through_and_into_a_dead_letter(
     dead = worker.take(DEAD)
     assert dead.body == b"7"
     assert "cannot be decoded" in dead.headers["swf-bridge-error-detail"]
+    await_that(lambda: not part.unsettled)  # a letter may be read before its confirm is
     assert part.reconnects == 0
     assert left(worker, running) == 0
 
