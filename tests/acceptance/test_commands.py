@@ -121,9 +121,16 @@ def test_status_says_why_a_list_is_not_polled(start: Start, swf: LocalSwf, run: 
     start(task_lists='["demo",{"name":"lost","domain":"nowhere"}]')
     told = until(lambda: "UnknownResourceFault" in run("status").out)
     assert told, run("status").out
-    status = run("status", "--json").json
-    lost = next(each for each in status["lists"] if each["domain"] == "nowhere")
-    assert "UnknownResourceFault" in lost["notPolled"]
+
+    def lost(status: Any) -> Any:
+        return next(each for each in status["lists"] if each["domain"] == "nowhere")
+
+    def told_of_the_list() -> Any:  # not while the next poll is under way
+        status = run("status", "--json").json
+        return lost(status)["notPolled"] and status
+
+    status = until(told_of_the_list)
+    assert "UnknownResourceFault" in lost(status)["notPolled"]
     assert status["checks"]["polls nowhere/lost"]["ok"] is False
     assert [each["event"] for each in status["lastErrors"]] == ["poll.refused"]
 
