@@ -11,17 +11,13 @@ import threading
 from functools import partial
 from typing import Any
 
-import pycurl
-
 from bridge import __version__
 from bridge.swf.aws import ANSWER_TIMEOUT, Aws, proxy_for
 from bridge.swf.credentials import KeptCredentials
-from bridge.swf.curl_wire import CurlWire, Handle, Multi, Target
+from bridge.swf.curl_wire import AGENT, CurlWire, Handle, Multi, Target, obstacle
 from bridge.swf.runner import Answer, Call
 
-USER_AGENT = f"swf-bridge/{__version__} {pycurl.version.split()[0]}"
-OLDEST = (8, 0)
-"""The first version of libcurl whose AWS signatures are trusted."""
+USER_AGENT = f"swf-bridge/{__version__} {AGENT}"
 
 
 class Impossible(Exception):
@@ -87,11 +83,8 @@ class Curl:
 
 def _obstacle(aws: Aws, config: Any) -> str:
     """Why libcurl cannot serve this AWS configuration; empty if it can."""
-    if not hasattr(pycurl, "AWS_SIGV4"):
-        return "this PycURL cannot sign requests"
-    version = pycurl.version_info()[1]
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        return f"libcurl {version} is older than {OLDEST[0]}.{OLDEST[1]}"
+    if reason := obstacle():
+        return reason
     if config.signature_version != "v4":
         return f"signature version {config.signature_version}"
     return "client-side monitoring or plugins" if aws.monitored() else ""

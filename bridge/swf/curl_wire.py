@@ -29,8 +29,22 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 GRACE = 5.0
 """Seconds past a call's time-out at which ``Multi`` ends it, if libcurl has not."""
 
+OLDEST = (8, 0)
+"""The first version of libcurl whose AWS signatures are trusted."""
+AGENT = str(pycurl.version.split()[0])
+
 Ended = tuple[Any, str]
 """The ``whom`` of an ended call, and the reason if no answer came, else empty."""
+
+
+def obstacle() -> str:
+    """Why this libcurl cannot sign requests; empty if it can."""
+    if not hasattr(pycurl, "AWS_SIGV4"):
+        return "this PycURL cannot sign requests"
+    version = pycurl.version_info()[1]
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        return f"libcurl {version} is older than {OLDEST[0]}.{OLDEST[1]}"
+    return ""
 
 
 class Target(NamedTuple):

@@ -499,13 +499,13 @@ def test_auto_without_pycurl_is_boto3(make_swf: MakeSwf, monkeypatch: pytest.Mon
 def test_a_pycurl_that_cannot_sign_asks_for_boto3(
     make_swf: MakeSwf, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
-    from bridge.swf import curl
+    from bridge.swf import curl_wire
 
     old = ModuleType("pycurl")
-    old.__dict__.update(vars(curl.pycurl))
+    old.__dict__.update(vars(curl_wire.pycurl))
     if fault == "no AWS_SIGV4":
         del old.AWS_SIGV4
     else:
         old.version_info = lambda: (11, "7.88.1")  # type: ignore[attr-defined]
-    monkeypatch.setattr(curl, "pycurl", old)
+    monkeypatch.setattr(curl_wire, "pycurl", old)
     assert "Boto3" in repr(make_swf("auto").caller)
