@@ -18,11 +18,11 @@ from functools import partial
 from queue import Empty
 from typing import NoReturn
 
-from bridge import __revision__, __version__, signals
+from bridge import __revision__, __version__
 from bridge.control.drain import Asked, Ended, Signal
-from bridge.flow import deadlines, keepalive
+from bridge.flow.heartbeats import keepalive
 from bridge.flow.obstacle import PollerState
-from bridge.scheduling.part import Part
+from bridge.flow.timeouts import deadlines
 from bridge.settings import descriptors
 from bridge.settings.settings import Settings
 from bridge.status import last_hour
@@ -30,6 +30,8 @@ from bridge.telemetry import repeated, sentry
 from bridge.telemetry.logs import configure_logging
 from bridge.telemetry.redact import register_secret
 from bridge.telemetry.systemd import Notifier
+from bridge.threads import signals
+from bridge.threads.part import Part
 from bridge.wiring import Parts
 
 log = logging.getLogger(__name__)

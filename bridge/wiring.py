@@ -16,31 +16,28 @@ from bridge.control.drain import Drain
 from bridge.control.pauses import PauseCommands
 from bridge.control.server import ControlServer
 from bridge.control.tasks import TaskCommands
-from bridge.flow.deadlines import Deadlines
 from bridge.flow.forwarder import Forwarder
-from bridge.flow.heartbeats import Heartbeats
-from bridge.flow.keepalive import Keepalive
-from bridge.flow.merge import OWED
+from bridge.flow.heartbeats.heartbeats import Heartbeats
+from bridge.flow.heartbeats.keepalive import Keepalive
+from bridge.flow.heartbeats.merge import OWED
 from bridge.flow.peers import Peers
 from bridge.flow.poller import Pollers, Source
-from bridge.flow.reconciler import Reconciler
 from bridge.flow.responder import Responder
 from bridge.flow.settlement import Settlement
+from bridge.flow.timeouts.deadlines import Deadlines
+from bridge.flow.timeouts.reconciler import Reconciler
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
 from bridge.message.routing import RoutingKey
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumers import Consumers
-from bridge.rabbitmq.delivery import settle_all
+from bridge.rabbitmq.consuming.consumers import Consumers
+from bridge.rabbitmq.consuming.delivery import settle_all
 from bridge.rabbitmq.demand import Demand
-from bridge.rabbitmq.depth import Depth
 from bridge.rabbitmq.publisher import Publisher
-from bridge.rabbitmq.queue_watch import QueueWatch
+from bridge.rabbitmq.queue_watch import Depth, QueueWatch
 from bridge.rabbitmq.topology import Topology
-from bridge.scheduling.part import Part
-from bridge.scheduling.timer import Timer
 from bridge.settings.settings import Settings
 from bridge.settings.task_list import TaskList
 from bridge.status.health import Report
@@ -48,6 +45,8 @@ from bridge.status.http import StatusServer
 from bridge.swf.client import Swf
 from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics
+from bridge.threads.part import Part
+from bridge.threads.timer import Timer
 
 ANSWERS_WAITING = 2 * OWED
 """Maximum number of answers, cancellations and notices that wait for RabbitMQ, 650 bytes each:

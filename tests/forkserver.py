@@ -27,7 +27,9 @@ import botocore_data
 PROBE = """
 import sys
 from bridge import __main__, daemon
-from bridge.cli import check, run, topology
+from bridge.cli.service import check
+from bridge.cli.service import run
+from bridge.cli.service import topology
 from bridge.swf.client import Swf
 Swf(identity="", pollers=1, responders=1, read_timeout=70, way="auto")
 print(*(name for name in sys.modules if name not in ("__main__", "bridge.__main__")))

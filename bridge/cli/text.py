@@ -13,7 +13,7 @@ from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bridge.control.preflight import Result
+    from bridge.preflight.result import Result
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str]]

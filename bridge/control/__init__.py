@@ -1,1 +1,1 @@
-"""The control socket, the commands that it serves, and the checks of ``check --connect``."""
+"""The control socket, and the commands that it serves."""

@@ -18,7 +18,7 @@ from bridge.message.message import (
     Message,
 )
 from bridge.message.replies import decode_reply
-from bridge.rabbitmq.copies import DETAIL_LIMIT, to_the_tail
+from bridge.rabbitmq.consuming.copies import DETAIL_LIMIT, to_the_tail
 from bridge.task import task_id
 from bridge.telemetry.redact import redact
 

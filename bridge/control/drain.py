@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from bridge.control.request import Json, Output, Request
 from bridge.errors import Declined
 from bridge.journal.slots import Slots
-from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.consuming.consumer import Consumer
 from bridge.rabbitmq.publisher import Publisher
 
 TICK = 1.0

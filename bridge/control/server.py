@@ -19,11 +19,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bridge.control.listener import TICK, Client, Listener
 from bridge.control.request import Json, Output, Request
 from bridge.errors import ConfigError, Declined, Unavailable
 from bridge.telemetry.outage import Outage
 from bridge.telemetry.redact import redact
+from bridge.threads.listener import TICK, Client, Listener
 
 log = logging.getLogger(__name__)
 

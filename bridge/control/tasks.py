@@ -16,11 +16,11 @@ from bridge.errors import BadReply, Declined, Refused, TaskClosed, Unavailable
 from bridge.journal.entry import Entry, InHand
 from bridge.journal.journal import Journal
 from bridge.rabbitmq.publisher import Fate
-from bridge.scheduling.backoff import Backoff
 from bridge.swf.client import Swf
 from bridge.task import REASON_LIMIT, ActivityTask, Failed, cut, utf16_length
 from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics
+from bridge.threads.backoff import Backoff
 
 WINDOW = 64
 TICK = 1.0

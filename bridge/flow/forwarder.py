@@ -11,19 +11,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from bridge.flow.deadlines import Deadlines
 from bridge.flow.responder import Responder
+from bridge.flow.timeouts.deadlines import Deadlines
 from bridge.journal.journal import Journal
 from bridge.message.message import Message, task_message
 from bridge.message.routing import RoutingKey
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
-from bridge.scheduling.backoff import delay
-from bridge.scheduling.timer import Timer
 from bridge.task import REASON_LIMIT, ActivityTask, Deadline, Failed, cut
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
 from bridge.telemetry.outage import Outage
 from bridge.telemetry.registry import Metrics
+from bridge.threads.backoff import delay
+from bridge.threads.timer import Timer
 
 log = logging.getLogger(__name__)
 

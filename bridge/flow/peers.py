@@ -19,11 +19,11 @@ from bridge.message.message import Message, cancellation, encode_json, propertie
 from bridge.message.routing import RoutingKey
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
-from bridge.scheduling.timer import Timer
 from bridge.task import ActivityTask
 from bridge.telemetry import metrics as m
 from bridge.telemetry.registry import Metrics
 from bridge.telemetry.repeated import Repeated
+from bridge.threads.timer import Timer
 
 log = logging.getLogger(__name__)
 _unsent = Repeated(log, "notice.not_sent", logging.INFO)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from bridge.errors import Refused, Unavailable
 from bridge.flow.forwarder import Forwarder
-from bridge.flow.keepalive import Keepalive
+from bridge.flow.heartbeats.keepalive import Keepalive
 from bridge.flow.obstacle import Obstacle, PollerState
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pause, Pauses
@@ -21,13 +21,13 @@ from bridge.journal.slots import Slots
 from bridge.message.message import encode_task
 from bridge.rabbitmq.demand import Demand
 from bridge.rabbitmq.publisher import Publisher
-from bridge.scheduling.backoff import Backoff
 from bridge.swf.client import Calls, Swf
 from bridge.task import ActivityTask, TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry import sentry
 from bridge.telemetry.outage import Outage
 from bridge.telemetry.registry import Metrics
+from bridge.threads.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -11,17 +11,16 @@ from collections.abc import Callable
 from functools import partial
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
-from bridge.flow.deadlines import Deadlines
-from bridge.flow.heartbeats import Heartbeats
-from bridge.flow.keepalive import Keepalive
+from bridge.flow.heartbeats.heartbeats import Heartbeats
+from bridge.flow.heartbeats.keepalive import Keepalive
 from bridge.flow.peers import Peers
 from bridge.flow.settlement import Settlement, status_of
+from bridge.flow.timeouts.deadlines import Deadlines
 from bridge.flow.turns import Strangers, Turn, Turns
-from bridge.message.message import names_no_task
+from bridge.message.message import names_no_task, sender, worker
 from bridge.message.replies import decode_reply
 from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
-from bridge.rabbitmq.delivery import Ack, Delivery, Outcome, Settled, Wait, put_off
-from bridge.rabbitmq.sender import name, sender
+from bridge.rabbitmq.consuming.delivery import Ack, Delivery, Outcome, Settled, Wait, put_off
 from bridge.rabbitmq.topology import Topology
 from bridge.swf.client import Calls
 from bridge.swf.runner import Conversation, JobQueue
@@ -211,7 +210,7 @@ class Responder:
 
     def _closed_before(self, delivery: Delivery, reply: Reply) -> None:
         """Count and log a reply to a task that is already closed: duplicate, expired or late."""
-        kind = tuple(name(delivery.properties).values())
+        kind = tuple(worker(delivery.properties).values())
         of = {"task": reply.task, "status": status_of(reply), **sender(delivery.properties)}
         if self._peers.settled_before(reply.task):
             self._metrics.count(m.REPLIES, "duplicate")

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from bridge.errors import BadReply, PartFailed, Rejected, TaskClosed, Unavailable
 from bridge.flow.peers import Peers
-from bridge.rabbitmq.delivery import Delivery, Outcome, Park, put_off
+from bridge.rabbitmq.consuming.delivery import Delivery, Outcome, Park, put_off
 from bridge.swf.client import Calls
 from bridge.task import Canceled, Completed, Failed, Reply
 from bridge.task import task_id as id_of_token

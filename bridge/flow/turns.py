@@ -5,7 +5,7 @@ from collections import deque
 from typing import NamedTuple
 
 from bridge.errors import Rejected
-from bridge.rabbitmq.delivery import Delivery
+from bridge.rabbitmq.consuming.delivery import Delivery
 from bridge.task import Reply
 
 

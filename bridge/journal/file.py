@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigError, PartFailed
-from bridge.journal.damage import check_tasks
-from bridge.journal.owner import check_owner
+from bridge.journal.entry import check_tasks
 from bridge.journal.paths import (
     FLAGS,
+    check_owner,
     files_of,
     gone,
     identities,

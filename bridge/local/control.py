@@ -139,12 +139,12 @@ class Control(ABC):
         self.ask("clear", {})
 
     def options(self, **changes: Any) -> Json:
-        """Change options (bridge.local.options.Options) and return all of them."""
+        """Change options (bridge.local.swf.options.Options) and return all of them."""
         return self.ask("options", changes)
 
 
 class FaultControl:
-    """Adds and removes faults; the kinds are bridge.local.faults.KINDS."""
+    """Adds and removes faults; the kinds are bridge.local.api.faults.KINDS."""
 
     def __init__(self, control: Control) -> None:
         self._control = control

@@ -34,6 +34,12 @@ CUT_HEADER = "swf-bridge-cut"
 UNDECODABLE_HEADERS = "swf-bridge-undecodable-headers"
 """Replaces the headers of a message if they cannot be decoded. It is never sent."""
 
+_WORKER = ("app_id", "user_id")
+"""The worker's name, as it chose it, and its login."""
+_MESSAGE = ("message_id", "correlation_id")
+_SHOWN = 64
+"""Maximum characters of a property in the log."""
+
 TASK_TYPE = "swf.activity-task.v1"
 _TASK_TYPES = "swf.activity-task."
 HEARTBEAT_TYPE = "swf.heartbeat-answer.v1"
@@ -224,3 +230,22 @@ def names_no_task(body: bytes, properties: Mapping[str, Any]) -> bool:
     except ValueError:
         return False
     return isinstance(fields, dict) and "cancelRequested" in fields and not fields.keys() - _WORDS
+
+
+def worker(properties: Mapping[str, Any]) -> dict[str, str]:
+    """The properties that identify the worker, for the log; empty if it sets none of them.
+
+    RabbitMQ adds no such data, and verifies only the login.
+    """
+    return _shown(properties, _WORKER)
+
+
+def sender(properties: Mapping[str, Any]) -> dict[str, str]:
+    """The properties that identify the worker and the message, for the log."""
+    return _shown(properties, (*_WORKER, *_MESSAGE))
+
+
+def _shown(properties: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, str]:
+    return {
+        each: str(value)[:_SHOWN] for each in names if (value := properties.get(each)) is not None
+    }

@@ -1,1 +1,1 @@
-"""RabbitMQ: connections, declarations, publishing and consuming."""
+"""RabbitMQ: connections, declarations, publishing, watched queues; and consuming."""

@@ -44,7 +44,7 @@ WRONG_STATE = (ChannelWrongStateError, ConnectionWrongStateError)
 
 HEARTBEAT = 8
 """Seconds. RabbitMQ sends a heartbeat every half of that, and closes a connection on which nothing
-came from us for twice as long. We detect a silent RabbitMQ by SILENCE (silence.py)."""
+came from us for twice as long. We detect a silent RabbitMQ by SILENCE (nodes.py)."""
 
 BODY_LIMIT = 16 * 1024 * 1024
 """Bytes that are kept of a consumed body. This is RabbitMQ 4's default limit for a message;

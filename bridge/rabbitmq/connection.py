@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from bridge.rabbitmq import pika_tables
-from bridge.rabbitmq.addresses import Address, Addresses
 from bridge.rabbitmq.amqp import (
     WRONG_STATE,
     IOLoop,
@@ -24,12 +23,11 @@ from bridge.rabbitmq.amqp import (
     parameters,
     turned_away,
 )
-from bridge.rabbitmq.declarations import Declarations
-from bridge.rabbitmq.setup import Run, Step, Steps
-from bridge.rabbitmq.silence import Silence
+from bridge.rabbitmq.nodes import Address, Addresses, Silence
+from bridge.rabbitmq.setup import Declarations, Run, Step, Steps
 from bridge.rabbitmq.topology import Item
-from bridge.scheduling.backoff import Backoff
 from bridge.telemetry.outage import Outage
+from bridge.threads.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

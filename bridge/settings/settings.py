@@ -46,9 +46,9 @@ from bridge.settings.task_list import (
     SwfName,
     TaskList,
     TaskLists,
+    written,
 )
 from bridge.settings.validators import HttpAddress
-from bridge.settings.written import written
 
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 HttpNames = Annotated[tuple[str, ...], BeforeValidator(validators.host_names)]

@@ -1,5 +1,6 @@
-"""The task lists to poll, parsed from names or JSON; other settings give the defaults."""
+"""The task lists to poll, parsed from names or JSON, and any setting's value as text again."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -85,3 +86,16 @@ def _filled_in(entry: object, defaults: Mapping[str, object]) -> object:
 
 
 TaskLists = Annotated[tuple[TaskList, ...], BeforeValidator(_complete), AfterValidator(_each_once)]
+
+
+def written(value: object) -> str:
+    """Return the value as its variable would hold it."""
+    if isinstance(value, tuple) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
+    if isinstance(value, tuple) and all(isinstance(each, TaskList) for each in value):
+        return json.dumps([each.model_dump(exclude_none=True) for each in value])
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
+    return "" if value is None else str(value)

@@ -21,10 +21,9 @@ from bridge.journal.journal import Journal
 from bridge.journal.slots import Slots
 from bridge.message.replies import DEAD_LETTER_CODES
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumer import Consumer
-from bridge.rabbitmq.depth import Depth
+from bridge.rabbitmq.consuming.consumer import Consumer
 from bridge.rabbitmq.publisher import Fate
-from bridge.scheduling.part import Part
+from bridge.rabbitmq.queue_watch import Depth
 from bridge.status import snapshot
 from bridge.status.checks import Check, Kind, State
 from bridge.status.last_hour import LastHour
@@ -33,6 +32,7 @@ from bridge.telemetry import logs
 from bridge.telemetry import metrics as m
 from bridge.telemetry.outage import Outage
 from bridge.telemetry.registry import Metrics
+from bridge.threads.part import Part
 
 
 class Report:

@@ -16,13 +16,13 @@ from time import monotonic
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from bridge.control.listener import Client, Listener
 from bridge.status import page
 from bridge.status.checks import Check, row
 from bridge.status.prometheus import render
 from bridge.telemetry.outage import Outage
 from bridge.telemetry.redact import redact
 from bridge.telemetry.registry import Metrics
+from bridge.threads.listener import Client, Listener
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bridge.journal.journal import Journal
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
-from bridge.telemetry.metric import Distribution
+from bridge.telemetry.metrics import Distribution
 from bridge.telemetry.registry import Metrics
 
 LOOK = 5.0

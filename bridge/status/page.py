@@ -16,9 +16,9 @@ from typing import Any
 
 from bridge.status import plots
 from bridge.status.checks import Kind
-from bridge.status.diagnosis import by_trouble, findings, is_held_by_demand
-from bridge.status.documents import more_about
-from bridge.status.finding import Finding, counted
+from bridge.status.diagnosis.diagnosis import by_trouble, findings, is_held_by_demand
+from bridge.status.diagnosis.documents import more_about
+from bridge.status.diagnosis.finding import Finding, counted
 from bridge.status.html import escaped, span, text
 
 Json = Mapping[str, Any]

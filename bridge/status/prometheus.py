@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bridge.telemetry.metric import Distribution, Family, Labels
+from bridge.telemetry.metrics import Distribution, Family, Labels
 from bridge.telemetry.registry import Metrics
 
 if TYPE_CHECKING:

@@ -21,15 +21,15 @@ from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pause
 from bridge.journal.slots import Slots
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumer import Consumer
+from bridge.rabbitmq.consuming.consumer import Consumer
 from bridge.rabbitmq.demand import Demand
-from bridge.rabbitmq.depth import Depth
+from bridge.rabbitmq.queue_watch import Depth
 from bridge.status.checks import Check, row
 from bridge.status.last_hour import LastHour
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m
 from bridge.telemetry.logs import fields_of
-from bridge.telemetry.metric import Labels, Metric
+from bridge.telemetry.metrics import Labels, Metric
 from bridge.telemetry.redact import redact
 from bridge.telemetry.registry import Metrics
 

@@ -15,8 +15,7 @@ from bridge.swf import history
 from bridge.swf.aws import Aws
 from bridge.swf.boto import Boto3
 from bridge.swf.clock import SwfClock
-from bridge.swf.codes import known_code
-from bridge.swf.errors import TOKEN, NotTaken
+from bridge.swf.errors import TOKEN, NotTaken, known_code
 from bridge.swf.history import Look
 from bridge.swf.runner import (
     Answer,

@@ -12,8 +12,7 @@ from functools import partial
 from typing import Any
 
 from bridge import __version__
-from bridge.swf.aws import ANSWER_TIMEOUT, Aws, proxy_for
-from bridge.swf.credentials import KeptCredentials
+from bridge.swf.aws import ANSWER_TIMEOUT, Aws, KeptCredentials, proxy_for
 from bridge.swf.curl_wire import AGENT, CurlWire, Handle, Multi, Target, obstacle
 from bridge.swf.runner import Answer, Call
 

@@ -1,10 +1,12 @@
-"""Translates errors of SWF and botocore into those of ``bridge.errors``."""
+"""Translates errors of SWF and botocore into those of ``bridge.errors``, and names their codes."""
 
+import builtins
 import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import botocore.exceptions
 from botocore.exceptions import ClientError
 
 from bridge.errors import BadReply, Refused, TaskClosed, Unavailable
@@ -185,3 +187,43 @@ def _without(text: str, fields: Fields) -> str:
             before, begins, _ = text.partition(spelling[:_TELLING])
             text = f"{before}…" if begins else text
     return text
+
+
+_NEVER = {
+    "DefaultUndefinedFault",
+    "InvalidAction",
+    "InvalidParameterCombination",
+    "InvalidParameterValue",
+    "MalformedHttpRequestException",
+    "MalformedQueryString",
+    "MissingAction",
+    "MissingParameter",
+    "RequestAbortedException",
+    "RequestEntityTooLargeException",
+    "ResponseParserError",
+    "SerializationException",
+    "TypeDeprecatedFault",
+    "UnknownOperationException",
+    "UnknownResourceFault",
+    "ValidationError",
+    "ValidationException",
+}
+_RAISED = {"JSONDecodeError", "ProtocolError", "TooDeep", "TooLarge"}
+"""Exceptions of decoding an answer that neither Python nor botocore defines."""
+_OURS = {"ConnectionFailed", "GarbledAnswer"}
+_KNOWN = CODES | _NEVER | _RAISED | _OURS
+OTHER = "other"
+
+
+def known_code(error: Exception) -> str:
+    """The error's code, from a bounded set of about 1,300, whatever a server answers.
+
+    An exception without a code is named by its class. A code that is not in AWS, HTTP, Python,
+    botocore or this package is OTHER.
+    """
+    code = getattr(error, "code", None)
+    if code is None:
+        return type(error).__name__
+    is_status = len(code) == 3 and code.isascii() and code.isdigit()
+    is_class = any(hasattr(module, code) for module in (botocore.exceptions, builtins))
+    return code if code in _KNOWN or is_status or is_class else OTHER

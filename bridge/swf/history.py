@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bridge.swf.codes import OTHER
+from bridge.swf.errors import OTHER
 from bridge.task import Deadline, Timeouts
 
 _TIMEOUTS = {"SCHEDULE_TO_START", "SCHEDULE_TO_CLOSE", "START_TO_CLOSE", "HEARTBEAT"}

@@ -1,9 +1,46 @@
-"""The definitions of all metrics of the bridge.
+"""The definitions of all metrics of the bridge, and the types of a metric and its values.
 
 Names follow Prometheus' conventions: one prefix, base units, ``_total`` on counters.
 """
 
-from bridge.telemetry.metric import Labels, Metric
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Labels = tuple[str, ...]
+Reading = float | Mapping[Labels, float]
+"""A gauge's value, or its values by combination of label values."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """The definition of one metric.
+
+    ``values`` lists all values of a counter's only label, if they are known: the counter starts at
+    0 for each, so that an alert sees the first increase. ``buckets`` are upper bounds.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: Labels = ()
+    values: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+class Distribution(NamedTuple):
+    """A histogram's value: the observations up to each bound (+Inf last) and their sum."""
+
+    cumulative: tuple[int, ...]
+    sum: float
+
+
+class Family(NamedTuple):
+    """One metric with its value for every combination of label values seen so far."""
+
+    metric: Metric
+    samples: tuple[tuple[Labels, float | Distribution], ...]
+
 
 LIST: Labels = ("domain", "task_list")
 SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

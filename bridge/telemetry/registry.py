@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from threading import Lock
 
-from bridge.telemetry.metric import Distribution, Family, Labels, Metric, Reading
 from bridge.telemetry.metrics import (
     ALL,
     PUBLISH_CONFIRM,
@@ -14,6 +13,11 @@ from bridge.telemetry.metrics import (
     SWF_REQUEST_DURATION,
     SWF_REQUESTS,
     TASKS_PUBLISHED,
+    Distribution,
+    Family,
+    Labels,
+    Metric,
+    Reading,
 )
 
 log = logging.getLogger(__name__)

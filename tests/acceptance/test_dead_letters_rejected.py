@@ -3,7 +3,7 @@
 import time
 
 from bridge.local import LocalSwf
-from bridge.status.diagnosis import findings
+from bridge.status.diagnosis.diagnosis import findings
 from tests.acceptance.harness import Bridge, Site, Start, peak
 from tests.brokers import Vhost
 from tests.worker import DEAD, REPLIES, Worker

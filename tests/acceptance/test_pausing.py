@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.status.diagnosis import findings
+from bridge.status.diagnosis.diagnosis import findings
 from tests.acceptance.harness import Bridge, Operator, Start
 from tests.processes import until
 from tests.worker import Worker

@@ -20,7 +20,7 @@ PASSWORD = "hunter2-of-the-broker"
 Breaking = Callable[..., Bridge]
 
 BREAK_THE_TIMER = """
-from bridge.scheduling.timer import Timer
+from bridge.threads.timer import Timer
 def call_due(timer):
     url = "amqp://u:hunter2-of-the-broker@host"
     raise RuntimeError(f"cannot use {url} with " + repr({"input": "s3cr3t"}))
@@ -69,7 +69,8 @@ Publisher._work = break_once
 
 BREAK_ALL_WHO_LOOK_ON = """
 import sentry_sdk
-from bridge.status import http, snapshot
+from bridge.status import http
+from bridge.status import snapshot
 from bridge.status.health import Report
 from bridge.telemetry import registry
 def fail(*given, **named):

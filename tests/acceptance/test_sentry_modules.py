@@ -14,11 +14,10 @@ NOTHING_TO_BREAK = {
     "bridge._version": "the version, which the build writes",
     "bridge.errors": "exceptions, which do nothing",
     "bridge.flow.obstacle": "the names of what keeps a poll from beginning",
+    "bridge.flow.heartbeats.reply_to": "bytes in, and nothing out for what it refuses",
     "bridge.journal.schema": "the text of the journal's tables",
-    "bridge.rabbitmq.reply_to": "one function of bytes, which returns nothing for what it refuses",
-    "bridge.scheduling.part": "what a part is, which does nothing",
-    "bridge.telemetry.metric": "what a metric is, which does nothing",
-    "bridge.telemetry.metrics": "the list of them, which does nothing",
+    "bridge.threads.part": "what a part is, which does nothing",
+    "bridge.telemetry.metrics": "what a metric is, and the list of them, which do nothing",
 }
 """The modules in which nothing is done with what comes from outside."""
 

@@ -20,7 +20,7 @@ BREAK_ON_THE_WAY = """
 import logging
 from bridge.swf.runner import Executor
 from bridge.flow.responder import Responder
-from bridge.flow.heartbeats import Heartbeats
+from bridge.flow.heartbeats.heartbeats import Heartbeats
 
 async def respond(self, delivery, reply):
     logging.getLogger("bridge.flow.responder").info("test.begun", extra={"task": reply.task})
@@ -29,7 +29,8 @@ async def respond(self, delivery, reply):
 Responder._respond = respond
 
 async def beat(self, beats, last):
-    logging.getLogger("bridge.flow.heartbeats").info("test.begun", extra={"task": last.task})
+    log = logging.getLogger("bridge.flow.heartbeats.heartbeats")
+    log.info("test.begun", extra={"task": last.task})
     await self._swf.heartbeat(last.token, None)
     raise ValueError("on the way")
 Heartbeats._beat = beat

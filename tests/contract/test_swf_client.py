@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import BadReply, Refused, Rejected, TaskClosed, Unavailable
 from bridge.local import LocalSwf
-from bridge.local.faults import KINDS
+from bridge.local.api.faults import KINDS
 from bridge.swf.aws import Aws
 from bridge.swf.client import Swf, Way
 from bridge.task import Canceled, Completed, Failed

@@ -22,9 +22,8 @@ from hypothesis import strategies as st
 
 from bridge.errors import Unavailable
 from bridge.local import LocalSwf
-from bridge.swf.aws import Aws
+from bridge.swf.aws import Aws, KeptCredentials, LateCredentials
 from bridge.swf.client import Swf
-from bridge.swf.credentials import KeptCredentials, LateCredentials
 from bridge.swf.curl import Curl
 from bridge.swf.curl_wire import GRACE, Ended, Multi
 from bridge.swf.runner import Call, Runner

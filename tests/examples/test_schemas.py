@@ -20,7 +20,7 @@ from bridge.message.message import (
     heartbeat_answer,
     task_message,
 )
-from bridge.rabbitmq.copies import dead_letter
+from bridge.rabbitmq.consuming.copies import dead_letter
 from bridge.task import ActivityTask
 from tests.schemas import (
     CONFIG,

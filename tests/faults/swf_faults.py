@@ -1,4 +1,4 @@
-"""What SWF, the network before it and the account do to the bridge: `bridge.local.faults`."""
+"""What SWF, the network before it and the account do to the bridge: `bridge.local.api.faults`."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -11,13 +11,13 @@ from bridge.cli.text import printable
 from bridge.control.dead_letter import DeadLetter
 from bridge.control.request import Request
 from bridge.errors import BadReply, Declined
+from bridge.flow.heartbeats.reply_to import DIRECT, node_of
 from bridge.flow.peers import decode_notice
 from bridge.message.message import names_no_task
 from bridge.message.replies import DEAD_LETTER_CODES
 from bridge.message.undeliverable import decode_undeliverable
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import from_pika
-from bridge.rabbitmq.reply_to import DIRECT, node_of
 from bridge.task import Failed
 
 from .amqp_tables import accepts, long, short

@@ -12,7 +12,7 @@ from bridge.message.message import ATTEMPT_HEADER, Message, heartbeat_answer
 from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import from_pika, to_pika
-from bridge.rabbitmq.copies import dead_letter, to_the_tail
+from bridge.rabbitmq.consuming.copies import dead_letter, to_the_tail
 from bridge.task import Heartbeat, Reply
 
 from .amqp_tables import FRAME_MAX, accepts, frame, mutated

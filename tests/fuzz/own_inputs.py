@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from bridge.cli.text import printable
-from bridge.control.listener import Client
 from bridge.control.server import ControlServer
 from bridge.control.tasks import TaskCommands
 from bridge.errors import ConfigError
@@ -21,6 +20,7 @@ from bridge.settings.settings import Settings
 from bridge.status.http import StatusServer
 from bridge.telemetry.logs import JournaldFormatter, JsonFormatter, TextFormatter
 from bridge.telemetry.redact import redact
+from bridge.threads.listener import Client
 from tests.environment import settings_of
 from tests.unit.bridge_parts import Bench, a_task
 from tests.unit.test_status import Daemon

@@ -7,13 +7,13 @@ from contextlib import contextmanager, suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
-from bridge.control.preflight import clock_result
 from bridge.errors import BadReply, TaskClosed, Unavailable
+from bridge.preflight.swf import clock_result
 from bridge.swf.boto import Boto3
 from bridge.swf.client import Calls
-from bridge.swf.codes import known_code
 from bridge.swf.curl import Curl
 from bridge.swf.curl_wire import decode_answer
+from bridge.swf.errors import known_code
 from bridge.swf.runner import Call, complete
 from bridge.task import ActivityTask, Completed
 from tests.unit.bridge_parts import a_task, aws

@@ -16,8 +16,8 @@ from bridge.errors import BadReply
 from bridge.message.replies import decode_reply
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumer import Consumer
-from bridge.rabbitmq.delivery import Ack, Delivery, Park
+from bridge.rabbitmq.consuming.consumer import Consumer
+from bridge.rabbitmq.consuming.delivery import Ack, Delivery, Park
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.topology import Topology
 from tests.brokers import Vhost

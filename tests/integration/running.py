@@ -10,8 +10,8 @@ from typing import Self
 from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.connection import Connection
-from bridge.rabbitmq.consumer import BUDGET, Consumer
-from bridge.rabbitmq.delivery import Delivery
+from bridge.rabbitmq.consuming.consumer import BUDGET, Consumer
+from bridge.rabbitmq.consuming.delivery import Delivery
 from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
 

@@ -14,13 +14,13 @@ import pika
 import pytest
 
 from bridge.conformance.amqp import BoundedConnection
-from bridge.flow.answers import Answers
+from bridge.flow.heartbeats.answers import Answers
+from bridge.flow.heartbeats.reply_to import DIRECT, node_of
 from bridge.message.message import Message, heartbeat_answer
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
-from bridge.rabbitmq.reply_to import DIRECT, node_of
 from bridge.rabbitmq.topology import Topology
-from bridge.scheduling.timer import Timer
+from bridge.threads.timer import Timer
 from tests.brokers import Vhost
 from tests.integration.running import Running
 from tests.processes import until

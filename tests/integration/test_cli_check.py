@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridge.__main__ import main
-from bridge.cli import check
+from bridge.cli.service import check
 from bridge.settings.settings import Settings
 from tests.integration.cli_process import LISTS, swf_bridge
 

@@ -12,9 +12,9 @@ import pytest
 
 from bridge.local.rabbitmq import RabbitNode
 from bridge.message.message import UNDECODABLE_HEADERS, Message
-from bridge.rabbitmq.consumer import PREFETCH, Consumer
-from bridge.rabbitmq.delivery import Ack, Delivery, Later, Park
-from bridge.rabbitmq.parking import PARKING
+from bridge.rabbitmq.consuming.consumer import PREFETCH, Consumer
+from bridge.rabbitmq.consuming.delivery import Ack, Delivery, Later, Park
+from bridge.rabbitmq.consuming.parking import PARKING
 from bridge.rabbitmq.publisher import Done, Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology
 from tests.brokers import Vhost

@@ -7,8 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from bridge.rabbitmq.amqp import Tls
-from bridge.rabbitmq.consumer import Consumer
-from bridge.rabbitmq.delivery import Ack, Delivery, settle_all
+from bridge.rabbitmq.consuming.consumer import Consumer
+from bridge.rabbitmq.consuming.delivery import Ack, Delivery, settle_all
 from bridge.rabbitmq.publisher import Fate
 from bridge.rabbitmq.topology import Topology
 from tests.brokers import Vhost

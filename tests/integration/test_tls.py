@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.control import preflight
 from bridge.local.ports import free_ports
 from bridge.local.rabbitmq import RabbitNode
-from bridge.rabbitmq.addresses import Address
+from bridge.preflight import broker
 from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.nodes import Address
 from bridge.rabbitmq.publisher import Publisher
 from bridge.telemetry.logs import fields_of
 from bridge.wiring import Parts
@@ -196,7 +196,7 @@ def test_a_check_says_what_certificates_lack_that_newer_pythons_refuse(
                 "SWF_BRIDGE_DOMAIN": "demo",
             }
         )
-        told = [each.text for each in preflight.declare(settings)]
+        told = [each.text for each in broker.declare(settings)]
     assert any("authorityKeyIdentifier" in text for text in told), told
 
 

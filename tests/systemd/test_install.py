@@ -84,7 +84,8 @@ def test_the_documents_stand_there_and_their_links_and_those_of_alerts_lead_some
 
 def test_a_finding_names_a_file_that_is_there(installed: Path) -> None:
     python = installed / "opt/swf-bridge/bin/python"
-    ask = "from bridge.status.documents import more_about; print(more_about('SwfBridgeDown'))"
+    module = "bridge.status.diagnosis.documents"
+    ask = f"from {module} import more_about; print(more_about('SwfBridgeDown'))"
     told = subprocess.run(
         [python, "-I", "-c", ask], capture_output=True, text=True, check=True
     ).stdout

@@ -23,7 +23,7 @@ HANG_ONCE = """\
 import sys, threading
 from pathlib import Path
 from bridge import __main__
-from bridge.scheduling import timer
+from bridge.threads import timer
 from bridge.journal.journal import Journal
 
 def wait_for_a_lock_that_nobody_gives_back(journal):

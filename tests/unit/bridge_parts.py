@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from bridge.flow.deadlines import Deadlines
-from bridge.flow.keepalive import Keepalive
+from bridge.flow.heartbeats.keepalive import Keepalive
 from bridge.flow.peers import NOTICE_TYPE, Peers, decode_notice
 from bridge.flow.settlement import Settlement
+from bridge.flow.timeouts.deadlines import Deadlines
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses
 from bridge.journal.slots import Slots
@@ -23,15 +23,15 @@ from bridge.message.message import ATTEMPT_HEADER, Message, encode_task
 from bridge.message.routing import RoutingKey
 from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import to_pika
-from bridge.rabbitmq.delivery import Delivery, Outcome
+from bridge.rabbitmq.consuming.delivery import Delivery, Outcome
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.topology import Topology
-from bridge.scheduling.timer import Timer
 from bridge.swf.clock import SwfClock
 from bridge.swf.history import Look
 from bridge.swf.runner import Call, complete
 from bridge.task import ActivityTask, TaskListId, Timeouts
 from bridge.telemetry.registry import Metrics
+from bridge.threads.timer import Timer
 
 TASK_LIST_ID = ("demo", "list")
 TOPOLOGY = Topology(

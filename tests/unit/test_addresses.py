@@ -2,7 +2,7 @@
 
 import socket
 
-from bridge.rabbitmq.addresses import Addresses
+from bridge.rabbitmq.nodes import Addresses
 
 HOSTS = {"one": ["10.0.0.1"], "three": ["10.0.1.1", "10.0.1.2", "10.0.1.3"]}
 

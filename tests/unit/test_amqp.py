@@ -29,7 +29,7 @@ from bridge.rabbitmq.amqp import (
     parameters,
     to_pika,
 )
-from bridge.rabbitmq.copies import dead_letter
+from bridge.rabbitmq.consuming.copies import dead_letter
 from tests.authority import Authority
 
 

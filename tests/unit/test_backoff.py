@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from bridge.scheduling.backoff import Backoff, delay
+from bridge.threads.backoff import Backoff, delay
 
 
 def test_the_longest_wait_doubles_up_to_the_cap():

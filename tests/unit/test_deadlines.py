@@ -8,8 +8,8 @@ from threading import Thread
 import pytest
 
 from bridge.errors import Refused, Unavailable
-from bridge.flow.budget import Budget
-from bridge.flow.deadlines import MARGIN, PATIENCE, RETRY
+from bridge.flow.timeouts.budget import Budget
+from bridge.flow.timeouts.deadlines import MARGIN, PATIENCE, RETRY
 from bridge.journal.journal import Journal
 from bridge.message.message import TASK_TYPE
 from bridge.rabbitmq.publisher import Fate

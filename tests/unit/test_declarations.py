@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.rabbitmq.declarations import Declarations
+from bridge.rabbitmq.setup import Declarations
 from bridge.rabbitmq.topology import Exchange
 
 

@@ -1,4 +1,4 @@
-from bridge.status import documents
+from bridge.status.diagnosis import documents
 
 
 def test_what_is_named_is_there_and_has_the_heading():

@@ -5,7 +5,7 @@ import pytest
 
 from bridge.rabbitmq.demand import DemandState
 from bridge.status.checks import Kind
-from bridge.status.diagnosis import by_trouble, findings
+from bridge.status.diagnosis.diagnosis import by_trouble, findings
 from tests.snapshots import NOW, check, dead_letters, no_demand, paused, row, snapshot
 
 ALERTS = (Path(__file__).parents[2] / "config" / "alerts.yml").read_text()

@@ -7,10 +7,10 @@ from queue import Empty
 import pytest
 
 from bridge.errors import BadReply, Rejected, TaskClosed, Unavailable
-from bridge.flow.heartbeats import Heartbeats
-from bridge.flow.merge import CROWDED, IN_HAND, SHARE, SHARE_OF_KNOWN
+from bridge.flow.heartbeats.heartbeats import Heartbeats
+from bridge.flow.heartbeats.merge import CROWDED, IN_HAND, SHARE, SHARE_OF_KNOWN
 from bridge.message.message import HEARTBEAT_TYPE
-from bridge.rabbitmq.delivery import Ack, Later, Park, settle_all
+from bridge.rabbitmq.consuming.delivery import Ack, Later, Park, settle_all
 from bridge.swf.runner import complete
 from bridge.task import Heartbeat
 from tests.unit.bridge_parts import TOPOLOGY, Awaited, Settled, TestTimer, a_delivery

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 import bridge
-from bridge.swf.policies import ANSWER, LOOK, POLL
+from bridge.preflight.policies import ANSWER, LOOK, POLL
 from tests import code_objects
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ CALLED = {
     if not name.startswith(ALONE) and (named := OPERATIONS & code_objects.texts(code))
 }
 """The operations of SWF that each module names."""
-CLIENT, CHECK = "bridge.swf.client", "bridge.control.preflight"
+CLIENT, CHECK = "bridge.swf.client", "bridge.preflight.swf"
 
 
 def test_the_daemon_may_do_what_it_calls_and_nothing_else() -> None:

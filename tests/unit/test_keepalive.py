@@ -6,7 +6,7 @@ from queue import Empty, SimpleQueue
 import pytest
 
 from bridge.errors import BadReply, TaskClosed, Unavailable
-from bridge.flow.keepalive import LANES, RETRY, Keepalive
+from bridge.flow.heartbeats.keepalive import LANES, RETRY, Keepalive
 from bridge.message.message import CANCELLATION_TYPE
 from bridge.swf.runner import complete
 from tests.unit.bridge_parts import TASK_LIST_ID, Awaited

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bridge.cli.blocks import blocks, blocks_of_hours
+from bridge.cli.running.blocks import blocks, blocks_of_hours
 from bridge.journal.entry import Standing
 from bridge.status import plots
 from bridge.status.last_hour import MINUTES, LastHour

@@ -24,7 +24,7 @@ from bridge.flow.peers import decode_notice
 from bridge.message.message import DETAIL_HEADER
 from bridge.message.replies import decode_reply
 from bridge.message.undeliverable import decode_undeliverable
-from bridge.rabbitmq.copies import dead_letter, to_the_tail
+from bridge.rabbitmq.consuming.copies import dead_letter, to_the_tail
 from bridge.swf.errors import error_for
 from bridge.telemetry.redact import redact, redact_value
 from tests import code_objects
@@ -162,7 +162,7 @@ MADE_WHERE_USED = {
     ("bridge.swf.errors", "sub"),  # of a text of a few characters: a walk below takes it
     ("bridge.telemetry.redact", "compile"),  # of the secrets of the settings: so does one
     ("bridge.settings.validators", "fullmatch"),  # over an operator's text
-    ("bridge.cli.unit", "search"),  # over what systemd says
+    ("bridge.cli.service.unit", "search"),  # over what systemd says
 }
 
 

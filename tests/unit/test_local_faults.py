@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bridge.local import ControlError, LocalSwf
-from bridge.local.faults import KINDS
+from bridge.local.api.faults import KINDS
 from tests.unit.local_wire import Wire
 
 COMPLETED = "RespondActivityTaskCompleted"

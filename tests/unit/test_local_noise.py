@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridge.local import ControlError, LocalSwf
-from bridge.local.limits import REQUESTS
+from bridge.local.swf.limits import REQUESTS
 from tests.unit.local_wire import Wire
 
 MEMBERS = (

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from bridge.local import ControlError, LocalSwf
-from bridge.local.model import Swf
-from bridge.local.options import Options
-from bridge.local.script import Step, steps
-from bridge.local.task import Task, Timeouts
-from bridge.local.tasklist import Poll
+from bridge.local.swf.model import Swf
+from bridge.local.swf.options import Options
+from bridge.local.swf.task import Step, Task, Timeouts, steps
+from bridge.local.swf.tasklist import Poll
 from tests.unit.local_clock import HandClock, Present
 from tests.unit.local_wire import Wire
 

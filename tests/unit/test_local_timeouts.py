@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from bridge.local import LocalSwf
-from bridge.local.errors import SwfError
-from bridge.local.model import Swf
-from bridge.local.options import Options
-from bridge.local.task import Task, Timeouts
-from bridge.local.tasklist import Poll
+from bridge.local.swf.errors import SwfError
+from bridge.local.swf.model import Swf
+from bridge.local.swf.options import Options
+from bridge.local.swf.task import Task, Timeouts
+from bridge.local.swf.tasklist import Poll
 from tests.unit.local_clock import HandClock, Present
 from tests.unit.local_wire import Wire
 

@@ -24,7 +24,7 @@ from bridge.message.message import (
 from bridge.message.replies import DEAD_LETTER_CODES, decode_reply
 from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired
 from bridge.rabbitmq.amqp import to_pika
-from bridge.rabbitmq.copies import HEADERS_LIMIT, dead_letter, to_the_tail
+from bridge.rabbitmq.consuming.copies import HEADERS_LIMIT, dead_letter, to_the_tail
 from bridge.task import Canceled, Completed, Failed, Heartbeat, Reply
 from tests.unit.bridge_parts import a_task
 

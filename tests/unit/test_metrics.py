@@ -3,8 +3,7 @@ from threading import Thread
 import pytest
 
 from bridge.telemetry import metrics
-from bridge.telemetry.metric import Distribution, Metric
-from bridge.telemetry.metrics import ALL
+from bridge.telemetry.metrics import ALL, Distribution, Metric
 from bridge.telemetry.registry import Metrics
 
 UNITS = ("_seconds", "_bytes")

@@ -10,7 +10,7 @@ from botocore.credentials import ReadOnlyCredentials
 from bridge.control.dead_letters import DeadLetterCommands
 from bridge.control.request import Request
 from bridge.errors import Unavailable
-from bridge.swf.credentials import KeptCredentials
+from bridge.swf.aws import KeptCredentials
 from bridge.telemetry.stderr import Stderr
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bridge.rabbitmq.delivery import Delivery, Park
-from bridge.rabbitmq.parking import BURST, OVERHEAD, PACE, PACE_BYTES, PARKING, Parking
+from bridge.rabbitmq.consuming.delivery import Delivery, Park
+from bridge.rabbitmq.consuming.parking import BURST, OVERHEAD, PACE, PACE_BYTES, PARKING, Parking
 
 BAD = Park("not-json", "why")
 MEMORY = 100 * OVERHEAD

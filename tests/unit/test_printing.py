@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from bridge.__main__ import main
-from bridge.cli.conformance import say_finding
-from bridge.cli.localview import SUMMARY, print_task
+from bridge.cli.local.conformance import say_finding
+from bridge.cli.local.view import SUMMARY, print_task
 from bridge.cli.text import print_rows, say_results
 from bridge.conformance import report
-from bridge.control.preflight import Mark, Result
 from bridge.control.server import ControlServer
 from bridge.errors import Declined
+from bridge.preflight.result import Mark, Result
 from tests.snapshots import check, dead_letters, row, snapshot
 
 HOSTILE = "\x1b[2J\u202egnp\x9b31m\x00\x7f\nFORGED line\r\u2028\ud800\u200f"

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from bridge.errors import Unavailable
-from bridge.flow.reconciler import PER_ROUND, Reconciler
+from bridge.flow.timeouts.reconciler import PER_ROUND, Reconciler
 from bridge.journal.slots import Slots
 from bridge.local import LocalSwf
 from bridge.message.message import encode_task

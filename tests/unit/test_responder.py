@@ -11,7 +11,7 @@ from bridge.flow.peers import NOTICE_TYPE, notice
 from bridge.flow.responder import NOT_REQUESTED, Responder
 from bridge.flow.turns import Strangers, Turn, Turns
 from bridge.message.message import cancellation, heartbeat_answer
-from bridge.rabbitmq.delivery import Ack, Later, Park, Wait
+from bridge.rabbitmq.consuming.delivery import Ack, Later, Park, Wait
 from bridge.swf.runner import complete
 from bridge.task import Canceled, Completed, Failed, Heartbeat, task_id
 from bridge.telemetry import metrics as m

@@ -2,8 +2,8 @@
 
 from bridge.message.message import Message
 from bridge.rabbitmq.amqp import Tls
+from bridge.rabbitmq.consuming.unacked import SMALL, Aside, Unacked
 from bridge.rabbitmq.publisher import Fate, Publisher
-from bridge.rabbitmq.unacked import SMALL, Aside, Unacked
 
 BUDGET = 80_000
 LARGE = 10_000

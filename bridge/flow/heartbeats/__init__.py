@@ -1,0 +1,1 @@
+"""Heartbeats: of workers, merged, sent to SWF and answered; and those that the bridge sends."""

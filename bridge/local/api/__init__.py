@@ -1,0 +1,1 @@
+"""The HTTP API of the local SWF: requests, operations, admin verbs, and injected faults."""

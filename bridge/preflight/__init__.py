@@ -1,0 +1,1 @@
+"""Checks of AWS and RabbitMQ before the daemon runs, for `check --connect` and `topology`."""

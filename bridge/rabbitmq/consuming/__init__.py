@@ -1,0 +1,1 @@
+"""Consuming a queue: deliveries, their outcomes, and what cannot be processed now."""

@@ -1,1 +1,0 @@
-"""Scheduling: back-off, the timer, and the interface of a part."""
