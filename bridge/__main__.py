@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bridge.cli import parser
+from bridge.cli.parsing import parser
 from bridge.errors import ConfigError, PartFailed
 from bridge.telemetry.logs import print_errors
 

@@ -20,10 +20,10 @@ from bridge.flow.forwarder import Forwarder
 from bridge.flow.heartbeats.heartbeats import Heartbeats
 from bridge.flow.heartbeats.keepalive import Keepalive
 from bridge.flow.heartbeats.merge import OWED
-from bridge.flow.peers import Peers
 from bridge.flow.poller import Pollers, Source
 from bridge.flow.responder import Responder
-from bridge.flow.settlement import Settlement
+from bridge.flow.settling.peers import Peers
+from bridge.flow.settling.settlement import Settlement
 from bridge.flow.timeouts.deadlines import Deadlines
 from bridge.flow.timeouts.reconciler import Reconciler
 from bridge.journal.journal import Journal

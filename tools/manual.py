@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the build of tools/install does not install the bridge itself
 
 from bridge import __version__  # noqa: E402
-from bridge.cli import parser  # noqa: E402
-from bridge.cli.examples import USAGES  # noqa: E402
+from bridge.cli.parsing import parser  # noqa: E402
+from bridge.cli.parsing.examples import USAGES  # noqa: E402
 
 COMPLETION = {
     "bash": "bash-completion/completions/swf-bridge",

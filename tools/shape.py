@@ -1,12 +1,13 @@
 """The shape of the package, counted from its imports: `make shape`.
 
-Rooms are the packages in `bridge` and the modules beside them; an arrow is a room that imports from
-another, a floor is a step of the longest chain of arrows, and a circle is a set of modules that
+Rooms are the packages in `bridge` and the modules beside them, folders the packages at any depth;
+an arrow is a room that imports from another, a floor is a step of the longest chain of arrows, and a circle is a set of modules that
 reach each other by imports. Imports for type checkers alone count too: they are read, if not run.
 """
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -93,6 +94,8 @@ def main(package: Path) -> int:
     print(f"{sum(map(len, by_room.values()))} arrows between rooms on {floors(by_room)} floors")
     print(f"{sum(map(len, by_module.values()))} imports between modules")
     print(f"{len([*package.glob('*.py')])} modules at the top")
+    folders = Counter(file.parent for file in files.values() if file.name != "__init__.py")
+    print(f"{len(folders)} folders, of {max(folders.values())} modules at most")
     for each in rounds:
         print(f"circle: {' '.join(sorted(each))}")
     for file, count in long.items():

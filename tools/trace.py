@@ -25,8 +25,8 @@ from typing import IO, Any, NamedTuple
 import pika
 
 import bridge
-from bridge.local.api.server import LocalSwf
 from bridge.local.rabbitmq import RabbitNode
+from bridge.local.server import LocalSwf
 
 PACKAGE = f"{Path(bridge.__file__).parent}{os.sep}"
 ROUNDS = 10

@@ -1,1 +1,1 @@
-"""The control socket, and the commands that it serves."""
+"""The control socket, and the daemon's side of the commands that it serves."""

@@ -13,10 +13,10 @@ from functools import partial
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.heartbeats.heartbeats import Heartbeats
 from bridge.flow.heartbeats.keepalive import Keepalive
-from bridge.flow.peers import Peers
-from bridge.flow.settlement import Settlement, status_of
+from bridge.flow.settling.peers import Peers
+from bridge.flow.settling.settlement import Settlement, status_of
+from bridge.flow.settling.turns import Strangers, Turn, Turns
 from bridge.flow.timeouts.deadlines import Deadlines
-from bridge.flow.turns import Strangers, Turn, Turns
 from bridge.message.message import names_no_task, sender, worker
 from bridge.message.replies import decode_reply
 from bridge.message.undeliverable import deadline_of, decode_undeliverable, is_expired

@@ -4,8 +4,8 @@ Long polls, time-outs, cancellation, limits and errors are as in the service, wi
 signatures and persistence. It imports only ``bridge.bounds``, and the daemon never imports it.
 """
 
-from bridge.local.api.server import LocalSwf
 from bridge.local.client import LocalClient
 from bridge.local.control import Control, ControlError
+from bridge.local.server import LocalSwf
 
 __all__ = ["Control", "ControlError", "LocalClient", "LocalSwf"]

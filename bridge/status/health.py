@@ -25,7 +25,7 @@ from bridge.rabbitmq.consuming.consumer import Consumer
 from bridge.rabbitmq.publisher import Fate
 from bridge.rabbitmq.queue_watch import Depth
 from bridge.status import snapshot
-from bridge.status.checks import Check, Kind, State
+from bridge.status.diagnosis.checks import Check, Kind, State
 from bridge.status.last_hour import LastHour
 from bridge.swf.clock import SwfClock
 from bridge.telemetry import logs

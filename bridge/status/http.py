@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from bridge.status import page
-from bridge.status.checks import Check, row
+from bridge.status.diagnosis.checks import Check, row
 from bridge.status.prometheus import render
 from bridge.telemetry.outage import Outage
 from bridge.telemetry.redact import redact

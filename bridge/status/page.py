@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from bridge.status import plots
-from bridge.status.checks import Kind
+from bridge.status.diagnosis.checks import Kind
 from bridge.status.diagnosis.diagnosis import by_trouble, findings, is_held_by_demand
 from bridge.status.diagnosis.documents import more_about
 from bridge.status.diagnosis.finding import Finding, counted

@@ -24,7 +24,7 @@ from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consuming.consumer import Consumer
 from bridge.rabbitmq.demand import Demand
 from bridge.rabbitmq.queue_watch import Depth
-from bridge.status.checks import Check, row
+from bridge.status.diagnosis.checks import Check, row
 from bridge.status.last_hour import LastHour
 from bridge.task import TaskListId
 from bridge.telemetry import metrics as m

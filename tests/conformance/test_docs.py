@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from bridge.cli.parser import build
+from bridge.cli.parsing.parser import build
 from bridge.conformance.checks import CHECKS
 from tests.conformance.pages import PAGES, shell_blocks
 from tests.conformance.trials import ROOT

@@ -12,7 +12,7 @@ from bridge.control.dead_letter import DeadLetter
 from bridge.control.request import Request
 from bridge.errors import BadReply, Declined
 from bridge.flow.heartbeats.reply_to import DIRECT, node_of
-from bridge.flow.peers import decode_notice
+from bridge.flow.settling.peers import decode_notice
 from bridge.message.message import names_no_task
 from bridge.message.replies import DEAD_LETTER_CODES
 from bridge.message.undeliverable import decode_undeliverable

@@ -7,7 +7,7 @@ import pytest
 
 from bridge import __revision__, __version__
 from bridge.__main__ import main
-from bridge.cli import parser
+from bridge.cli.parsing import parser
 from tests.integration.cli_process import LISTS, swf_bridge
 
 COMMANDS = [command.__name__.rpartition(".")[2] for command in parser.COMMANDS]
@@ -56,7 +56,8 @@ def test_version_and_revision_are_told():
 
 
 def test_help_loads_nothing_that_is_slow():
-    script = "import sys; from bridge.cli import parser; parser.build(); print(*sys.modules)"
+    module = "bridge.cli.parsing.parser"
+    script = f"import sys; from {module} import build; build(); print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

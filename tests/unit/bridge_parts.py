@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from bridge.flow.heartbeats.keepalive import Keepalive
-from bridge.flow.peers import NOTICE_TYPE, Peers, decode_notice
-from bridge.flow.settlement import Settlement
+from bridge.flow.settling.peers import NOTICE_TYPE, Peers, decode_notice
+from bridge.flow.settling.settlement import Settlement
 from bridge.flow.timeouts.deadlines import Deadlines
 from bridge.journal.journal import Journal
 from bridge.journal.pauses import Pauses

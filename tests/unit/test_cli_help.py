@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from bridge.cli import parser
-from bridge.cli.examples import USAGES
-from bridge.cli.parser import NAME, Parser
+from bridge.cli.parsing import parser
+from bridge.cli.parsing.examples import USAGES
+from bridge.cli.parsing.parser import NAME, Parser
 
 # In brackets, or behind assignments: what the shell makes of the line is not ours.
 INVOKED = re.compile(rf"(?:^|[(;|&]\s*|\w=\S+ ){NAME} ([^|&;)>]*)")
@@ -31,7 +31,9 @@ COMMANDS = commands(PARSER)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_two_examples_and_the_exit_codes(command):
     usage = USAGES.get(command)
-    assert usage is not None, f"give `{command}` two examples and its codes in cli/examples.py"
+    assert usage is not None, (
+        f"give `{command}` two examples and its codes in cli/parsing/examples.py"
+    )
     assert len(usage.examples) >= 2
     assert {0, 64} <= set(usage.codes)
     told = COMMANDS[command].format_help()

@@ -10,7 +10,7 @@ import pytest
 
 from bridge.bounds import SIZE
 from bridge.errors import BadReply
-from bridge.flow.peers import decode_notice
+from bridge.flow.settling.peers import decode_notice
 from bridge.message.replies import VALUES, decode_reply
 
 START = b'{"taskToken":"t","status":"completed","result":'

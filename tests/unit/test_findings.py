@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bridge.rabbitmq.demand import DemandState
-from bridge.status.checks import Kind
+from bridge.status.diagnosis.checks import Kind
 from bridge.status.diagnosis.diagnosis import by_trouble, findings
 from tests.snapshots import NOW, check, dead_letters, no_demand, paused, row, snapshot
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bridge.flow.peers import REPEATED, notice
+from bridge.flow.settling.peers import REPEATED, notice
 from bridge.journal.journal import Journal
 from bridge.message.message import CANCELLATION_TYPE
 from bridge.rabbitmq.publisher import Fate

@@ -20,7 +20,7 @@ from bridge.bounds import OverBound, decode_json, texts_at_ends
 from bridge.cli.text import printable
 from bridge.control.dead_letter import DeadLetter
 from bridge.errors import BadReply
-from bridge.flow.peers import decode_notice
+from bridge.flow.settling.peers import decode_notice
 from bridge.message.message import DETAIL_HEADER
 from bridge.message.replies import decode_reply
 from bridge.message.undeliverable import decode_undeliverable

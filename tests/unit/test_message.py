@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.errors import BadReply, Rejected
-from bridge.flow.peers import decode_notice, notice
+from bridge.flow.settling.peers import decode_notice, notice
 from bridge.message.message import (
     UNDECODABLE_HEADERS,
     Message,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from bridge.cli.parser import COMMANDS
+from bridge.cli.parsing.parser import COMMANDS
 from bridge.message.message import TASK_TYPE, decode_task, encode_task
 from bridge.message.replies import DEAD_LETTER_CODES
 from bridge.settings.settings import Settings

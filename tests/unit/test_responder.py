@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
-from bridge.flow.peers import NOTICE_TYPE, notice
 from bridge.flow.responder import NOT_REQUESTED, Responder
-from bridge.flow.turns import Strangers, Turn, Turns
+from bridge.flow.settling.peers import NOTICE_TYPE, notice
+from bridge.flow.settling.turns import Strangers, Turn, Turns
 from bridge.message.message import cancellation, heartbeat_answer
 from bridge.rabbitmq.consuming.delivery import Ack, Later, Park, Wait
 from bridge.swf.runner import complete

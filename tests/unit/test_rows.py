@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,16 @@ def test_a_module_imports_only_from_the_rows_above_its_own(file):
         assert others <= set().union(*ROWS)
     else:
         assert others <= set().union(*ROWS[: row_of(part)])
+
+
+def test_no_folders_import_each_other_whether_directly_or_through_others():
+    below: dict[Path, set[Path]] = {}
+    for file in OURS:
+        named = {PACKAGE.parent / name.replace(".", "/") for name in imports(file)}
+        files = {each.with_suffix(".py") for name in named for each in (name, name.parent)}
+        folders = {each.parent for each in files.intersection(FILES)}
+        below.setdefault(file.parent, set()).update(folders - {file.parent, PACKAGE})
+    TopologicalSorter(below).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("library", HOMES)

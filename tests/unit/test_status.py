@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from bridge.status import page
-from bridge.status.checks import Check, Kind, State, row
+from bridge.status.diagnosis.checks import Check, Kind, State, row
 from bridge.status.http import CONNECTIONS, StatusServer
 from bridge.telemetry import metrics
 from bridge.telemetry.metrics import ALL

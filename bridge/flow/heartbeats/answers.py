@@ -6,7 +6,7 @@ from collections import deque
 from functools import partial
 
 from bridge.flow.heartbeats.reply_to import DIRECT, node_of
-from bridge.flow.peers import log_unsent
+from bridge.flow.settling.peers import log_unsent
 from bridge.message.message import Message
 from bridge.rabbitmq.publisher import Fate, Publisher, Receipt
 from bridge.rabbitmq.topology import Topology

@@ -13,8 +13,8 @@ from bridge.errors import BadReply, PartFailed, TaskClosed, Unavailable
 from bridge.flow.heartbeats.answers import Answers
 from bridge.flow.heartbeats.keepalive import Keepalive
 from bridge.flow.heartbeats.merge import MERGE, Answer, Asked, Beats, Merge, asked
-from bridge.flow.peers import Peers
-from bridge.flow.settlement import Settlement
+from bridge.flow.settling.peers import Peers
+from bridge.flow.settling.settlement import Settlement
 from bridge.message.message import heartbeat_answer
 from bridge.rabbitmq.consuming.delivery import Ack, Delivery, Later, Outcome, Settled, put_off
 from bridge.rabbitmq.publisher import Publisher

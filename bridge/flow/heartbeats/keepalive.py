@@ -12,7 +12,7 @@ from functools import partial
 from threading import Lock
 
 from bridge.errors import BadReply, TaskClosed, Unavailable
-from bridge.flow.peers import Peers
+from bridge.flow.settling.peers import Peers
 from bridge.journal.journal import Journal
 from bridge.rabbitmq.consuming.delivery import Settled
 from bridge.swf.client import Calls

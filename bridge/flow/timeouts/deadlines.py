@@ -15,7 +15,7 @@ from functools import partial
 from threading import Lock
 
 from bridge.errors import PartFailed, Refused, Unavailable
-from bridge.flow.peers import Peers
+from bridge.flow.settling.peers import Peers
 from bridge.flow.timeouts.activity_types import UNKNOWN, ActivityTypes, Kind
 from bridge.flow.timeouts.budget import Budget
 from bridge.journal.entry import Entry

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from bridge.errors import Unavailable
-from bridge.flow.peers import Peers
+from bridge.flow.settling.peers import Peers
 from bridge.flow.timeouts.deadlines import Deadlines
 from bridge.journal.entry import Entry
 from bridge.journal.journal import Journal

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bridge.status.checks import Kind, State
+from bridge.status.diagnosis.checks import Kind, State
 from bridge.status.diagnosis.finding import Finding, Json, counted, listed
 
 

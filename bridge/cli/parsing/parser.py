@@ -7,8 +7,8 @@ import textwrap
 from typing import Any, NoReturn
 
 from bridge import __revision__, __version__
-from bridge.cli.examples import USAGES
 from bridge.cli.local import conformance, local
+from bridge.cli.parsing.examples import USAGES
 from bridge.cli.running import dead, drain, pause, resume, status, tasks
 from bridge.cli.service import check, config, run, topology, units
 from bridge.cli.text import printable

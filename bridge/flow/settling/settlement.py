@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 
 from bridge.errors import BadReply, PartFailed, Rejected, TaskClosed, Unavailable
-from bridge.flow.peers import Peers
+from bridge.flow.settling.peers import Peers
 from bridge.rabbitmq.consuming.delivery import Delivery, Outcome, Park, put_off
 from bridge.swf.client import Calls
 from bridge.task import Canceled, Completed, Failed, Reply
