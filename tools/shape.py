@@ -1,8 +1,9 @@
 """The shape of the package, counted from its imports: `make shape`.
 
-Rooms are the packages in `bridge` and the modules beside them, folders the packages at any depth;
-an arrow is a room that imports from another, a floor is a step of the longest chain of arrows, and a circle is a set of modules that
-reach each other by imports. Imports for type checkers alone count too: they are read, if not run.
+Rooms are the packages in `bridge` and the modules beside them, folders the packages at any depth.
+An arrow is a room that imports from another, a floor is a step of the longest chain of arrows, and
+a circle is a set of modules that reach each other by imports. Imports for type checkers alone count
+too: they are read, if not run.
 """
 
 import ast
