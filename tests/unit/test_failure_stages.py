@@ -87,8 +87,8 @@ SHOWN_BY = {
         broker_paused
     """,
     "an exchange or queue of the bridge is missing and may not be declared": """
-        integration/test_standing_topology.py::test_what_is_missing_and_may_not_be_declared_is_named
-        integration/test_standing_topology.py::test_what_was_missing_is_found_once_it_stands
+        integration/test_topology.py::test_what_is_missing_and_may_not_be_declared_is_named
+        integration/test_topology.py::test_what_was_missing_is_found_once_it_stands
         acceptance/test_minimal_user.py::test_where_nothing_is_declared_the_notice_queue_is_named_and_the_rest_works
         permission_taken permission_to_write_taken
     """,

@@ -1,4 +1,4 @@
-"""Conversations read as if each call blocked, and a line carries many of them on."""
+"""Conversations read as if each call blocked, and a runner carries many of them on."""
 
 import threading
 from contextlib import contextmanager
