@@ -1,5 +1,7 @@
 """A bridge from Amazon SWF activity tasks to RabbitMQ workers and back."""
 
+import logging
+
 __all__ = ["__revision__", "__version__"]
 
 try:  # written when the package is built; in a checkout, by its last installation
@@ -12,3 +14,6 @@ except ImportError:
 
 __revision__ = (__commit_id__ or "unknown").removeprefix("g")
 """The commit that the package was built from; "unknown" if it was built from an archive."""
+
+# Only the daemon writes a log (telemetry.logs). A command tells what it finds by its output.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

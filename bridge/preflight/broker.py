@@ -70,8 +70,7 @@ class _Look(Connection):
                 told += f"; {lack}"
             return [Result(mark, told)]
         if not self._finished:
-            why = cause(self._error) if self._error else "closed"
-            told = f"RabbitMQ at {self._address.shown}: lost before all was checked: {why}"
+            told = f"RabbitMQ at {self._address.shown}: lost before all was checked: {self._why()}"
             return [*self._found, Result(Mark.UNAVAILABLE, told)]
         return self._found
 
@@ -86,8 +85,8 @@ class _Look(Connection):
                 self._found.append(Result(Mark.UNPROVEN, f"{item}: AMQP cannot ask for it"))
                 continue
             try:
-                await self.declarations.stand_all(self._open_channel, [item])
-                self._found.append(Result(Mark.HOLDS, f"{item}: is there"))
+                refusals = await self.declarations.stand_all(self._open_channel, [item])
+                self._found.append(_declared(item, refusals.get(item)))
             except Missing as error:
                 self._found.append(self._missing(item, error))
             except ChannelClosedByBroker as error:
@@ -104,6 +103,9 @@ class _Look(Connection):
         self._finished = True
 
     def _missing(self, item: Item, error: Missing) -> Result:
+        if not self._only_looks:
+            wrong = error.absent or error.forbidden
+            return Result(Mark.WRONG if wrong else Mark.UNAVAILABLE, str(error))
         if not error.absent:
             return Result(Mark.UNPROVEN, str(error))
         if self._will_declare:
@@ -119,6 +121,14 @@ class _Look(Connection):
 
     def _lost(self, error: BaseException | None) -> None:
         """Do nothing: no publish is outstanding."""
+
+
+def _declared(item: Item, refusal: str | None) -> Result:
+    if refusal is None:
+        return Result(Mark.HOLDS, f"{item}: is there")
+    if isinstance(item, Binding):  # AMQP cannot ask for it
+        return Result(Mark.WRONG, f"{item}: declaring it was refused: {refusal}")
+    return Result(Mark.NOTE, f"{item}: is there; declaring it was refused: {refusal}")
 
 
 def _permitted(probe: Probe, error: ChannelClosedByBroker) -> Result:

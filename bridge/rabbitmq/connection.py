@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from bridge.rabbitmq.amqp import (
     SelectConnection,
     Tls,
     cause,
+    closed_over,
     parameters,
     turned_away,
 )
@@ -91,6 +92,7 @@ class Connection(ABC):
         """Whether the channel is set up. A message sent before that would get no confirm."""
         self._error: BaseException | None = None
         self.silence = Silence()
+        self._set_up_run: Run | None = None
         self._over_a_message = False
         """Whether RabbitMQ ended the last life over a message of ours. Then there is no back-off:
         RabbitMQ is there, and one message can end two lives at most."""
@@ -118,11 +120,6 @@ class Connection(ABC):
 
     # --- for any thread ---
 
-    @property
-    def lacks(self) -> Mapping[Item, str]:
-        """The optional items that could not be declared, with RabbitMQ's reason."""
-        return self.declarations.lacks
-
     def wake(self) -> None:
         """Have ``_work`` called soon. Several calls before that lead to one."""
         if not self._woken:
@@ -144,9 +141,8 @@ class Connection(ABC):
             self.live(address)
             if self._stopping.is_set():
                 return
-            why = cause(self._error) if self._error else "connection closed"
             self.turned_away = self._error is not None and turned_away(self._error)
-            self.outage.begin(why, address=address.shown)
+            self.outage.begin(self._why(), address=address.shown)
             if self._addresses.tried_all and not self._over_a_message:
                 self._pause(self.backoff.next())
             self._lives += 1
@@ -154,7 +150,7 @@ class Connection(ABC):
     def live(self, address: Address) -> None:
         """One life of the connection: connect; return once that fails or the connection ends."""
         pika_tables.install()
-        self._error = self._channel = self._connection = None
+        self._error = self._channel = self._connection = self._set_up_run = None
         self.silence.restart()
         self._over_a_message = False
         self._stands = False
@@ -170,8 +166,8 @@ class Connection(ABC):
                 on_close_callback=self.guarded(self._on_closed),
                 custom_ioloop=loop,
             )
-            others = not self._addresses.tried_all
-            seconds = CONNECT_TIMEOUT_OF_SEVERAL if others else CONNECT_TIMEOUT
+            last = self._addresses.tried_all
+            seconds = CONNECT_TIMEOUT if last else CONNECT_TIMEOUT_OF_SEVERAL
             self._call_later(seconds, self._on_connect_timeout)
             self._call_later(TICK, self._on_tick)
             loop.start()
@@ -219,20 +215,20 @@ class Connection(ABC):
         steps: Steps,
         finished: Callable[[], object] = lambda: None,
         late: Callable[[], object] | None = None,
-    ) -> None:
+    ) -> Run | None:
         """Run steps concurrently with the connection's other work (see Run)."""
         if self._loop is None:
             steps.close()
-        else:
-            Run(
-                self._loop,
-                steps,
-                finished,
-                late,
-                connection=self.name,
-                guarded=self.guarded,
-                abort=self.abort,
-            ).go()
+            return None
+        return Run(
+            self._loop,
+            steps,
+            finished,
+            late,
+            connection=self.name,
+            guarded=self.guarded,
+            abort=self.abort,
+        ).go()
 
     def _call_later(self, seconds: float, callback: Callable[[], object]) -> None:
         if self._loop is not None:
@@ -245,6 +241,12 @@ class Connection(ABC):
             if self.moved >= deadline:
                 return
 
+    def _why(self) -> str:
+        """Why the last life ended, with the request over which RabbitMQ ended the set-up."""
+        why = cause(self._error) if self._error else "connection closed"
+        asked = self._set_up_run.asked if self._set_up_run and closed_over(self._error) else ""
+        return f"{why}; RabbitMQ was asked to {asked}" if asked else why
+
     # --- one life of the connection ---
 
     def _on_open(self, address: Address, connection: Any) -> None:
@@ -252,7 +254,7 @@ class Connection(ABC):
         connection.add_on_connection_unblocked_callback(self.guarded(self._on_unblocked))
         properties = connection.server_properties or {}
         self.node = f"{address.shown} ({properties.get('cluster_name', 'RabbitMQ')})"
-        self._run(self._set_up_all(), self._set_up)
+        self._set_up_run = self._run(self._set_up_all(), self._set_up)
 
     async def _set_up_all(self) -> None:
         await self.declarations.stand(self._open_channel)

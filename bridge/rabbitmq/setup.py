@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from bridge.rabbitmq.amqp import Channel, ChannelClosedByBroker
 from bridge.rabbitmq.topology import Binding, Exchange, Item, Queue
@@ -38,12 +38,14 @@ class Step:
 
 
 class Missing(Exception):
-    """A needed item is missing or cannot be used; the text gives RabbitMQ's reason."""
+    """A needed item is missing or cannot be used; the text gives RabbitMQ's reasons."""
 
-    def __init__(self, text: str, absent: bool) -> None:
+    def __init__(self, text: str, *, absent: bool = False, forbidden: bool = False) -> None:
         super().__init__(text)
         self.absent = absent
-        """Whether the item does not exist; else it is unavailable or not permitted."""
+        """Whether the item does not exist."""
+        self.forbidden = forbidden
+        """Whether we may not use it. If neither, a node of RabbitMQ is away."""
 
 
 class Run:
@@ -75,10 +77,13 @@ class Run:
         self._timer: Any = None
         self._channel: Any = None
         self._turn = 0
+        self.asked = ""
+        """The request whose answer is awaited, as a verb and its object; empty at the end."""
 
-    def go(self) -> None:
-        """Send the first request."""
+    def go(self) -> Self:
+        """Send the first request; return this object."""
         self._advance(None)
+        return self
 
     def _advance(self, answer: Any) -> None:
         self._turn += 1
@@ -89,13 +94,14 @@ class Run:
         try:
             step = self._steps.throw(answer) if failed else self._steps.send(answer)
         except StopIteration:
+            self.asked = ""
             self._channel = None  # a later close of the channel is no answer to a step
             self._finished()
             return
         except (Missing, ChannelClosedByBroker, TimeoutError) as error:
             self._abort(error)
             return
-        turn, guarded = self._turn, self._guarded
+        turn, guarded, self.asked = self._turn, self._guarded, step.what
         seconds = STEP_TIMEOUT if step.patience is None else step.patience
         give_up = guarded(partial(self._give_up, step, turn))
         self._timer = self._loop.call_later(seconds, give_up)
@@ -228,15 +234,18 @@ class Declarations:
 
     async def stand_all(
         self, open_channel: OpenChannel, items: Iterable[Item], patience: float | None = None
-    ) -> None:
+    ) -> Mapping[Item, str]:
         """Declare these items; check an item passively if we may not declare it or it differs.
 
-        Raises Missing if an item is missing or we may not use it, TimeoutError without an answer
-        within ``patience`` seconds, and ChannelClosedByBroker for any other refusal.
+        Returns RabbitMQ's reasons for the items that are used as they are. Raises Missing if an
+        item is missing or we may not use it, TimeoutError without an answer within ``patience``
+        seconds, and ChannelClosedByBroker for any other refusal.
         """
+        as_they_are: dict[Item, str] = {}
         channel = None
         try:
             for item in items:
+                refusal: ChannelClosedByBroker | None = None
                 for passive in [True] if not self._declare else [False, True]:
                     if channel is None or not channel.is_open:
                         channel = await open_channel()
@@ -244,24 +253,43 @@ class Declarations:
                         await declare(channel, item, passive=passive, patience=patience)
                         break
                     except ChannelClosedByBroker as error:
-                        self._refused(item, error, passive=passive)
+                        _raise_if_final(item, error, refusal, passive=passive)
+                        refusal = error
+                if refusal is not None:
+                    as_they_are[item] = refusal.reply_text
+                    self._log_once(item, refusal)
         finally:
             if channel is not None and channel.is_open:
                 channel.close()
+        return as_they_are
 
-    def _refused(self, item: Item, error: ChannelClosedByBroker, *, passive: bool) -> None:
-        """Handle a refusal of ``item``: raise if it is final, return to go on passively."""
-        code, text = error.reply_code, error.reply_text
-        if code == _NOT_FOUND:
-            absent = text.startswith(_ABSENT)  # another 404: its node is down, or it has no leader
-            raise Missing(f"{item} {'is missing' if absent else 'cannot be had'}: {text}", absent)
-        if code not in (_FORBIDDEN, _DIFFERS) or (passive and code == _DIFFERS):
-            raise error
-        if passive and not isinstance(item, Binding):
-            raise Missing(f"not permitted to use {item}: {text}", absent=False)
+    def _log_once(self, item: Item, refusal: ChannelClosedByBroker) -> None:
+        """Log that the item stands, and is used as it is."""
         if item not in self._warned:
             self._warned.add(item)
-            if code == _DIFFERS:
-                log.warning("topology.differs", extra={"item": str(item), "reason": text})
+            extra = {"item": str(item), "reason": refusal.reply_text}
+            if refusal.reply_code == _DIFFERS:
+                log.warning("topology.differs", extra=extra)
             else:  # expected if an operator declares the items
-                log.info("topology.not_permitted", extra={"item": str(item), "reason": text})
+                log.info("topology.not_permitted", extra=extra)
+
+
+def _raise_if_final(
+    item: Item,
+    error: ChannelClosedByBroker,
+    before: ChannelClosedByBroker | None,
+    *,
+    passive: bool,
+) -> None:
+    """Return if ``item`` may stand nevertheless; ``before`` is the refusal to declare it."""
+    code, text = error.reply_code, error.reply_text
+    if code == _NOT_FOUND:
+        absent = text.startswith(_ABSENT)  # another 404: its node is down, or it has no leader
+        told = f"{item} {'is missing' if absent else 'cannot be had'}: {text}"
+        if before is not None:
+            told += f"; declaring it was refused: {before.reply_text}"
+        raise Missing(told, absent=absent)
+    if code not in (_FORBIDDEN, _DIFFERS) or (passive and code == _DIFFERS):
+        raise error
+    if passive and not isinstance(item, Binding):
+        raise Missing(f"not permitted to use {item}: {text}", forbidden=True)

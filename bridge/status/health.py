@@ -120,7 +120,7 @@ class Report:
         lacking = [
             Check(Kind.LACKING, State.REFUSED, why, subject=str(item))
             for each in (*self._connections, *self._beside)
-            for item, why in each.lacks.items()
+            for item, why in each.declarations.lacks.items()
         ]
         failing = [each.dead_letters.error for each in self._consumers if each.dead_letters.error]
         parked = [Check(Kind.DEAD_LETTERS, State.FAILING, why) for why in failing[:1]]

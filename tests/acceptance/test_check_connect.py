@@ -370,6 +370,51 @@ def test_where_nothing_is_declared_the_permission_to_is_not_asked_for(
     assert PERMISSIONS[0] not in "\n".join(told.lines)
 
 
+def test_what_may_not_be_declared_fails_the_command_that_is_to_declare_it(
+    run: Check, limited: Callable[..., str]
+) -> None:
+    told = run("topology", "--apply", amqp_url=limited(write=".*", read=".*"))
+    assert told.code == 78
+    for each in SHARED:
+        (line,) = (line for line in told.of("✗") if line.startswith(f"{each} is missing: "))
+        assert "; declaring it was refused: ACCESS_REFUSED - " in line
+
+
+def test_what_stands_and_may_not_be_declared_is_noted_but_a_binding_that_is_refused_is_wrong(
+    run: Check, limited: Callable[..., str]
+) -> None:
+    run("topology", "--apply")
+    told = run("topology", "--apply", amqp_url=limited(write=r"^(?!swf\.undel)", read=".*"))
+    refused = "declaring it was refused: ACCESS_REFUSED - "
+    noted = {line.partition(refused)[0] for line in told.of("!")}
+    assert noted == {f"{each}: is there; " for each in SHARED}
+    (binding,) = told.of("✗")
+    assert binding.startswith("binding of queue swf.undeliverable ")
+    assert refused in binding
+    assert told.code == 78
+
+
+def test_a_queue_that_stands_with_other_arguments_is_noted(run: Check, worker: Worker) -> None:
+    worker.queue("swf.replies", bind=None, max_length=1000)
+    told = run("topology", "--apply")
+    assert told.code == 0
+    (differs,) = told.of("!")
+    assert differs.startswith("queue swf.replies: is there; declaring it was refused: PRECONDITION")
+
+
+def test_a_limit_of_the_vhost_fails_the_command_that_is_to_declare_its_queues(
+    run: Check, vhost: Vhost
+) -> None:
+    vhost.api.call("PUT", f"vhost-limits/{vhost.name}/max-queues", {"value": 0})
+    told = run("topology", "--apply")
+    assert told.code == 78
+    refused = [line for line in told.of("✗") if "refused: PRECONDITION_FAILED - " in line]
+    assert {line.partition(" is missing")[0] for line in refused} == {
+        each for each in SHARED if each.startswith("queue")
+    }
+    assert "exchange swf.activities: is there" in told.of("✓")
+
+
 def test_a_login_or_a_vhost_that_rabbitmq_refuses_is_a_matter_of_configuration(
     run: Check, vhost: Vhost, limited: Callable[..., str]
 ) -> None:

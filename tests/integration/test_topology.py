@@ -9,8 +9,8 @@ import pytest
 from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.consuming.consumer import Consumer
 from bridge.rabbitmq.consuming.delivery import Ack, Delivery, settle_all
-from bridge.rabbitmq.publisher import Fate
-from bridge.rabbitmq.topology import Topology
+from bridge.rabbitmq.publisher import Fate, Publisher
+from bridge.rabbitmq.topology import Exchange, Topology
 from tests.brokers import Vhost
 from tests.integration.running import Receipts, Running, await_that, consumer, numbered, publisher
 from tests.worker import Worker
@@ -182,7 +182,7 @@ def test_what_tasks_can_do_without_holds_up_none_and_is_told_in_rabbitmqs_words(
     worker.queue("swf.replies", bind=None)
     worker.queue("swf.replies.dead", bind=None)
     running.start(part := publisher(vhost.url, topology, declare=False))
-    lacks = {str(item): why for item, why in part.lacks.items()}
+    lacks = {str(item): why for item, why in part.declarations.lacks.items()}
     assert "no exchange 'swf.cancellations'" in lacks["exchange swf.cancellations"]
     assert "no queue 'swf.undeliverable'" in lacks["queue swf.undeliverable"]
     told = [vars(r) for r in caplog.records if r.getMessage() == "topology.lacking"]
@@ -209,10 +209,10 @@ def test_what_was_lacking_is_found_while_the_connection_lives(
     part = publisher(vhost.url, topology, declare=False)
     part.declarations.retry_after = 0.1
     running.start(part)
-    assert part.lacks
+    assert part.declarations.lacks
     other = publisher(vhost.url, topology)
     running.start(other)
-    await_that(lambda: not part.lacks)
+    await_that(lambda: not part.declarations.lacks)
     assert part.reconnects == 0
 
 
@@ -253,3 +253,25 @@ def test_what_waits_in_the_notice_queue_of_an_earlier_version_is_consumed_and_th
     worker.channel.basic_publish(topology.notice_exchange, "", b"new", mandatory=True)
     await_that(lambda: heard[3:] == [b"new"])
     assert part.reconnects == 0
+
+
+def test_a_queue_that_a_limit_of_the_vhost_forbids_is_told_with_the_limit(
+    vhost: Vhost, topology: Topology, running: Running
+) -> None:
+    vhost.api.call("PUT", f"vhost-limits/{vhost.name}/max-queues", {"value": 0})
+    part = publisher(vhost.url, topology)
+    running.start(part, await_ready=False)
+    await_that(lambda: "queue swf.replies is missing" in part.outage.error)
+    assert "declaring it was refused: PRECONDITION_FAILED" in part.outage.error
+    assert "limit in vhost" in part.outage.error
+
+
+def test_a_declaration_over_which_rabbitmq_closes_the_connection_is_named(
+    vhost: Vhost, topology: Topology, running: Running
+) -> None:
+    """RabbitMQ takes an unknown type of exchange for an error of the whole connection."""
+    wrong = Exchange("swf.wrong", "no-such-type")
+    part = Publisher([vhost.url], Tls(), [*topology.for_replies(), wrong], declare=True)
+    running.start(part, await_ready=False)
+    await_that(lambda: "unknown exchange type" in part.outage.error)
+    assert part.outage.error.endswith("; RabbitMQ was asked to declare exchange swf.wrong")
