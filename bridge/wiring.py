@@ -35,6 +35,7 @@ from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consuming.consumers import Consumers
 from bridge.rabbitmq.consuming.delivery import settle_all
 from bridge.rabbitmq.demand import Demand
+from bridge.rabbitmq.nodes import ConnectionLimit
 from bridge.rabbitmq.publisher import Publisher
 from bridge.rabbitmq.queue_watch import Depth, QueueWatch
 from bridge.rabbitmq.topology import Topology
@@ -78,6 +79,7 @@ class Parts:
         self._tls = Tls(settings.amqp_ca_file, settings.amqp_cert_file, settings.amqp_key_file)
         self._routing_key = RoutingKey(settings.routing_key)
         self.topology = Topology.of(settings, self.journal.instance)
+        self._limit = ConnectionLimit()
         self._build_publishers()
         self.peers = Peers(
             self.journal,
@@ -117,11 +119,16 @@ class Parts:
         self.publisher = publisher(
             topology.for_tasks(),
             optional=(*topology.for_undeliverable(), *topology.for_notices()),
+            limit=self._limit,
         )
         self.answers = publisher(
-            (), optional=topology.for_answers(), name="answers", most_waiting=ANSWERS_WAITING
+            (),
+            optional=topology.for_answers(),
+            name="answers",
+            most_waiting=ANSWERS_WAITING,
+            after=self._limit,
         )
-        self.copies = publisher((), name="copies")
+        self.copies = publisher((), name="copies", after=self._limit)
 
     # --- RabbitMQ → SWF ---
 
@@ -175,6 +182,7 @@ class Parts:
             publish=self.copies.publish,
             parked=self._count_dead_letter,
             depth=self.dead_letters,
+            limit=self._limit,
         )
 
     # --- SWF → RabbitMQ ---
@@ -199,7 +207,11 @@ class Parts:
             if each.queue
         }
         self.queue_watch = QueueWatch(
-            settings.amqp_order, self._tls, demands.values(), declare=settings.declare
+            settings.amqp_order,
+            self._tls,
+            demands.values(),
+            declare=settings.declare,
+            limit=self._limit,
         )
         self.sources = [
             Source(

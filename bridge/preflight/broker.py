@@ -16,7 +16,7 @@ from bridge.rabbitmq.amqp import (
     Tls,
     cause,
     certificates_lack,
-    turned_away,
+    refusal,
 )
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.nodes import Address
@@ -64,7 +64,7 @@ class _Look(Connection):
         self.live(self._address)
         if not self._arrived:
             error = self._error or TimeoutError("no answer")
-            mark = Mark.WRONG if turned_away(error) else Mark.UNAVAILABLE
+            mark = Mark.WRONG if refusal(error) else Mark.UNAVAILABLE
             told = f"RabbitMQ at {self._address.shown}: {cause(error)}"
             if lack := certificates_lack(error):
                 told += f"; {lack}"

@@ -1,12 +1,15 @@
 """Translates between pika and plain values: connection parameters, properties, errors."""
 
+import ast
 import os
+import re
 import socket
 import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -224,27 +227,55 @@ def cause(error: BaseException) -> str:
         case OSError():
             text = error.strerror or str(error)
         case _:
-            text = str(error)
+            text = _unquoted(str(error))
     return " ".join(text.split()) or type(error).__name__
+
+
+_REPR = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (.+)")
+"""How pika writes what RabbitMQ said into the text of another error; the end is a literal."""
+
+
+def _unquoted(text: str) -> str:
+    """RabbitMQ's code and words, if that is how the text holds them."""
+    if (found := _REPR.fullmatch(text)) is None:
+        return text
+    try:
+        return f"{found[1]} {ast.literal_eval(found[2])}"
+    except (SyntaxError, ValueError):
+        return text
+
+
+_LIMIT = re.compile(r"connection limit \(\d+\) is reached")
+"""What RabbitMQ says of its limits for a virtual host, a user and (from 4.0) a node."""
 
 
 _FORCED = 320
 _TURNED_AWAY = (403, 530)
 
 
-def turned_away(error: BaseException) -> bool:
-    """Whether RabbitMQ was reached, but an operator must correct a login, vhost or certificate."""
+class Refusal(Enum):
+    """Why RabbitMQ was reached and did not let us in: an operator must act."""
+
+    LOGIN = "login, virtual host or certificate"
+    LIMIT = "a limit on connections"
+
+
+def refusal(error: BaseException | None) -> Refusal | None:
+    """How RabbitMQ refused a connection; None if it could not be reached, or had let us in."""
     wrong = (
         AuthenticationError,
         ProbableAccessDeniedError,
         ProbableAuthenticationError,
         ssl.SSLCertVerificationError,
     )
-    return any(
+    refused = any(
         isinstance(each, wrong)
         or (isinstance(each, ConnectionClosedByBroker) and each.reply_code in _TURNED_AWAY)
         for each in _layers(error)
     )
+    if error is None or not refused:
+        return None
+    return Refusal.LIMIT if _LIMIT.search(cause(error)) else Refusal.LOGIN
 
 
 def closed_over(error: BaseException | None) -> str:

@@ -17,15 +17,16 @@ from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import (
     WRONG_STATE,
     IOLoop,
+    Refusal,
     SelectConnection,
     Tls,
     cause,
     closed_over,
     parameters,
-    turned_away,
+    refusal,
 )
-from bridge.rabbitmq.nodes import Address, Addresses, Silence
-from bridge.rabbitmq.setup import Declarations, Run, Step, Steps
+from bridge.rabbitmq.nodes import Address, Addresses, ConnectionLimit, Silence
+from bridge.rabbitmq.setup import Declarations, Owner, Run, Steps, open_channel
 from bridge.rabbitmq.topology import Item
 from bridge.telemetry.outage import Outage
 from bridge.threads.backoff import Backoff
@@ -52,7 +53,8 @@ class Connection(ABC):
     ``ready`` is set while the channel is set up and RabbitMQ does not block the connection. ``run``
     returns after ``stop``; ``stop`` never blocks. All addresses are tried before each back-off,
     which is capped and jittered. Before the channel is set up, ``items`` are declared, and the
-    setup fails without them; ``optional`` items may be refused (see ``declarations``).
+    setup fails without them; ``optional`` items may be refused (see ``declarations``). A connection
+    ``after`` a limit closes and waits while that keeps out one that was given it as its ``limit``.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class Connection(ABC):
         *,
         declare: bool,
         optional: Iterable[Item] = (),
+        limit: ConnectionLimit | None = None,
+        after: ConnectionLimit | None = None,
     ) -> None:
         self.name = name
         self.ready = threading.Event()
@@ -74,8 +78,9 @@ class Connection(ABC):
         self.outage = Outage(log, "broker.lost", "broker.connected", connection=name)
         self.node = ""
         """The current or last address, with the name of its cluster."""
-        self.turned_away = False
-        """Whether RabbitMQ was reached and refused us: an operator must act."""
+        self.refusal: Refusal | None = None
+        """How RabbitMQ refused the last attempt to connect."""
+        self._limit, self._after = limit or ConnectionLimit(), after or ConnectionLimit()
         self._addresses = Addresses(urls)
         self._tls = tls
         self.declarations = Declarations(name, items, optional, declare=declare)
@@ -136,12 +141,16 @@ class Connection(ABC):
     def run(self) -> None:
         """Keep the connection open until ``stop``."""
         while not self._stopping.is_set():
+            if self._after.keeps_out:
+                self._pause(TICK)
+                continue
             address = self._addresses.next()
             self.moved = time.monotonic()
             self.live(address)
             if self._stopping.is_set():
                 return
-            self.turned_away = self._error is not None and turned_away(self._error)
+            self.refusal = refusal(self._error)
+            self._limit.note(self.name, kept_out=self.refusal is Refusal.LIMIT)
             self.outage.begin(self._why(), address=address.shown)
             if self._addresses.tried_all and not self._over_a_message:
                 self._pause(self.backoff.next())
@@ -152,9 +161,7 @@ class Connection(ABC):
         pika_tables.install()
         self._error = self._channel = self._connection = self._set_up_run = None
         self.silence.restart()
-        self._over_a_message = False
-        self._stands = False
-        self._woken = False
+        self._over_a_message = self._stands = self._woken = False
         loop: IOLoop | None = None
         try:
             loop = self._loop = IOLoop()  # fails if no file descriptor is left
@@ -220,15 +227,8 @@ class Connection(ABC):
         if self._loop is None:
             steps.close()
             return None
-        return Run(
-            self._loop,
-            steps,
-            finished,
-            late,
-            connection=self.name,
-            guarded=self.guarded,
-            abort=self.abort,
-        ).go()
+        owner = Owner(self.name, self.guarded, self.abort)
+        return Run(self._loop, owner, steps, finished, late).go()
 
     def _call_later(self, seconds: float, callback: Callable[[], object]) -> None:
         if self._loop is not None:
@@ -271,10 +271,10 @@ class Connection(ABC):
     def _set_up(self) -> None:
         self.moved = self._ready_at = time.monotonic()
         if self.outage.end(address=self.node) is None and not self._greeted:
-            extra = {"connection": self.name, "address": self.node}
-            log.info("broker.connected", extra=extra)
+            log.info("broker.connected", extra={"connection": self.name, "address": self.node})
         self._greeted = True
         self._stands = True
+        self._limit.note(self.name, kept_out=False)
         if not self._stopping.is_set() and not self.blocked:
             self.ready.set()
         self._on_wake()
@@ -292,6 +292,8 @@ class Connection(ABC):
         is_open = self._connection is not None and self._connection.is_open
         if is_open and (silent := self.silence.tick(self._connection.bytes_received)):
             self.abort(silent)
+        if others := self._after.keeps_out:
+            self.abort(ConnectionAbortedError(f"RabbitMQ's limit: gives way to {others}"))
         if not self.ready.is_set():
             return
         if self.moved - self._ready_at > SETTLED_AFTER:
@@ -345,6 +347,4 @@ class Connection(ABC):
             self._set_up()
 
     async def _open_channel(self) -> Any:
-        return await Step(
-            "open a channel", lambda done: self._connection.channel(on_open_callback=done)
-        )
+        return await open_channel(self._connection)

@@ -1,6 +1,7 @@
-"""RabbitMQ's nodes: their addresses, tried in rounds, and the silence of a frozen one."""
+"""RabbitMQ's nodes: addresses, tried in rounds; a limit on connections; a frozen node's silence."""
 
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -85,6 +86,28 @@ class Addresses:
         if len(ips) < 2:
             return [Address(url)]
         return [Address(url, ip) for ip in ips]
+
+
+class ConnectionLimit:
+    """A limit of RabbitMQ's on connections. Any thread may use it.
+
+    While it keeps out a connection that is needed, the others close and wait.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept_out: set[str] = set()
+
+    @property
+    def keeps_out(self) -> str:
+        """The names of the needed connections that it keeps out; empty if it keeps out none."""
+        with self._lock:
+            return " and ".join(sorted(self._kept_out))
+
+    def note(self, connection: str, *, kept_out: bool) -> None:
+        """Note what became of the last attempt of a needed connection."""
+        with self._lock:
+            (self._kept_out.add if kept_out else self._kept_out.discard)(connection)
 
 
 SILENCE = 10

@@ -18,6 +18,7 @@ from typing import Any
 from bridge.message.message import ATTEMPT_HEADER, Message
 from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls, closed_over, to_pika
 from bridge.rabbitmq.connection import Connection
+from bridge.rabbitmq.nodes import ConnectionLimit
 from bridge.rabbitmq.setup import Step
 from bridge.rabbitmq.topology import Item
 
@@ -90,7 +91,7 @@ class Publisher(Connection):
     """A part that owns a connection on which messages are published.
 
     The publisher itself nacks a message for an optional exchange that is lacking, and a message
-    that is handed over while ``most_waiting`` messages wait.
+    that is handed over while ``most_waiting`` messages wait. ``limits``: see Connection.
     """
 
     def __init__(
@@ -103,8 +104,9 @@ class Publisher(Connection):
         optional: Iterable[Item] = (),
         name: str = "publisher",
         most_waiting: float = math.inf,
+        **limits: ConnectionLimit,
     ) -> None:
-        super().__init__(name, urls, tls, items, declare=declare, optional=optional)
+        super().__init__(name, urls, tls, items, declare=declare, optional=optional, **limits)
         self._outbox: deque[_Item] = deque()
         """Any thread may append; only the connection's thread takes. Threads that append at the
         same time may exceed ``most_waiting``."""

@@ -16,6 +16,7 @@ from typing import Any
 from bridge.rabbitmq.amqp import ChannelClosedByBroker, Tls
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.demand import Demand, DemandState
+from bridge.rabbitmq.nodes import ConnectionLimit
 from bridge.rabbitmq.setup import Step
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,9 @@ class QueueWatch(Connection):
         *,
         declare: bool,
         interval: float = INTERVAL,
+        limit: ConnectionLimit | None = None,
     ) -> None:
-        super().__init__("demand", urls, tls, (), declare=declare)
+        super().__init__("demand", urls, tls, (), declare=declare, limit=limit)
         self.demands = tuple(demands)
         self._interval = interval
         self._looking = False

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from bridge.rabbitmq.amqp import Channel, ChannelClosedByBroker
 from bridge.rabbitmq.topology import Binding, Exchange, Item, Queue
@@ -48,29 +48,34 @@ class Missing(Exception):
         """Whether we may not use it. If neither, a node of RabbitMQ is away."""
 
 
+class Owner(NamedTuple):
+    """What a run needs of its connection."""
+
+    name: str
+    guarded: Callable[[Callable[..., object]], Callable[..., None]]
+    """Wraps each callback, so that an exception in it ends the connection."""
+    abort: Callable[[BaseException], None]
+    """Ends the connection."""
+
+
 class Run:
     """Runs the steps of a coroutine on the connection's loop, then calls ``finished``.
 
     If a step without a ``patience`` gets no answer within STEP_TIMEOUT, ``late`` is called and the
-    wait goes on; without ``late``, ``abort`` ends the connection. ``abort`` is also called with the
-    coroutine's exception. Callbacks are wrapped by ``guarded``.
+    wait goes on; without ``late``, the owner's ``abort`` ends the connection. ``abort`` is also
+    called with the coroutine's exception.
     """
 
     def __init__(
         self,
         loop: Any,
+        of: Owner,
         steps: Steps,
         finished: Callable[[], object],
         late: Callable[[], object] | None = None,
-        *,
-        connection: str,
-        guarded: Callable[[Callable[..., object]], Callable[..., None]],
-        abort: Callable[[BaseException], None],
     ) -> None:
         self._loop = loop
-        self._connection = connection
-        self._guarded = guarded
-        self._abort = abort
+        self._connection, self._guarded, self._abort = of
         self._steps = steps
         self._finished = finished
         self._late = late
@@ -130,6 +135,11 @@ class Run:
     def _channel_closed(self, channel: Any, error: Exception) -> None:
         if channel is self._channel and isinstance(error, ChannelClosedByBroker):
             self._advance(error)
+
+
+def open_channel(connection: Any) -> Step:
+    """The request for a new channel."""
+    return Step("open a channel", lambda done: connection.channel(on_open_callback=done))
 
 
 def declare(channel: Any, item: Item, *, passive: bool, patience: float | None = None) -> Step:

@@ -20,6 +20,7 @@ from bridge.journal.entry import Standing
 from bridge.journal.journal import Journal
 from bridge.journal.slots import Slots
 from bridge.message.replies import DEAD_LETTER_CODES
+from bridge.rabbitmq.amqp import Refusal
 from bridge.rabbitmq.connection import Connection
 from bridge.rabbitmq.consuming.consumer import Consumer
 from bridge.rabbitmq.publisher import Fate
@@ -252,7 +253,9 @@ def _connected(connection: Connection) -> Check:
         state, detail = State.OK, "connected"
     elif connection.blocked:
         state, detail = State.BLOCKED, "blocked by RabbitMQ"
-    elif connection.turned_away:
+    elif connection.refusal is Refusal.LIMIT:
+        state = State.NO_ROOM
+    elif connection.refusal:
         state = State.REFUSED
     return Check(Kind.BROKER, state, detail, subject=connection.name)
 

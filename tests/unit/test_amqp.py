@@ -14,7 +14,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pika import data, frame, spec
 from pika.credentials import ExternalCredentials, PlainCredentials
-from pika.exceptions import AMQPError, InvalidFrameError
+from pika.exceptions import (
+    AMQPError,
+    ConnectionClosedByBroker,
+    InvalidFrameError,
+    ProbableAccessDeniedError,
+)
 from pika.spec import BasicProperties
 
 from bridge.message.message import CUT_HEADER, UNDECODABLE_HEADERS, Message
@@ -22,11 +27,14 @@ from bridge.rabbitmq import pika_tables
 from bridge.rabbitmq.amqp import (
     BODY_LIMIT,
     IOLoop,
+    Refusal,
     SelectConnection,
     Tls,
+    cause,
     from_pika,
     limit_bodies,
     parameters,
+    refusal,
     to_pika,
 )
 from bridge.rabbitmq.consuming.copies import dead_letter
@@ -376,3 +384,31 @@ def test_many_small_frames_that_come_at_once_take_time_in_proportion_to_their_nu
         return min(taken)
 
     assert math.log(least(40_000) / least(5_000), 8) < 1.6
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("access to vhost '/' refused for user 'a': connection limit (3) is reached", "LIMIT"),
+        ("connection refused for user 'a': user connection limit (3) is reached", "LIMIT"),
+        ("connection refused: node connection limit (3) is reached", "LIMIT"),
+        ("vhost connection limit not found", "LOGIN"),
+        ("access to vhost \"a's\" refused for user 'b'", "LOGIN"),
+    ],
+)
+def test_a_refusal_that_pika_has_wrapped_is_told_in_rabbitmqs_words(words, kind):
+    closed = ConnectionClosedByBroker(530, f"NOT_ALLOWED - {words}")
+    wrapped = ProbableAccessDeniedError(repr(closed))
+    assert cause(wrapped) == cause(closed) == f"530 NOT_ALLOWED - {words}"
+    assert refusal(wrapped) is refusal(closed) is Refusal[kind]
+
+
+@pytest.mark.parametrize("text", ["x", "ConnectionClosedByBroker: (530) 'cut", "(530) f(x)", ""])
+def test_another_text_is_told_as_it_is(text):
+    assert cause(ProbableAccessDeniedError(text)) == (text or "ProbableAccessDeniedError")
+
+
+def test_what_could_not_be_reached_has_refused_nothing():
+    assert refusal(ConnectionRefusedError(111, "Connection refused")) is None
+    assert refusal(ConnectionClosedByBroker(320, "CONNECTION_FORCED - limit (3)")) is None
+    assert refusal(None) is None

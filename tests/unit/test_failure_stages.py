@@ -92,6 +92,10 @@ SHOWN_BY = {
         acceptance/test_minimal_user.py::test_where_nothing_is_declared_the_notice_queue_is_named_and_the_rest_works
         permission_taken permission_to_write_taken
     """,
+    "RabbitMQ's limit on connections lets in fewer than the bridge has": """
+        integration/test_connection_limit.py::test_what_is_needed_gets_the_place_of_what_is_not
+        integration/test_connection_limit.py::test_what_is_not_needed_stays_away_while_others_take_every_place
+    """,
     "a worker dies with a task": """
         acceptance/test_slots.py::test_the_task_of_a_worker_that_dies_goes_to_another_and_the_bridge_need_not_know
     """,

@@ -28,6 +28,7 @@ WRONG = {
     "consumer": {"checks": check("broker consumer")},
     "demand": {"checks": check("broker demand")},
     "blocked": {"checks": check("broker publisher", "blocked")},
+    "limit": {"checks": check("broker publisher", "no room")},
     "journal": {"checks": check("journal", "not writable")},
     "answers": {"checks": check("answers", "failing")},
     "dead letters": {"checks": check("dead-letters", "failing")},
@@ -80,6 +81,13 @@ def test_polls_that_swf_refuses_and_polls_that_fail_are_told_apart_by_their_stat
         "SwfBridgePollsRefused",
     )
     assert (failing.title, failing.alert) == ("No poll of dev/b succeeds", "SwfBridgePollsFailing")
+
+
+def test_a_limit_that_keeps_out_one_connection_is_told_for_all_that_give_way_to_it():
+    away = check("broker answers", "away") | check("broker consumer", "no room")
+    (finding,) = found(checks=away)
+    assert finding.title == "RabbitMQ lets no more connections in"
+    assert finding.tasks == "Answers of workers wait in RabbitMQ: none is lost."
 
 
 def test_a_drain_is_nothing_wrong_and_has_its_countdown():

@@ -34,6 +34,7 @@ from bridge.rabbitmq.consuming.held import Held
 from bridge.rabbitmq.consuming.parking import UNPARKED_RETRY, Parking
 from bridge.rabbitmq.consuming.subscription import Subscription
 from bridge.rabbitmq.consuming.unacked import Aside, Unacked
+from bridge.rabbitmq.nodes import ConnectionLimit
 from bridge.rabbitmq.publisher import Done, Fate, Receipt
 from bridge.rabbitmq.queue_watch import Depth
 from bridge.rabbitmq.topology import QUORUM, Item, Queue
@@ -61,9 +62,9 @@ class Consumer(Connection):
 
     ``deliver`` is called on the part's thread for each message and must not block. Dead letters and
     copies for the tail go out through ``publish``; the delivery is acknowledged after the confirm.
-    ``exclusive`` and ``former`` are explained in Subscription. ``depth`` is updated while the
-    connection lives. Bodies in hand have at most ``budget`` bytes. The dead-letter queue is
-    optional: without it, other deliveries are still processed.
+    ``exclusive`` and ``former`` are explained in Subscription, ``limits`` in Connection. ``depth``
+    is updated while the connection lives. Bodies in hand have at most ``budget`` bytes. The
+    dead-letter queue is optional: without it, other deliveries are still processed.
     """
 
     def __init__(
@@ -83,9 +84,10 @@ class Consumer(Connection):
         former: str = "",
         depth: Depth | None = None,
         budget: int = BUDGET,
+        **limits: ConnectionLimit,
     ) -> None:
         optional = [Queue(dead_letter_queue, QUORUM)]
-        super().__init__(name, urls, tls, items, declare=declare, optional=optional)
+        super().__init__(name, urls, tls, items, declare=declare, optional=optional, **limits)
         self.subscription = Subscription(queue, exclusive=exclusive, former=former)
         self.parking = Parking(dead_letter_queue, parked, budget // 4)
         self.dead_letters = self.parking.outage

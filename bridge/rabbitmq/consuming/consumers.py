@@ -9,6 +9,7 @@ from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.consuming.consumer import Consumer
 from bridge.rabbitmq.consuming.delivery import Delivery
 from bridge.rabbitmq.consuming.notices import NoticeConsumer
+from bridge.rabbitmq.nodes import ConnectionLimit
 from bridge.rabbitmq.publisher import Done
 from bridge.rabbitmq.queue_watch import Depth
 from bridge.rabbitmq.topology import Topology
@@ -34,6 +35,7 @@ class Consumers(NamedTuple):
         publish: Callable[[Message, Done], object],
         parked: Callable[[str], object],
         depth: Depth,
+        limit: ConnectionLimit,
     ) -> Self:
         """Build the consumers. See Consumer and NoticeConsumer for the arguments."""
         budget = settings.reply_memory * 1024 * 1024
@@ -49,19 +51,25 @@ class Consumers(NamedTuple):
         )
         return cls(
             consumer(
-                topology.for_replies(), queue=topology.reply_queue, budget=budget, depth=depth
+                topology.for_replies(),
+                queue=topology.reply_queue,
+                budget=budget,
+                depth=depth,
+                limit=limit,
             ),
             consumer(
                 topology.for_undeliverable(),
                 queue=topology.undeliverable,
                 name="undeliverable",
                 budget=budget // 8,
+                after=limit,
             ),
             NoticeConsumer(
                 *consumer.args,
                 topology=topology,
                 take_new_id=take_new_id,
                 budget=budget // 8,
+                after=limit,
                 **consumer.keywords,
             ),
         )

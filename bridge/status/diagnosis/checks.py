@@ -36,6 +36,8 @@ class State(StrEnum):
     NOT_WRITABLE = "not writable"
     REFUSED = "refused"
     """A person must fix something."""
+    NO_ROOM = "no room"
+    """RabbitMQ lets no more connections in."""
     FAILING = "failing"
     """It may recover by itself."""
     DRAINING = "draining"

@@ -101,13 +101,13 @@ def _lacking(check: _Wrong, tasks: str) -> Finding:
 
 
 def _broker(wrong: Sequence[_Wrong]) -> Finding:
-    blocked = all(each.state is State.BLOCKED for each in wrong)
+    states = {each.state for each in wrong if each.subject not in _BESIDE}
     parts: dict[str, list[str]] = {}
     for each in wrong:
         parts.setdefault(each.detail, []).append(each.subject)
     detail = "; ".join(f"{listed(names, len(names))}: {why}" for why, names in parts.items())
     tasks = " ".join(_WITHOUT.get(each.subject, "") for each in wrong).strip()
-    if blocked:
+    if states == {State.BLOCKED}:
         return Finding(
             True,
             "RabbitMQ blocks the bridge",
@@ -117,7 +117,18 @@ def _broker(wrong: Sequence[_Wrong]) -> Finding:
             " queue.",
             "SwfBridgeBrokerBlocked",
         )
-    if all(each.state is State.REFUSED for each in wrong):
+    if State.NO_ROOM in states:
+        return Finding(
+            True,
+            "RabbitMQ lets no more connections in",
+            detail,
+            tasks,
+            "Raise the limit (`rabbitmqctl set_vhost_limits`, `set_user_limits`), or close"
+            " connections of others. The bridge takes six, seven where a list follows a queue;"
+            " with fewer it does without the others first. It tries again by itself.",
+            "SwfBridgeBrokerAway",
+        )
+    if states == {State.REFUSED}:
         return Finding(
             True,
             "RabbitMQ refuses the bridge's login",
