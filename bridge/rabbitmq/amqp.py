@@ -245,8 +245,8 @@ def _unquoted(text: str) -> str:
         return text
 
 
-_LIMIT = re.compile(r"connection limit \(\d+\) is reached")
-"""What RabbitMQ says of its limits for a virtual host, a user and (from 4.0) a node."""
+_LIMIT = re.compile(r"connection limit \(\d+\) is reached|has reached the maximum allowed")
+"""What RabbitMQ says of its limits on connections and channels, of a virtual host, user or node."""
 
 
 _FORCED = 320
@@ -257,7 +257,7 @@ class Refusal(Enum):
     """Why RabbitMQ was reached and did not let us in: an operator must act."""
 
     LOGIN = "login, virtual host or certificate"
-    LIMIT = "a limit on connections"
+    LIMIT = "a limit on connections or channels"
 
 
 def refusal(error: BaseException | None) -> Refusal | None:

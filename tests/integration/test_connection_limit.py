@@ -1,5 +1,7 @@
 """A limit of RabbitMQ's on connections: what tasks and replies need comes in first."""
 
+import pytest
+
 from bridge.rabbitmq.amqp import Refusal, Tls
 from bridge.rabbitmq.nodes import ConnectionLimit
 from bridge.rabbitmq.publisher import Publisher
@@ -69,14 +71,15 @@ def test_the_loss_of_a_place_is_told_with_the_connection_that_gets_it(
     await_that(beside.ready.is_set)
 
 
+@pytest.mark.parametrize("limit", ["max-connections", "max-channels"])
 def test_a_limit_of_the_user_is_one_too_and_a_wrong_password_is_none(
-    vhost: Vhost, running: Running
+    vhost: Vhost, running: Running, limit: str
 ) -> None:
     user = f"user-{vhost.name}"
     vhost.api.add_user(user, "secret")
     try:
         vhost.api.set_permissions(user, vhost=vhost.name)
-        vhost.api.call("PUT", f"user-limits/{user}/max-connections", {"value": 0})
+        vhost.api.call("PUT", f"user-limits/{user}/{limit}", {"value": 0})
         rest = vhost.url.rpartition("@")[2]
         for password, refusal in (("secret", Refusal.LIMIT), ("wrong", Refusal.LOGIN)):
             refused = Publisher([f"amqp://{user}:{password}@{rest}"], Tls(), (), declare=True)

@@ -392,6 +392,11 @@ def test_many_small_frames_that_come_at_once_take_time_in_proportion_to_their_nu
         ("access to vhost '/' refused for user 'a': connection limit (3) is reached", "LIMIT"),
         ("connection refused for user 'a': user connection limit (3) is reached", "LIMIT"),
         ("connection refused: node connection limit (3) is reached", "LIMIT"),
+        (
+            "number of channels opened for user 'a' has reached the maximum allowed user limit of"
+            " (3)",
+            "LIMIT",
+        ),
         ("vhost connection limit not found", "LOGIN"),
         ("access to vhost \"a's\" refused for user 'b'", "LOGIN"),
     ],

@@ -86,7 +86,7 @@ def test_polls_that_swf_refuses_and_polls_that_fail_are_told_apart_by_their_stat
 def test_a_limit_that_keeps_out_one_connection_is_told_for_all_that_give_way_to_it():
     away = check("broker answers", "away") | check("broker consumer", "no room")
     (finding,) = found(checks=away)
-    assert finding.title == "RabbitMQ lets no more connections in"
+    assert finding.title == "A limit of RabbitMQ keeps the bridge out"
     assert finding.tasks == "Answers of workers wait in RabbitMQ: none is lost."
 
 

@@ -37,7 +37,7 @@ class State(StrEnum):
     REFUSED = "refused"
     """A person must fix something."""
     NO_ROOM = "no room"
-    """RabbitMQ lets no more connections in."""
+    """A limit of RabbitMQ on connections or channels is reached."""
     FAILING = "failing"
     """It may recover by itself."""
     DRAINING = "draining"

@@ -120,7 +120,7 @@ def _broker(wrong: Sequence[_Wrong]) -> Finding:
     if State.NO_ROOM in states:
         return Finding(
             True,
-            "RabbitMQ lets no more connections in",
+            "A limit of RabbitMQ keeps the bridge out",
             detail,
             tasks,
             "Raise the limit (`rabbitmqctl set_vhost_limits`, `set_user_limits`), or close"
