@@ -95,7 +95,7 @@ class Commits:
     def is_there(self) -> bool:
         """Whether the file stands at its path, or could be written there again."""
         with self.lock:
-            if gone := self._file.gone():
+            if gone := self._file.gone(thorough=True):
                 return self._made_anew(gone)
             if not self.waiting:  # it was moved away and back before anything had to be written
                 self._back()

@@ -16,10 +16,9 @@ from bridge.errors import ConfigError, PartFailed
 from bridge.journal.entry import check_tasks
 from bridge.journal.paths import (
     FLAGS,
+    KnownFiles,
     check_owner,
     files_of,
-    gone,
-    identities,
     identity,
     identity_of,
     lock,
@@ -79,7 +78,7 @@ class JournalFile:
         self._lock = lock(path, lock_timeout)
         try:
             self._db = _open(path)
-            self._known = identities(path)
+            self._known = KnownFiles(path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -113,9 +112,9 @@ class JournalFile:
                 raise OSError(str(error)) from None
             raise PartFailed(f"the journal {self.path} is damaged: {error}") from None
 
-    def gone(self) -> str:
-        """Name a file that was removed or replaced; empty if none was. Reads no data."""
-        return gone(self._known)
+    def gone(self, *, thorough: bool = False) -> str:
+        """Name a file that was removed or replaced; empty if none was. See KnownFiles."""
+        return self._known.gone(thorough=thorough)
 
     def make_anew(self) -> None:
         """Copy the open file to the path and go on with the copy. Raises OSError.
@@ -126,13 +125,13 @@ class JournalFile:
             self.path.parent.mkdir(mode=0o700, exist_ok=True)
             self._lock_anew()
             copy = self._copy()
-            if identity_of(self.path) not in (None, self._known[self.path]):
+            if identity_of(self.path) not in (None, self._known.identities[self.path]):
                 rename_aside(self.path, "replaced")
             for stale in files_of(self.path):
                 stale.unlink(missing_ok=True)
             copy.rename(self.path)
             try:
-                db, known = _connect(self.path), identities(self.path)
+                db, known = _connect(self.path), KnownFiles(self.path)
             except BaseException:
                 self.path.unlink(missing_ok=True)
                 raise
@@ -148,7 +147,7 @@ class JournalFile:
             taken = lock(self.path, 0.0)
             os.close(self._lock)
             self._lock = taken
-            self._known[name] = identity(os.fstat(taken))
+            self._known.identities[name] = identity(os.fstat(taken))
 
     def _copy(self) -> Path:
         """Copy all committed data to a file beside the path."""

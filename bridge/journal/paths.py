@@ -5,7 +5,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from bridge.errors import ConfigError, PartFailed
@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 """To open a file of the journal: never a link."""
+
+SETTLED = 5_000_000_000
+"""Nanoseconds: more than one tick of any file system's clock, which may have whole seconds."""
 
 Identity = tuple[int, int]
 """Device and inode."""
@@ -42,24 +45,46 @@ def identity_of(file: Path) -> Identity | None:
         return None
 
 
-def identities(path: Path) -> dict[Path, Identity]:
-    """The files that must not be replaced while the journal is open, with their identities."""
-    found = ((each, identity_of(each)) for each in (*files_of(path), lock_name(path)))
-    return {each: known for each, known in found if known is not None}
+class KnownFiles:
+    """The files that must not be replaced while the journal is open. Any thread may use it."""
 
+    def __init__(self, path: Path) -> None:
+        found = ((each, identity_of(each)) for each in (*files_of(path), lock_name(path)))
+        self.identities = {each: known for each, known in found if known is not None}
+        self._folder = os.fspath(path.parent)
+        self._seen: tuple[int, int, int] | None = None
+        """The folder as it was when all stood there, if it had been unchanged for SETTLED."""
 
-def gone(known: Mapping[Path, Identity]) -> str:
-    """Name a file that was removed or replaced; empty if none was. Reads no data."""
-    for file, identity_then in known.items():
+    def gone(self, *, thorough: bool = False) -> str:
+        """Name a file that was removed or replaced; empty if none was. Reads no data.
+
+        While nothing comes into the folder or leaves it, only the folder is examined, unless
+        ``thorough``. A mount over a file changes no folder.
+        """
+        folder = self._look_at_folder()
+        if folder is not None and folder == self._seen and not thorough:
+            return ""
+        for file, identity_then in self.identities.items():
+            try:
+                found = identity(os.stat(file))
+            except (FileNotFoundError, NotADirectoryError):
+                return f"{file} was removed"
+            except OSError:  # no proof that the file is gone
+                continue
+            if found != identity_then:
+                return f"{file} was replaced"
+        # A change that comes later has another time only if the file system's clock has moved on.
+        settled = folder is not None and time.time_ns() - folder[2] > SETTLED
+        self._seen = folder if settled else None
+        return ""
+
+    def _look_at_folder(self) -> tuple[int, int, int] | None:
+        """Device, inode and time of the last change; None if the folder cannot be examined."""
         try:
-            found = identity(os.stat(file))
-        except (FileNotFoundError, NotADirectoryError):
-            return f"{file} was removed"
-        except OSError:  # no proof that the file is gone
-            continue
-        if found != identity_then:
-            return f"{file} was replaced"
-    return ""
+            found = os.stat(self._folder)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def lock(path: Path, timeout: float) -> int:

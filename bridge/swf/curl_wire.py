@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 SERVICE = "SimpleWorkflowService"
 _HEADERS = ("Content-Type: application/x-amz-json-1.0", "Accept:", "Expect:")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+HEADERS = 100
+"""Header lines that are kept of an answer: libcurl bounds each, but not how many they are."""
 
 GRACE = 5.0
 """Seconds past a call's time-out at which ``Multi`` ends it, if libcurl has not."""
@@ -69,15 +73,14 @@ class Handle:
     fails the call.
     """
 
-    __slots__ = ("_body", "_call", "_credentials", "_date", "_left", "_limit", "_operation", "curl")
-
     def __init__(self, target: Target) -> None:
         self.curl = pycurl.Curl()
-        self._call: Call | None = None
+        self._fields: Mapping[str, Any] = {}
         self._operation = ""
         self._credentials: ReadOnlyCredentials | None = None
-        self._date = ""
-        """The ``Date`` header of the answer; empty if it has none."""
+        self._headers: deque[bytes] = deque(maxlen=HEADERS)
+        """The last header lines, also of a proxy's and interim answers. The deque's own method
+        takes each from libcurl: no code of Python runs for it."""
         self._body: list[bytes] = []
         self._limit = self._left = 0
         for option, value in (
@@ -97,7 +100,7 @@ class Handle:
             (pycurl.NOPROXY, ""),
             (pycurl.CAINFO, target.authorities),
             (pycurl.PROXY_CAINFO, target.authorities),
-            (pycurl.HEADERFUNCTION, self._take_header),
+            (pycurl.HEADERFUNCTION, self._headers.append),
             (pycurl.WRITEFUNCTION, self._take),
         ):
             self.curl.setopt(option, value)
@@ -112,10 +115,10 @@ class Handle:
             self.curl.setopt(pycurl.USERNAME, credentials.access_key)
             self.curl.setopt(pycurl.PASSWORD, credentials.secret_key)
             self._operation, self._credentials = call.operation, credentials
-        self._call = call
+        self._fields = call.fields
         self.curl.setopt(pycurl.POSTFIELDS, _encode(call.fields))
         self._body.clear()
-        self._date = ""
+        self._headers.clear()
         self._limit = self._left = ANSWER_LIMIT[call.held]
 
     def perform(self) -> str:
@@ -132,9 +135,8 @@ class Handle:
             too_long = f"an answer of over {self._limit} bytes" if self._left < 0 else ""
             raise Unavailable("ConnectionFailed", too_long or failure)
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        fields = self._call.fields if self._call else {}
-        answer = decode_answer(status, b"".join(self._body), fields)
-        return {**answer, "ResponseMetadata": {"HTTPHeaders": {"date": self._date}}}
+        answer = decode_answer(status, b"".join(self._body), self._fields)
+        return {**answer, "ResponseMetadata": {"HTTPHeaders": {"date": self._date()}}}
 
     def _take(self, chunk: bytes) -> int | None:
         """Called by libcurl with a chunk of the body. Returning 0 ends the request."""
@@ -144,12 +146,14 @@ class Handle:
         self._body.append(chunk)
         return None
 
-    def _take_header(self, line: bytes) -> None:
-        """Called by libcurl with each header line, also of a proxy's and interim answers."""
-        if line[:5].lower() == b"date:":
-            self._date = line[5:].strip().decode("latin-1")
-        elif line[:5] == b"HTTP/":
-            self._date = ""
+    def _date(self) -> str:
+        """The ``Date`` header of the last answer; empty if it has none."""
+        for line in reversed(self._headers):
+            if line[:5].lower() == b"date:":
+                return line[5:].strip().decode("latin-1")
+            if line[:5] == b"HTTP/":
+                break
+        return ""
 
 
 class Multi:
@@ -277,11 +281,8 @@ _TO_EPOLL = {
 def _to_curl(events: int) -> int:
     if events == select.EPOLLIN:
         return int(pycurl.CSELECT_IN)
-    mask = 0
-    if events & select.EPOLLIN:
-        mask |= pycurl.CSELECT_IN
-    if events & select.EPOLLOUT:
-        mask |= pycurl.CSELECT_OUT
+    mask = pycurl.CSELECT_IN if events & select.EPOLLIN else 0
+    mask |= pycurl.CSELECT_OUT if events & select.EPOLLOUT else 0
     return mask | (pycurl.CSELECT_ERR if events & ~(select.EPOLLIN | select.EPOLLOUT) else 0)
 
 
