@@ -10,7 +10,7 @@ from bridge.rabbitmq.amqp import Tls
 from bridge.rabbitmq.consuming.consumer import Consumer
 from bridge.rabbitmq.consuming.delivery import Ack, Delivery, settle_all
 from bridge.rabbitmq.publisher import Fate, Publisher
-from bridge.rabbitmq.topology import Exchange, Topology
+from bridge.rabbitmq.topology import Queue, Topology
 from tests.brokers import Vhost
 from tests.integration.running import Receipts, Running, await_that, consumer, numbered, publisher
 from tests.worker import Worker
@@ -269,9 +269,9 @@ def test_a_queue_that_a_limit_of_the_vhost_forbids_is_told_with_the_limit(
 def test_a_declaration_over_which_rabbitmq_closes_the_connection_is_named(
     vhost: Vhost, topology: Topology, running: Running
 ) -> None:
-    """RabbitMQ takes an unknown type of exchange for an error of the whole connection."""
-    wrong = Exchange("swf.wrong", "no-such-type")
-    part = Publisher([vhost.url], Tls(), [*topology.for_replies(), wrong], declare=True)
+    """RabbitMQ takes a frame that is larger than agreed for an error of the whole connection."""
+    large = Queue("swf.large", (("x-note", "x" * 200_000),))
+    part = Publisher([vhost.url], Tls(), [*topology.for_replies(), large], declare=True)
     running.start(part, await_ready=False)
-    await_that(lambda: "unknown exchange type" in part.outage.error)
-    assert part.outage.error.endswith("; RabbitMQ was asked to declare exchange swf.wrong")
+    await_that(lambda: "501 FRAME_ERROR" in part.outage.error)
+    assert part.outage.error.endswith("; RabbitMQ was asked to declare queue swf.large")
