@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 """To open a file of the journal: never a link."""
 
-SETTLED = 5_000_000_000
+UNCHANGED = 5_000_000_000
 """Nanoseconds: more than one tick of any file system's clock, which may have whole seconds."""
 
 Identity = tuple[int, int]
@@ -53,7 +53,7 @@ class KnownFiles:
         self.identities = {each: known for each, known in found if known is not None}
         self._folder = os.fspath(path.parent)
         self._seen: tuple[int, int, int] | None = None
-        """The folder as it was when all stood there, if it had been unchanged for SETTLED."""
+        """The folder as it was when all stood there, if it had been unchanged for UNCHANGED."""
 
     def gone(self, *, thorough: bool = False) -> str:
         """Name a file that was removed or replaced; empty if none was. Reads no data.
@@ -74,8 +74,8 @@ class KnownFiles:
             if found != identity_then:
                 return f"{file} was replaced"
         # A change that comes later has another time only if the file system's clock has moved on.
-        settled = folder is not None and time.time_ns() - folder[2] > SETTLED
-        self._seen = folder if settled else None
+        unchanged = folder is not None and time.time_ns() - folder[2] > UNCHANGED
+        self._seen = folder if unchanged else None
         return ""
 
     def _look_at_folder(self) -> tuple[int, int, int] | None:

@@ -1,10 +1,9 @@
 """Watches queues: their consumers and ready messages, read again and again.
 
 A queue is read by a passive declaration, on a channel of its own: RabbitMQ closes that channel if
-the queue is missing. The depth of the dead-letter queue or reply queue is read on an existing
-connection. The queues that task lists name have a connection for this purpose: such a list is
-polled only while its queue has demand. Otherwise SWF keeps the tasks, under its schedule-to-start
-time-out.
+the queue is missing. The depth of the dead-letter queue is read on an existing connection. The
+queues that task lists name have a connection for this purpose: such a list is polled only while
+its queue has demand. Otherwise SWF keeps the tasks, under its schedule-to-start time-out.
 """
 
 import logging

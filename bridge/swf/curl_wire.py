@@ -118,7 +118,6 @@ class Handle:
         self._fields = call.fields
         self.curl.setopt(pycurl.POSTFIELDS, _encode(call.fields))
         self._body.clear()
-        self._headers.clear()
         self._limit = self._left = ANSWER_LIMIT[call.held]
 
     def perform(self) -> str:

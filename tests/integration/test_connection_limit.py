@@ -71,6 +71,20 @@ def test_the_loss_of_a_place_is_told_with_the_connection_that_gets_it(
     await_that(beside.ready.is_set)
 
 
+def test_what_is_not_needed_tries_nothing_while_it_has_to_wait(
+    vhost: Vhost, running: Running
+) -> None:
+    limit = ConnectionLimit()
+    limit.note("consumer", kept_out=True)
+    beside = part(vhost, "answers", after=limit)
+    running.start(beside, await_ready=False)
+    for name in ("a", "b", "c"):  # each takes as long as it would take
+        running.start(part(vhost, name))
+    assert beside.node == "", "it has connected"
+    limit.note("consumer", kept_out=False)
+    await_that(beside.ready.is_set)
+
+
 @pytest.mark.parametrize("limit", ["max-connections", "max-channels"])
 def test_a_limit_of_the_user_is_one_too_and_a_wrong_password_is_none(
     vhost: Vhost, running: Running, limit: str

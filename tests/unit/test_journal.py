@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -600,6 +601,16 @@ def test_a_file_that_is_moved_away_and_back_is_written_again(journal, path):
     aside.rename(path)
     assert journal.flush()
     assert journal.writable.is_set()
+
+
+def test_the_look_of_each_second_does_not_trust_the_folder(journal, path):
+    long_ago = time.time_ns() - 60_000_000_000
+    os.utime(path.parent, ns=(long_ago, long_ago))
+    journal.look()
+    path.unlink()
+    os.utime(path.parent, ns=(long_ago, long_ago))
+    assert journal.flush()
+    assert path.exists()
 
 
 def test_a_database_that_is_damaged_while_in_use_ends_the_part(journal, path):

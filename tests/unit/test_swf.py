@@ -625,6 +625,37 @@ def test_a_poll_says_what_time_it_was_at_swf(swf, service):
     assert before - 1 <= swf.clock.now() <= time.time()
 
 
+A_TASK = json.dumps(
+    {
+        "taskToken": "t",
+        "activityId": "a",
+        "startedEventId": 1,
+        "workflowExecution": {"workflowId": "w", "runId": "r"},
+        "activityType": {"name": "n", "version": "1"},
+    }
+).encode()
+DATE = b"Date: Sun, 29 Nov 2026 17:00:00 GMT\r\n"
+
+
+@pytest.mark.parametrize("heads", [[DATE], [b"", DATE], [DATE, b""], [DATE, DATE]])
+def test_the_time_is_that_of_the_answer_not_of_what_came_before_it(over_garbage, garbage, heads):
+    """Neither of an interim answer nor of the call before, on the same connection."""
+
+    def answer(request):
+        for head in heads[:-1]:
+            request.wfile.write(b"HTTP/1.1 100 Continue\r\n" + head + b"\r\n")
+        length = b"Content-Length: %d\r\n" % len(A_TASK)
+        request.wfile.write(b"HTTP/1.1 200 OK\r\n" + heads[-1] + length + b"\r\n" + A_TASK)
+
+    def polled():
+        return complete(over_garbage.calls.poll("d", "l"), over_garbage.caller.call).given_at
+
+    garbage.answer = answer
+    assert (polled() is not None) == bool(heads[-1])
+    heads = [b""]
+    assert polled() is None
+
+
 def test_a_type_tells_the_time_outs_that_it_is_registered_with(swf, service):
     with aws(service.endpoint), suppress(ClientError):  # it is registered for both ways
         register = boto3.client("swf", region_name="eu-west-1").register_activity_type

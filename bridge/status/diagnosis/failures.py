@@ -125,7 +125,7 @@ def _broker(wrong: Sequence[_Wrong]) -> Finding:
             tasks,
             "Raise the limit (`rabbitmqctl set_vhost_limits`, `set_user_limits`), or close"
             " connections of others. The bridge takes six, seven where a list follows a queue;"
-            " with fewer it does without the others first. It tries again by itself.",
+            " with fewer, those for tasks and replies come first. It tries again by itself.",
             "SwfBridgeBrokerAway",
         )
     if states == {State.REFUSED}:
