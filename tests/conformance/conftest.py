@@ -12,6 +12,13 @@ from tests.conformance.trials import Tried, conformance
 AT_ONCE = 14
 
 
+@pytest.fixture(scope="module")
+def begin_alone() -> Iterator[Callable[..., "Future[Tried]"]]:
+    """Begins a trial that starts a broker of its own, at once."""
+    with ThreadPoolExecutor() as pool:
+        yield lambda *options: pool.submit(conformance, *options)
+
+
 @pytest.fixture(scope="session")
 def begin(request: pytest.FixtureRequest) -> Iterator[Callable[..., "Future[Tried]"]]:
     """Begins a trial in a vhost of its own, as soon as fewer than AT_ONCE are under way."""

@@ -37,8 +37,12 @@ EXAMPLES = {
 NAMES = [check.name for check in CHECKS]
 SLOW = {"prefetch", "durable", "heartbeat", "cancel", "closed", "restart", "killed", "stop"}
 """Checks that take seconds, or that start the worker or the bridge again."""
+AROUND_CONFIRMED = {"takes", "confirmed", "durable", "completes"}
+"""`confirmed`, which refuses a task, and its neighbours."""
 IMPATIENT = ("--patience", "4")
 """Where a check waits for what cannot come."""
+RESTARTED = {"": "passed", "durable stays": "failed"}
+"""Ways of workers tried with a broker of the trial's own, and the mark of `durable`."""
 Futures = dict[str, "Future[Tried]"]
 
 
@@ -52,10 +56,25 @@ def trials(begin: Callable[..., "Future[Tried]"]) -> Futures:
     """Those of good workers by every check, and of broken ones without SLOW, all under way."""
     wanted = {name: (*options, "--json") for name, options in EXAMPLES.items()}
     wanted[""] = ("--worker", f"{WORKER} ", "--json")
+    less = skipping(set(NAMES) - AROUND_CONFIRMED)
+    wanted["late"] = ("--worker", f"{WORKER} late", "--json", *less)
     for way in NAMES:
         less = [*skipping(SLOW - {way}), *(IMPATIENT if way == "confirmed" else ())]
         wanted[way] = ("--worker", f"{WORKER} {way}", "--json", *less)
     return {name: begin(*options) for name, options in wanted.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def restarts(begin_alone: Callable[..., "Future[Tried]"]) -> Futures:
+    """Those with a broker each that is restarted, under way while other tests run."""
+    others = skipping([*NAMES[NAMES.index("completes") :], "prefetch", "confirmed", "deadline"])
+    return {
+        way: begin_alone(
+            "--worker", f"{WORKER} {way}", "--json", *others,
+            *(IMPATIENT if mark == "failed" else ()),
+        )
+        for way, mark in RESTARTED.items()
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +90,12 @@ def findings(tried: Tried) -> dict[str, dict[str, str]]:
 
 
 def test_a_worker_that_acknowledges_late_has_ended_with_the_refused_task_before_the_next_check(
-    begin: Callable[..., "Future[Tried]"],
+    trials: Futures,
 ) -> None:
-    wanted = {"takes", "confirmed", "durable", "completes"}
-    skips = skipping(set(NAMES) - wanted)
-    tried = begin("--worker", f"{WORKER} late", "--json", *skips).result()
+    tried = trials["late"].result()
     marks = {check: found["mark"] for check, found in findings(tried).items()}
-    assert {name: marks[name] for name in wanted} == {
-        **dict.fromkeys(wanted, "passed"), "durable": "unseen"
+    assert {name: marks[name] for name in AROUND_CONFIRMED} == {
+        **dict.fromkeys(AROUND_CONFIRMED, "passed"), "durable": "unseen"
     }, tried.out  # fmt: skip
 
 
@@ -133,13 +150,11 @@ def assert_failed(tried: Tried, way: str, checks: list[str]) -> None:
     assert found[way]["contract"]
 
 
-@pytest.mark.parametrize(("way", "mark"), [("", "passed"), ("durable stays", "failed")])
+@pytest.mark.parametrize(("way", "mark"), RESTARTED.items())
 def test_whether_tasks_outlive_rabbitmq_is_seen_with_a_broker_that_may_be_restarted(
-    way: str, mark: str
+    restarts: Futures, way: str, mark: str
 ) -> None:
-    others = skipping([*NAMES[NAMES.index("completes") :], "prefetch", "confirmed", "deadline"])
-    patience = IMPATIENT if mark == "failed" else ()
-    tried = conformance("--worker", f"{WORKER} {way}", "--json", *others, *patience)
+    tried = restarts[way].result()
     found = findings(tried)["durable"]
     assert found["mark"] == mark, tried.out
     if mark == "failed":

@@ -62,8 +62,7 @@ def test_it_is_active_only_once_its_threads_stand(service: Service, settings: Se
     service.drop_in("[Service]\nEnvironment=SWF_BRIDGE_POLLERS=40 SWF_BRIDGE_SWF_CLIENT=boto3\n")
     service.start()
     tasks = service.box.path(f"/proc/{service.pid}/task")
-    names = [(task / "comm").read_text() for task in tasks.iterdir()]
-    assert len(names) >= 40 + 8
+    assert len(list(tasks.iterdir())) >= 40 + 8
     assert service.told("daemon.started")
 
 
