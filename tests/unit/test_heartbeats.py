@@ -13,7 +13,7 @@ from bridge.message.message import HEARTBEAT_TYPE
 from bridge.rabbitmq.consuming.delivery import Ack, Later, Park, settle_all
 from bridge.swf.runner import complete
 from bridge.task import Heartbeat
-from tests.unit.bridge_parts import TOPOLOGY, Awaited, Settled, TestTimer, a_delivery
+from tests.unit.bridge_parts import LONG, TOPOLOGY, Awaited, Settled, TestTimer, a_delivery
 
 
 class Beating:
@@ -34,6 +34,7 @@ class Beating:
             timer=TestTimer(self.due),
             topology=TOPOLOGY,
         )
+        self.heartbeats.merge.holds *= LONG
 
     def take(self, details, token="token-1", **properties):
         delivery = a_delivery(b"", consumer=self.consumer, **properties)
