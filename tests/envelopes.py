@@ -34,6 +34,9 @@ class Sentry(ThreadingHTTPServer):
         self._thread.join()
         self.server_close()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """The daemon may be killed while it sends."""
+
     @property
     def events(self) -> list[dict[str, Any]]:
         return list(self._items("event"))

@@ -221,9 +221,14 @@ class Garbage(BaseHTTPRequestHandler):
         pass
 
 
+class GarbageServer(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A client may hang up on what it is sent."""
+
+
 @contextmanager
 def a_server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Garbage)
+    server = GarbageServer(("127.0.0.1", 0), Garbage)
     server.asked, server.daemon_threads = [], True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
