@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from bridge.errors import BadReply, PartFailed, Refused, Rejected, TaskClosed, Unavailable
 from bridge.flow.heartbeats.heartbeats import Heartbeats
@@ -95,7 +96,7 @@ class Responder:
                 case Delivery() as delivery:
                     conversation = self._handle(delivery)
                 case Turn(delivery=delivery) as turn:
-                    conversation = self._take_stranger(turn)
+                    conversation = _in_span(delivery, self._take_stranger(turn))
                 case _:
                     return await work()
             try:
@@ -110,10 +111,7 @@ class Responder:
         if delivery.queue == self._topology.notice_queue:
             self._hear(delivery)
             return [(delivery, Ack())]
-        message_id = str(delivery.properties.get("message_id", ""))
-        headers = delivery.properties["headers"]
-        with sentry.process_span(headers, delivery.queue, message_id, len(delivery.body)):
-            return await self._take(delivery)
+        return await _in_span(delivery, self._take(delivery))
 
     async def _take(self, delivery: Delivery) -> Settled:
         undeliverable = delivery.queue == self._topology.undeliverable
@@ -157,11 +155,12 @@ class Responder:
 
     async def _take_turns(self, turn: Turn) -> Settled:
         """Settle the reply, and others of its task that come meanwhile; none if it must wait."""
-        settled: Settled = []
-        last = turn if self.turns.begin(turn) else None
-        while last:
-            settled.append((last.delivery, await self._settle(last)))
-            last = self.turns.end(last)
+        if not self.turns.begin(turn):
+            return []
+        settled = [(turn.delivery, await self._settle(turn))]
+        while following := self.turns.end(turn):
+            turn = following
+            settled.append((turn.delivery, await _in_span(turn.delivery, self._settle(turn))))
         return settled
 
     def _hear(self, delivery: Delivery) -> None:
@@ -267,3 +266,14 @@ class Responder:
             self._metrics.count(m.TASKS_FAILED_BACK, held.domain, held.task_list)
         log.warning("task.failed_back", extra=extra)
         return []
+
+
+T = TypeVar("T")
+
+
+async def _in_span(delivery: Delivery, conversation: Conversation[T]) -> T:
+    """Run the conversation in a Sentry span that continues the trace of the delivery."""
+    message_id = str(delivery.properties.get("message_id", ""))
+    headers = delivery.properties["headers"]
+    with sentry.process_span(headers, delivery.queue, message_id, len(delivery.body)):
+        return await conversation

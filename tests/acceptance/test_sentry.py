@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -257,6 +259,33 @@ def test_a_sampled_task_bears_a_trace_that_its_reply_continues(
     assert process["contexts"]["trace"]["trace_id"] == trace
     assert process["spans"][0]["data"]["messaging.destination.name"] == "swf.replies"
     assert_nothing_secret(sentry, swf)
+
+
+def test_a_reply_that_waits_for_others_is_traced_while_swf_is_asked_about_it(
+    swf: LocalSwf, worker: Worker, start: Start, sentry: Sentry
+) -> None:
+    worker.queue()
+    task_id = swf.submit("greet")
+    bridge = start(sentry_dsn=sentry.dsn, sentry_traces_sample_rate=1, responders=2)
+    token = worker.take().json["taskToken"]
+    swf.options(latency=0.3)
+    replies = {"done": token, "done again": token} | {f"stranger {n}": f"{n}" for n in range(3)}
+    for name, of in replies.items():
+        worker.send({"taskToken": of, "status": "completed"}, message_id=name)
+    assert swf.wait_closed(task_id, 10)
+    assert worker.until(lambda: worker.ready(DEAD) == 3)
+    assert bridge.stop() == 0
+    longest = dict.fromkeys(replies, 0.0)
+    for each in sentry.transactions:
+        span = each["spans"][0]
+        if (name := span["data"]["messaging.message.id"]) in longest:
+            longest[name] = max(seconds(span), longest[name])
+    assert min(longest.values()) >= 0.3, longest
+
+
+def seconds(span: dict[str, Any]) -> float:
+    began, ended = (datetime.fromisoformat(span[at]) for at in ("start_timestamp", "timestamp"))
+    return (ended - began).total_seconds()
 
 
 def test_no_trace_that_a_reply_bears_ends_the_daemon_or_keeps_the_reply_from_swf(
