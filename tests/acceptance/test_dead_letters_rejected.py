@@ -41,13 +41,23 @@ def waiting(bridge: Bridge) -> int:
     return int(bridge.status["deadLetters"]["waiting"])
 
 
+def losses(bridge: Bridge) -> list[str]:
+    """Why connections were lost: once all stand, never over a dead letter.
+
+    RabbitMQ 3.10 has been seen to crash a channel, with 541, as it was asked to consume from a
+    queue that had just been declared.
+    """
+    return [str(each["error"]) for each in bridge.events("broker.lost")]
+
+
 def test_2000_bad_replies_that_a_full_queue_rejects_delay_no_good_one(
     start: Start, swf: LocalSwf, worker: Worker
 ) -> None:
     worker.queue()
     full(worker)
     site = Site(swf, start(), worker)
-    site.hand_out()
+    settled_in(site)
+    before = losses(site.bridge)
     bad_replies(worker, BAD)
     taken = [settled_in(site) for _ in range(20)]
     assert max(taken) < SOON, taken
@@ -58,7 +68,7 @@ def test_2000_bad_replies_that_a_full_queue_rejects_delay_no_good_one(
     assert status["checks"]["dead-letters"]["ok"] is False
     assert "The dead-letter queue takes nothing" in [each.title for each in findings(status)]
     assert len(site.bridge.events("dead_letters.failing")) == 1
-    assert not [each["error"] for each in site.bridge.events("broker.lost")]
+    assert losses(site.bridge) == before
 
     worker.channel.queue_delete(DEAD)  # room: declared anew, with the next try
     assert worker.until(lambda: worker.exists(DEAD), 20)
@@ -89,6 +99,7 @@ def test_a_dead_letter_queue_that_is_missing_and_forbidden_holds_nothing_up(
     url = limited_user(vhost)
     site = Site(swf, start(amqp_url=url), worker)
     assert settled_in(site) < 10
+    before = losses(site.bridge)
     bad_replies(worker, 600)
     assert max(settled_in(site) for _ in range(10)) < SOON
     assert worker.until(lambda: waiting(site.bridge) == 600)
@@ -96,7 +107,7 @@ def test_a_dead_letter_queue_that_is_missing_and_forbidden_holds_nothing_up(
     checks = site.bridge.status["checks"]
     assert checks[f"lacking queue {DEAD}"]["ok"] is False
     assert len(site.bridge.events("dead_letters.failing")) == 1
-    assert not [each["error"] for each in site.bridge.events("broker.lost")]
+    assert losses(site.bridge) == before
 
 
 def test_bad_replies_that_wait_take_no_memory_for_their_bodies(
