@@ -66,7 +66,9 @@ def test_a_node_ends_when_its_owner_is_killed_even_while_it_is_paused() -> None:
     assert not listens(int(port))
 
 
-def test_a_node_keeps_its_messages_and_port_over_a_crash(broker_node: RabbitNode) -> None:
+def test_a_node_keeps_its_messages_and_port_over_a_crash_and_a_stop_as_soon_as_it_is_back(
+    broker_node: RabbitNode,
+) -> None:
     port = broker_node.port
     publish(broker_node.url(), "q")
     # That a queue exists is written to the disk a moment later than a confirmed message is.
@@ -74,9 +76,16 @@ def test_a_node_keeps_its_messages_and_port_over_a_crash(broker_node: RabbitNode
     broker_node.kill()
     assert not listens(port)
     broker_node.start()
+    broker_node.restart_app()
     assert broker_node.port == port
     assert read(broker_node.url(), "q") == b"kept"
     broker_node.delete_queue("q")
+
+
+def test_a_node_loads_from_no_plugin_that_does_not_run(broker_node: RabbitNode) -> None:
+    path = broker_node.eval("code:get_path().")
+    assert "/rabbitmq_management-" in path
+    assert "/rabbitmq_shovel-" not in path
 
 
 @needs_rabbitmq
