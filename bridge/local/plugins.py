@@ -12,6 +12,7 @@ PLUGIN = "rabbitmq_"
 """The names of plugins begin so; all else that stands beside them is a library."""
 
 _APPLICATIONS = re.compile(r"\{\s*applications\s*,\s*\[([^]]*)\]")
+_NAME = re.compile(r"\w+")
 
 
 def link_plugins(installed: Path, folder: Path, running: Iterable[str]) -> None:
@@ -42,5 +43,5 @@ def _needed(paths: dict[str, Path], names: list[str]) -> set[str]:
             needed.add(name)
             description = (paths[name] / "ebin" / f"{name}.app").read_text()
             for applications in _APPLICATIONS.findall(description):
-                names += re.findall(r"\w+", applications)
+                names += _NAME.findall(applications)
     return needed
