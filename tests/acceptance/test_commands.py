@@ -436,6 +436,7 @@ def test_a_replayed_letter_settles_its_task_once_what_was_wrong_is_mended(
     worker.queue()
     ids = submit(swf)
     task = worker.take()
+    bridge.wait_connected()  # what declares the dead-letter queue, too
     # A good reply, put where dead letters are: what is to be proven is the way back.
     body = {"taskToken": task.json["taskToken"], "status": "completed", "result": "done"}
     worker.send(body, to=DEAD, correlation_id="c-1",
