@@ -52,12 +52,13 @@ class Plan:
     """Returns its input, unless `own_results` is set."""
     fail: Role | None = Role("Order.check", "1.0", '{"order": 7, "amount": -5}')
     """Fails with a reason."""
-    slow: Role | None = Role("Video.encode", "2.0", '{"steps": 15}')
-    """Takes 3 to 6 s, sends a heartbeat about once a second, and obeys the answers."""
+    slow: Role | None = Role("Video.encode", "2.0", '{"steps": 20}')
+    """Takes 4 to 6 s, sends a heartbeat about once a second, and obeys the answers."""
     own_results: bool = False
     """Accept any result of a completed task, also where the input is expected."""
-    heartbeat: float = 2.0
-    """The slow activity's heartbeat time-out, in seconds."""
+    heartbeat: float = 3.0
+    """The slow activity's heartbeat time-out, in seconds: shorter than its work, and long enough
+    for heartbeats that a slow machine delays."""
     patience: float = 10.0
     """Seconds, by default, that a check waits for one event."""
 

@@ -38,7 +38,7 @@ def add_parser(subparsers: Any) -> None:
     for name, what in (
         ("echo", "gives back its input (default Text.echo@1.0)"),
         ("fail", 'fails (default Order.check@1.0={"order": 7, "amount": -5})'),
-        ("slow", 'takes 3 to 6 s and beats (default Video.encode@2.0={"steps": 15})'),
+        ("slow", 'takes 4 to 6 s and beats (default Video.encode@2.0={"steps": 20})'),
     ):
         none = "" if name == "echo" else "; none: it has no such activity"
         parser.add_argument(
