@@ -103,7 +103,7 @@ class Worker:
 
     def encode(self, steps):
         for step in range(steps):
-            if step % (13 if WAY == "heartbeat" else 5) == 0:
+            if step % (18 if WAY == "heartbeat" else 5) == 0:
                 self.beat()
             time.sleep(0.2)
         return {"status": "completed", "result": "encoded"}
