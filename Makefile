@@ -5,9 +5,9 @@ BIN := .venv/bin
 ARGS :=
 TESTS :=
 SUITE :=
-# Most of a test waits: six at a time keep two cores busy. A file's tests stay in one process;
+# Most of a test waits: five at a time keep two cores busy. A file's tests stay in one process;
 # tests/spread.py has the order.
-WORKERS := 6
+WORKERS := 5
 # Each worker would compile all tests anew for itself, 4 s of CPU.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile

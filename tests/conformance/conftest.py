@@ -9,7 +9,7 @@ import pytest
 from tests.brokers import new_vhost
 from tests.conformance.trials import Tried, conformance
 
-AT_ONCE = 14
+AT_ONCE = 10
 
 
 @pytest.fixture(scope="module")

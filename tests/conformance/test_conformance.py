@@ -39,6 +39,8 @@ SLOW = {"prefetch", "durable", "heartbeat", "cancel", "closed", "restart", "kill
 """Checks that take seconds, or that start the worker or the bridge again."""
 AROUND_CONFIRMED = {"takes", "confirmed", "durable", "completes"}
 """`confirmed`, which refuses a task, and its neighbours."""
+PATIENT = ("--patience", "30")
+"""Where nothing is waited for that does not come, however many trials share the machine."""
 IMPATIENT = ("--patience", "4")
 """Where a check waits for what cannot come."""
 RESTARTED = {"": "passed", "durable stays": "failed"}
@@ -54,8 +56,8 @@ def skipping(names: Iterable[str]) -> list[str]:
 @pytest.fixture(scope="module")
 def trials(begin: Callable[..., "Future[Tried]"]) -> Futures:
     """Those of good workers by every check, and of broken ones without SLOW, all under way."""
-    wanted = {name: (*options, "--json") for name, options in EXAMPLES.items()}
-    wanted[""] = ("--worker", f"{WORKER} ", "--json")
+    wanted = {name: (*options, *PATIENT, "--json") for name, options in EXAMPLES.items()}
+    wanted[""] = ("--worker", f"{WORKER} ", *PATIENT, "--json")
     less = skipping(set(NAMES) - AROUND_CONFIRMED)
     wanted["late"] = ("--worker", f"{WORKER} late", "--json", *less)
     for way in NAMES:
