@@ -78,7 +78,9 @@ def test_allowed_reasons_skip_even_so(tmp_path: Path) -> None:
 
 def test_what_judges_a_change_requires_every_test() -> None:
     judge = (ROOT / ".ci/run").read_text()
-    assert re.search(rf"^export {VARIABLE}=1$.*^make test$", judge, re.MULTILINE | re.DOTALL)
+    assert re.search(
+        rf"^export {VARIABLE}=1$.*^make test WORKERS=3$", judge, re.MULTILINE | re.DOTALL
+    )
 
 
 def test_each_reason_that_is_allowed_is_given_by_a_test() -> None:
