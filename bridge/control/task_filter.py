@@ -1,5 +1,6 @@
 """The filter of the ``tasks`` commands: which tasks of the journal their options select."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -22,19 +23,24 @@ class TaskFilter:
 
     @classmethod
     def of(cls, request: Request) -> "TaskFilter":
-        """Read the filter from a request. Raises Declined."""
+        """Read the filter from a request. Raises Declined.
+
+        Its ``newest`` is that of an earlier dry run: whatever SWF gave after it is not selected.
+        """
         state = request.text("state")
         if state not in ("", "waiting", "published"):
             raise Declined("usage", "state is waiting or published")
         name, _, version = request.text("type").partition("@")
-        age = request.seconds("older_than")
+        newest, age = request.seconds("newest"), request.seconds("older_than")
+        if age is not None:
+            newest = min(time.time() - age, math.inf if newest is None else newest)
         return cls(
             task_list=request.text("list"),
             domain=request.text("domain"),
             name=name,
             version=version,
             state=state,
-            polled_before=None if age is None else time.time() - age,
+            polled_before=newest,
         )
 
     def __call__(self, entry: Entry) -> bool:

@@ -235,10 +235,13 @@ class TaskCommands:
         return list(found.values())
 
     def _preview(self, ids: list[str]) -> Output:
+        """The tasks that would be changed, and when SWF gave the newest of them: see TaskFilter."""
+        newest = 0.0
         for task_id in ids:
             if entry := self._journal.get(task_id):
+                newest = max(newest, entry.task.polled_at)
                 yield {"row": _row(entry)}
-        yield {"result": {"matched": len(ids), "dryRun": True}}
+        yield {"result": {"matched": len(ids), "dryRun": True, "newest": newest}}
 
     def _go_on(self) -> None:
         if self._halted():

@@ -216,6 +216,19 @@ def test_an_id_and_filters_together_must_both_match(site):
     assert told["matched"] == 0
 
 
+def test_what_came_after_a_dry_run_is_not_failed_with_what_it_counted(site):
+    now = time.time()
+    counted = [*site.hold("old", polled_at=now - 100), *site.hold("young", polled_at=now - 1)]
+    rows, told = carry_out(site.commands.fail, all=True, dry_run=True)
+    assert [row["id"] for row in rows] == counted
+    site.hold("later", polled_at=now)
+    _, failed = carry_out(site.commands.fail, all=True, newest=told["newest"])
+    assert (failed["matched"], failed["failed"]) == (2, 2)
+    site.hold("older than the newest", polled_at=now - 50)
+    _, aged = carry_out(site.commands.fail, older_than=60, newest=told["newest"])
+    assert aged["matched"] == 0
+
+
 def test_filters_take_the_age_from_the_poll(site):
     site.hold("old", polled_at=time.time() - 100)
     site.hold("new")

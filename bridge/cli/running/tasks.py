@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -174,13 +173,13 @@ def fail(args: argparse.Namespace) -> int:
     rows: list[Row] = []
     request = {**_changed(args), "reason": args.reason}
     if not (args.yes or args.dry_run or (args.ids and not args.all)):
-        asked_at = time.monotonic()
         *_, last = client.ask(args, "tasks fail", **(request | {"dry_run": True}))
         count = last["result"]["matched"]
         if count and not confirmed(f"Fail {count} {'task' if count == 1 else 'tasks'} in SWF?"):
             return os.EX_SOFTWARE
-        # Leave out tasks polled after the count in the question was taken.
-        request["older_than"] = (args.older_than or 0.0) + time.monotonic() - asked_at
+        # By the daemon's clock: tasks may come while the question waits, and while the answer is
+        # on its way.
+        request["newest"] = last["result"]["newest"]
     for answer in client.ask(args, "tasks fail", **request):
         if "result" in answer:
             told = answer["result"]
