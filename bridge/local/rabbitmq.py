@@ -137,8 +137,9 @@ class RabbitNode(HttpApi):
         """Stop RabbitMQ within its Erlang VM, like `rabbitmqctl stop_app`; takes 5 s."""
         # The process rabbit_boot ends a moment after READY. If the stop comes before, it never
         # does, and no start has an effect as long as it lives.
-        booted = "Wait() -> case whereis(rabbit_boot) of undefined -> ok; _ -> Wait() end end"
-        self.eval(f"begin (fun {booted})(), rabbit:stop() end.")
+        again = "_ -> timer:sleep(10), Wait()"
+        booted = f"fun Wait() -> case whereis(rabbit_boot) of undefined -> ok; {again} end end"
+        self.eval(f"begin ({booted})(), rabbit:stop() end.")
 
     def start_app(self) -> None:
         """Start RabbitMQ in its Erlang VM again."""

@@ -54,8 +54,10 @@ def skipping(names: Iterable[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def trials(begin: Callable[..., "Future[Tried]"]) -> Futures:
-    """Those of good workers by every check, and of broken ones without SLOW, all under way."""
+def trials(
+    begin: Callable[..., "Future[Tried]"], begin_alone: Callable[..., "Future[Tried]"]
+) -> Futures:
+    """Those of good workers by every check, of broken ones without SLOW, and of RESTARTED."""
     wanted = {name: (*options, *PATIENT, "--json") for name, options in EXAMPLES.items()}
     wanted[""] = ("--worker", f"{WORKER} ", *PATIENT, "--json")
     less = skipping(set(NAMES) - AROUND_CONFIRMED)
@@ -63,20 +65,13 @@ def trials(begin: Callable[..., "Future[Tried]"]) -> Futures:
     for way in NAMES:
         less = [*skipping(SLOW - {way}), *(IMPATIENT if way == "confirmed" else ())]
         wanted[way] = ("--worker", f"{WORKER} {way}", "--json", *less)
-    return {name: begin(*options) for name, options in wanted.items()}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def restarts(begin_alone: Callable[..., "Future[Tried]"]) -> Futures:
-    """Those with a broker each that is restarted, under way while other tests run."""
+    alone = {}
     others = skipping([*NAMES[NAMES.index("completes") :], "prefetch", "confirmed", "deadline"])
-    return {
-        way: begin_alone(
-            "--worker", f"{WORKER} {way}", "--json", *others,
-            *(IMPATIENT if mark == "failed" else ()),
-        )
-        for way, mark in RESTARTED.items()
-    }  # fmt: skip
+    for way, mark in RESTARTED.items():
+        less = [*others, *(IMPATIENT if mark == "failed" else ())]
+        alone[f"restarted {way}"] = ("--worker", f"{WORKER} {way}", "--json", *less)
+    started = {name: begin_alone(*options) for name, options in alone.items()}
+    return started | {name: begin(*options) for name, options in wanted.items()}
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +149,9 @@ def assert_failed(tried: Tried, way: str, checks: list[str]) -> None:
 
 @pytest.mark.parametrize(("way", "mark"), RESTARTED.items())
 def test_whether_tasks_outlive_rabbitmq_is_seen_with_a_broker_that_may_be_restarted(
-    restarts: Futures, way: str, mark: str
+    trials: Futures, way: str, mark: str
 ) -> None:
-    tried = restarts[way].result()
+    tried = trials[f"restarted {way}"].result()
     found = findings(tried)["durable"]
     assert found["mark"] == mark, tried.out
     if mark == "failed":
