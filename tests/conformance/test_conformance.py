@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bridge.conformance.checks import CHECKS
+from bridge.conformance.trial import Plan
 from bridge.conformance.worker import WorkerProcess
 from tests.brokers import Vhost
 from tests.conformance.pages import shell_blocks
@@ -214,6 +215,16 @@ def test_a_wrong_command_line_is_64(options: tuple[str, ...], words: str) -> Non
     tried = conformance(*options)
     assert tried.code == 64
     assert words in tried.err
+
+
+def test_the_defaults_that_its_help_names_are_those_of_a_trial() -> None:
+    told = " ".join(conformance("--help").out.split())
+    plan = Plan()
+    assert f"of --slow (default {plan.heartbeat:g})" in told
+    assert f"not slow (default {plan.patience:g})" in told
+    for role in (plan.fail, plan.slow):
+        assert role is not None
+        assert f"(default {role.name}@{role.version}={role.input})" in told
 
 
 def test_a_broker_that_is_away_is_69() -> None:

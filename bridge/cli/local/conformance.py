@@ -49,7 +49,7 @@ def add_parser(subparsers: Any) -> None:
         help="the activity of --echo completes with a result of its own, and not with its input",
     )  # fmt: skip
     parser.add_argument(
-        "--heartbeat", metavar="SECONDS", type=float, help="time-out of --slow (default 2)"
+        "--heartbeat", metavar="SECONDS", type=float, help="time-out of --slow (default 3)"
     )
     parser.add_argument(
         "--patience",
